@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The one language between signalling and media: what may be asked, what is answered. Plain data, no behaviour,
+//! no protocol. Signalling holds the wanted state and sends it whole; media answers with events only.
+#![forbid(unsafe_code)]
+pub mod ids; // bridges, ports, parties, shards
+pub mod spec; // BridgeSpec: the wanted state of one bridge
+pub mod verdict; // why a packet was dropped
+pub mod report; // what a bridge has seen
+pub mod order; // Command: what signalling asks
+pub mod event; // Event: what media answers
+
+pub use event::{Event, OpenRefusal, OpenedPort};
+pub use ids::{BridgeId, Generation, Party, PortIndex, RemoteTag, Ticket};
+pub use order::{Command, Order, PortWant};
+pub use report::{BridgeReport, PortReport, StreamReport};
+pub use spec::{
+    Accept, BridgeSpec, EdgeSpec, Learn, MediaClass, Payload, Phase, PortSpec, Remote, RtcpMux, SendTo,
+    Timeouts, Transform,
+};
+pub use verdict::Verdict;

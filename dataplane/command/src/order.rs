@@ -1,0 +1,102 @@
+//! What signalling asks of a media shard.
+
+use crate::ids::{BridgeId, Generation, PortIndex, Ticket};
+use crate::spec::BridgeSpec;
+use core::net::IpAddr;
+
+/// One request to a media shard, on a bounded ring. When the ring is full the call is refused, nothing waits.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A signalling shard has started. Bridges that an earlier generation of it left behind relay on for the orphan
+    /// time and are then closed, unless the new one sends `Set` for them.
+    Hello {
+        /// Which signalling shard.
+        signalling: u8,
+        /// Its generation.
+        generation: Generation,
+    },
+    /// Opens ports for a bridge; the first makes the bridge. Answered by `Opened` or `Refused` (then none was opened).
+    Open {
+        /// Whose.
+        bridge: BridgeId,
+        /// In order; they get the next port indexes.
+        want: Vec<PortWant>,
+    },
+    /// The whole wanted state.
+    Set {
+        /// Whose.
+        bridge: BridgeId,
+        /// See [`BridgeSpec`].
+        spec: Box<BridgeSpec>,
+    },
+    /// Ends a bridge and frees its ports; answered by `Closed` with the final report.
+    Close {
+        /// Whose.
+        bridge: BridgeId,
+    },
+    /// Asks for a report; answered by `Report`.
+    Report {
+        /// Whose.
+        bridge: BridgeId,
+        /// Comes back with the answer.
+        ticket: Ticket,
+    },
+    /// Something short-lived; answered by events, or by `Unsupported`.
+    Order {
+        /// Whose.
+        bridge: BridgeId,
+        /// Comes back with the answers.
+        ticket: Ticket,
+        /// What.
+        order: Order,
+    },
+    /// Fails on purpose, so that tests see what the death of a shard does; only accepted when the engine was started
+    /// for tests.
+    Panic,
+}
+
+/// One port to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortWant {
+    /// The listener, as numbered in the configuration that the shard has.
+    pub listener: u16,
+    /// The address of that listener to bind: it has at most one range for each family.
+    pub address: IpAddr,
+}
+
+/// Short-lived orders to a bridge.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Order {
+    /// Plays a source towards a port.
+    Play {
+        /// Who hears it.
+        port: PortIndex,
+        /// Path or tone name; resolved and opened by control, never by the shard.
+        source: String,
+        /// Whether it repeats until stopped.
+        looped: bool,
+    },
+    /// Sends digits towards a port.
+    Dtmf {
+        /// Who gets them.
+        port: PortIndex,
+        /// `0-9A-D*#`.
+        digits: String,
+        /// Milliseconds a digit.
+        duration_ms: u16,
+        /// Milliseconds between digits.
+        gap_ms: u16,
+    },
+    /// Starts recording the bridge.
+    Record {
+        /// The file's name stem.
+        name: String,
+        /// Two channels, by party.
+        stereo: bool,
+    },
+    /// Ends an earlier order.
+    Stop {
+        /// That order's ticket.
+        started: Ticket,
+    },
+}
