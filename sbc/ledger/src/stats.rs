@@ -1,0 +1,104 @@
+//! Counters of one signalling shard: written by its thread with plain stores, read by the metrics page.
+
+use base::{Counter, Histogram};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// All of one shard. Labels are bounded: trunks and routes come from the configuration, codes from a fixed list.
+#[derive(Debug, Default)]
+pub struct SignallingStats {
+    /// Parse errors by class name.
+    pub parse_errors: Labelled,
+    /// `in|out`, method (known ones, else `OTHER`), code (`request` for requests).
+    pub messages: Labelled,
+    /// trunk, direction: calls that exist now.
+    pub calls_active: Labelled,
+    /// trunk, direction, result.
+    pub calls: Labelled,
+    /// Refusals by reason.
+    pub refused: Labelled,
+    /// One-way audio by trunk.
+    pub one_way: Labelled,
+    /// From INVITE to its final answer, of answered calls.
+    pub setup: Histogram,
+    /// Datagrams that the kernel dropped because a socket's queue was full, by listener.
+    pub kernel_drops: Labelled,
+    /// Lost packets of all ended calls.
+    pub rtp_lost: Counter,
+    /// Retransmissions that were absorbed.
+    pub retransmissions_in: Counter,
+    /// Retransmissions that we sent.
+    pub retransmissions_out: Counter,
+    /// Requests from sources that are nobody, left without answer.
+    pub unknown_dropped: Counter,
+    /// Records, events or answers dropped because a queue was full, by queue; must stay 0.
+    pub queue_dropped: Labelled,
+    /// Calls that exist now.
+    pub calls_now: Counter,
+    /// Transactions that exist now.
+    pub transactions: Counter,
+    /// Busy fraction of the last second in millionths.
+    pub load_ppm: Counter,
+    /// Times this shard has been restarted.
+    pub restarts: Counter,
+}
+
+/// A family of counters by label values joined with `\t`. The lock is taken once a call or message by the one writer
+/// and by scrapes, never on the media path.
+#[derive(Debug, Default)]
+pub struct Labelled {
+    values: Mutex<BTreeMap<String, i64>>,
+}
+
+impl Labelled {
+    /// Adds to one member; `labels` in the order that the family's doc names.
+    pub fn add(&self, labels: &[&str], n: i64) {
+        let Ok(mut values) = self.values.lock() else { return };
+        // Joining allocates only for members that are new.
+        let mut key = [0u8; 192];
+        let mut len = 0;
+        for (i, label) in labels.iter().enumerate() {
+            for byte in (i > 0).then_some(b'\t').into_iter().chain(label.bytes()) {
+                if len < key.len() {
+                    key[len] = byte;
+                    len += 1;
+                }
+            }
+        }
+        let key = String::from_utf8_lossy(&key[..len]);
+        match values.get_mut(key.as_ref()) {
+            Some(value) => *value += n,
+            None => {
+                values.insert(key.into_owned(), n);
+            }
+        }
+    }
+
+    /// All members: label values and count, in order.
+    pub fn snapshot(&self) -> Vec<(Vec<String>, i64)> {
+        let Ok(values) = self.values.lock() else { return Vec::new() };
+        values.iter().map(|(key, n)| (key.split('\t').map(str::to_owned).collect(), *n)).collect()
+    }
+
+    /// Forgets all members: the owner has been restarted and what it counted no longer exists.
+    pub fn clear(&self) {
+        if let Ok(mut values) = self.values.lock() {
+            values.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_add_up_by_labels() {
+        let family = Labelled::default();
+        family.add(&["acme", "in"], 2);
+        family.add(&["acme", "in"], -1);
+        family.add(&["acme", "out"], 5);
+        let rows = family.snapshot();
+        assert_eq!(rows, [(vec!["acme".to_owned(), "in".to_owned()], 1), (vec!["acme".into(), "out".into()], 5)]);
+    }
+}
