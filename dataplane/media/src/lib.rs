@@ -1,1 +1,5 @@
-//! Placeholder.
+//! What happens to one packet, and to the streams of one bridge. Knows nothing of SIP and opens no socket.
+#![forbid(unsafe_code)]
+pub mod bridge; // the bridges of one shard: port, learn, relay, silence, report
+
+pub use bridge::{Bridges, BridgesConfig, Counters, Hop, OpenPort, Packet, Slot, Unsupported};
