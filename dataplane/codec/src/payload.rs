@@ -1,0 +1,163 @@
+//! What is known of payload formats: static numbers, RTP clocks and frame lengths (RFC 3551 section 6 and the formats'
+//! own RFCs). Knows nothing of SDP; a format that is not here passes as relay.
+
+/// What kind of payload a format carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Speech or music.
+    Audio,
+    /// Comfort noise (RFC 3389).
+    Noise,
+    /// Named events: digits and tones (RFC 4733).
+    Event,
+    /// Pictures.
+    Video,
+    /// Text (RFC 4103), redundancy, retransmission: relayed beside audio.
+    Other,
+}
+
+/// What is known of one format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Encoding name as in SDP, in lower case.
+    pub name: &'static str,
+    /// What it carries.
+    pub kind: Kind,
+    /// Its static payload type, if it has one.
+    pub number: Option<u8>,
+    /// RTP clock in Hz; for `telephone-event` and `cn` the usual one, they take the clock of the audio beside them.
+    pub clock: u32,
+    /// Samples a second that it codes; differs from the clock for G.722 (RFC 3551 section 4.5.2) and MPEG audio.
+    pub rate: u32,
+    /// Channels by default.
+    pub channels: u8,
+    /// How bytes and time relate.
+    pub frame: Frame,
+}
+
+/// How bytes and time relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Any number of samples, this many bits each.
+    Samples {
+        /// Bits a sample.
+        bits: u8,
+    },
+    /// Whole frames of a fixed length.
+    Fixed {
+        /// Microseconds a frame.
+        micros: u32,
+        /// Bytes a frame; the shorter ones of some formats (G.729's SID) end a packet.
+        bytes: u16,
+    },
+    /// The length is in the payload itself.
+    Variable,
+}
+
+/// The format of a static payload type (RFC 3551 tables 4 and 5).
+pub fn by_number(number: u8) -> Option<&'static Facts> {
+    FACTS.iter().find(|facts| facts.number == Some(number))
+}
+
+/// The format of an encoding name, in any case.
+pub fn by_name(name: &str) -> Option<&'static Facts> {
+    FACTS.iter().find(|facts| facts.name.eq_ignore_ascii_case(name))
+}
+
+/// Whether timestamps of this encoding say when a packet was made: events repeat the time of their beginning
+/// (RFC 4733 section 2.2.1), so nothing can be learned about jitter from them.
+pub fn is_paced(name: &str) -> bool {
+    !by_name(name).is_some_and(|facts| matches!(facts.kind, Kind::Event | Kind::Noise))
+}
+
+const fn samples(name: &'static str, number: Option<u8>, clock: u32, rate: u32, bits: u8) -> Facts {
+    Facts { name, kind: Kind::Audio, number, clock, rate, channels: 1, frame: Frame::Samples { bits } }
+}
+
+const fn frames(name: &'static str, number: Option<u8>, micros: u32, bytes: u16) -> Facts {
+    let frame = Frame::Fixed { micros, bytes };
+    Facts { name, kind: Kind::Audio, number, clock: 8_000, rate: 8_000, channels: 1, frame }
+}
+
+const fn variable(name: &'static str, kind: Kind, number: Option<u8>, clock: u32) -> Facts {
+    Facts { name, kind, number, clock, rate: clock, channels: 1, frame: Frame::Variable }
+}
+
+const FACTS: &[Facts] = &[
+    samples("pcmu", Some(0), 8_000, 8_000, 8),
+    samples("pcma", Some(8), 8_000, 8_000, 8),
+    // The clock is 8,000 by an old mistake that became the rule (RFC 3551 section 4.5.2).
+    samples("g722", Some(9), 8_000, 16_000, 4),
+    frames("gsm", Some(3), 20_000, 33),
+    frames("g723", Some(4), 30_000, 24),
+    samples("dvi4", Some(5), 8_000, 8_000, 4),
+    variable("lpc", Kind::Audio, Some(7), 8_000),
+    Facts { channels: 2, ..samples("l16", Some(10), 44_100, 44_100, 16) },
+    samples("l16", Some(11), 44_100, 44_100, 16),
+    variable("qcelp", Kind::Audio, Some(12), 8_000),
+    variable("cn", Kind::Noise, Some(13), 8_000),
+    variable("mpa", Kind::Audio, Some(14), 90_000),
+    frames("g728", Some(15), 2_500, 5),
+    samples("dvi4", Some(16), 11_025, 11_025, 4),
+    samples("dvi4", Some(17), 22_050, 22_050, 4),
+    frames("g729", Some(18), 10_000, 10),
+    variable("celb", Kind::Video, Some(25), 90_000),
+    variable("jpeg", Kind::Video, Some(26), 90_000),
+    variable("nv", Kind::Video, Some(28), 90_000),
+    variable("h261", Kind::Video, Some(31), 90_000),
+    variable("mpv", Kind::Video, Some(32), 90_000),
+    variable("mp2t", Kind::Video, Some(33), 90_000),
+    variable("h263", Kind::Video, Some(34), 90_000),
+    Facts { channels: 2, ..variable("opus", Kind::Audio, None, 48_000) },
+    variable("telephone-event", Kind::Event, None, 8_000),
+    variable("amr", Kind::Audio, None, 8_000),
+    variable("amr-wb", Kind::Audio, None, 16_000),
+    variable("evs", Kind::Audio, None, 16_000),
+    variable("ilbc", Kind::Audio, None, 8_000),
+    variable("speex", Kind::Audio, None, 8_000),
+    samples("g726-16", None, 8_000, 8_000, 2),
+    samples("g726-24", None, 8_000, 8_000, 3),
+    samples("g726-32", None, 8_000, 8_000, 4),
+    samples("g726-40", None, 8_000, 8_000, 5),
+    variable("h264", Kind::Video, None, 90_000),
+    variable("h265", Kind::Video, None, 90_000),
+    variable("vp8", Kind::Video, None, 90_000),
+    variable("vp9", Kind::Video, None, 90_000),
+    variable("av1", Kind::Video, None, 90_000),
+    variable("t140", Kind::Other, None, 1_000),
+    variable("red", Kind::Other, None, 8_000),
+    variable("rtx", Kind::Other, None, 90_000),
+    variable("ulpfec", Kind::Other, None, 90_000),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_static_number_is_named_once() {
+        for number in 0..=127 {
+            let named = FACTS.iter().filter(|facts| facts.number == Some(number)).count();
+            assert!(named <= 1, "{number} is named {named} times");
+        }
+        let known: Vec<u8> = (0..128).filter(|n| by_number(*n).is_some()).collect();
+        assert_eq!(
+            known,
+            [0, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 25, 26, 28, 31, 32, 33, 34]
+        );
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_and_g722_keeps_its_odd_clock() {
+        let g722 = by_name("G722").unwrap();
+        assert_eq!((g722.number, g722.clock, g722.rate), (Some(9), 8_000, 16_000));
+        assert_eq!(by_name("opus").map(|facts| (facts.clock, facts.channels)), Some((48_000, 2)));
+        assert_eq!(by_name("nothing"), None);
+    }
+
+    #[test]
+    fn events_and_noise_say_nothing_about_pace() {
+        assert!(is_paced("pcmu") && is_paced("nobody-knows-it"));
+        assert!(!is_paced("telephone-event") && !is_paced("CN"));
+    }
+}
