@@ -1,0 +1,319 @@
+//! Dialogs: what two user agents remember of each other between requests (RFC 3261 section 12). Owned plain data;
+//! it knows neither transactions nor sessions, and the map from Call-ID to dialog is the user's.
+
+use crate::message::write::Writer;
+use crate::message::{Message, Method, NameAddr, Uri, unfold};
+
+/// One dialog, seen from our side. Some 300 octets plus what the peers wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialog {
+    state: State,
+    call_id: Box<[u8]>,
+    /// From of our requests and To of theirs, with our tag.
+    local: Box<[u8]>,
+    /// To of our requests and From of theirs; RFC 2543 devices give no tag.
+    remote: Box<[u8]>,
+    /// Where our requests are meant for: the URI of the peer's Contact.
+    remote_target: Box<[u8]>,
+    /// Values of Route, in the order that our requests carry them.
+    routes: Box<[Box<[u8]>]>,
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+}
+
+/// How far a dialog has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Our INVITE is out, nobody has answered with a tag: what [`Dialog::fork`] makes dialogs of.
+    Pending,
+    /// A provisional response made it.
+    Early,
+    /// A 2xx made it.
+    Confirmed,
+}
+
+/// Why a message makes no dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoDialog {
+    /// No Contact with a `sip:` or `sips:` URI (RFC 3261 section 12.1.1).
+    #[error("Contact is missing or no SIP URI")]
+    Contact,
+    /// The route set is longer than [`ROUTES_BYTES_MAX`].
+    #[error("the route set is too long")]
+    Routes,
+}
+
+impl NoDialog {
+    /// SIP status for the peer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Contact => 400,
+            Self::Routes => 513,
+        }
+    }
+}
+
+/// A request with a number below one that came before: to be answered with 500 (RFC 3261 section 12.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("CSeq is out of order")]
+pub struct OutOfOrder;
+
+/// Octets that all routes of a dialog may have together.
+pub const ROUTES_BYTES_MAX: usize = 8_192;
+
+impl Dialog {
+    /// The dialog of a request that we answer: early until [`Dialog::confirm`].
+    ///
+    /// # Errors
+    /// [`NoDialog`]; the request is to be refused with its status.
+    pub fn uas(request: &Message<'_>, local_tag: &[u8]) -> Result<Dialog, NoDialog> {
+        let mut local = unfold(request.to().raw).into_owned();
+        if request.to_tag().is_none() {
+            local.extend_from_slice(b";tag=");
+            local.extend_from_slice(local_tag);
+        }
+        Ok(Dialog {
+            state: State::Early,
+            call_id: request.call_id().into(),
+            local: local.into(),
+            remote: unfold(request.from().raw).into(),
+            remote_target: contact_uri(request).ok_or(NoDialog::Contact)?.into(),
+            routes: routes(request.record_routes(), false)?,
+            local_cseq: 0,
+            remote_cseq: Some(request.cseq().number),
+        })
+    }
+
+    /// What an INVITE of ours, as sent, will have in common with every dialog that it makes.
+    pub fn uac(request: &Message<'_>) -> Dialog {
+        Dialog {
+            state: State::Pending,
+            call_id: request.call_id().into(),
+            local: unfold(request.from().raw).into(),
+            remote: unfold(request.to().raw).into(),
+            remote_target: request.request().map_or(&b""[..], |line| line.uri).into(),
+            routes: request.routes().map(|route| unfold(route.raw).into()).collect(),
+            local_cseq: request.cseq().number,
+            remote_cseq: None,
+        }
+    }
+
+    /// The dialog that a response (101 to 299) to our INVITE makes: one for each To tag, as forks give several.
+    /// `None` if it makes none: other codes, a provisional one without tag, another Call-ID, an endless route set.
+    pub fn fork(&self, response: &Message<'_>) -> Option<Dialog> {
+        let state = match response.status()? {
+            101..200 if response.to_tag().is_some() => State::Early,
+            200..300 => State::Confirmed,
+            _ => return None,
+        };
+        if response.call_id() != &*self.call_id || tag(response.from()) != self.local_tag() {
+            return None;
+        }
+        Some(Dialog {
+            state,
+            remote: unfold(response.to().raw).into(),
+            // A 2xx without Contact is broken, but its call can still be ended.
+            remote_target: contact_uri(response).map_or_else(|| self.remote_target.clone(), Box::from),
+            routes: routes(response.record_routes(), true).ok()?,
+            ..self.clone()
+        })
+    }
+
+    /// We send a 2xx to the INVITE: the dialog stays when the INVITE ends.
+    pub fn confirm(&mut self) {
+        self.state = State::Confirmed;
+    }
+
+    /// A response to a request of ours within this dialog: it may move the target, and the first 2xx confirms
+    /// (RFC 3261 sections 12.2.1.2 and 13.2.2.4).
+    pub fn handle_response(&mut self, response: &Message<'_>) {
+        let (code, method) = (response.status().unwrap_or_default(), response.method());
+        if !(101..300).contains(&code) {
+            return;
+        }
+        if is_target_refresh(method)
+            && let Some(uri) = contact_uri(response)
+        {
+            self.remote_target = uri.into();
+        }
+        if method == Method::Invite && code >= 200 && self.state != State::Confirmed {
+            self.state = State::Confirmed;
+            // Only the 2xx is sure to tell the whole way: RFC 2543 proxies leave it out of provisional ones.
+            if let Ok(routes) = routes(response.record_routes(), true) {
+                self.routes = routes;
+            }
+        }
+    }
+
+    /// A request of the peer that we accept: it may move the target (RFC 3261 section 12.2.2).
+    pub fn handle_request(&mut self, request: &Message<'_>) {
+        if is_target_refresh(request.method())
+            && let Some(uri) = contact_uri(request)
+        {
+            self.remote_target = uri.into();
+        }
+    }
+
+    /// Whether a request within this dialog comes in order; if so, its number is the new mark. An ACK has the number
+    /// of its INVITE and is not checked.
+    ///
+    /// # Errors
+    /// [`OutOfOrder`]: answer 500 and change nothing.
+    pub fn check_cseq(&mut self, request: &Message<'_>) -> Result<(), OutOfOrder> {
+        if matches!(request.method(), Method::Ack | Method::Cancel) {
+            return Ok(());
+        }
+        let number = request.cseq().number;
+        if self.remote_cseq.is_some_and(|last| number < last) {
+            return Err(OutOfOrder);
+        }
+        self.remote_cseq = Some(number);
+        Ok(())
+    }
+
+    /// Whether a message belongs to this dialog: Call-ID and both tags.
+    pub fn matches(&self, message: &Message<'_>) -> bool {
+        let (local, remote) = match message.is_request() {
+            true => (message.to(), message.from()),
+            false => (message.from(), message.to()),
+        };
+        message.call_id() == &*self.call_id
+            && tag(local) == self.local_tag()
+            && tag(remote) == self.remote_tag()
+    }
+
+    /// The next request of ours: all but Contact, body and what the method wants. `via` is the whole Via value with
+    /// a fresh branch.
+    pub fn next_request(&mut self, method: Method<'_>, via: &[u8]) -> Writer {
+        self.local_cseq += 1;
+        self.write(method, self.local_cseq, via)
+    }
+
+    /// The ACK for a 2xx to our INVITE that had this CSeq number.
+    pub fn ack(&self, cseq: u32, via: &[u8]) -> Writer {
+        self.write(Method::Ack, cseq, via)
+    }
+
+    /// The URI that says where our requests are sent next: the first route, else the peer itself.
+    pub fn next_hop(&self) -> &[u8] {
+        self.routes.first().map_or(&*self.remote_target, |route| NameAddr::read(route).uri)
+    }
+
+    /// How far it has come.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The Call-ID.
+    pub fn call_id(&self) -> &[u8] {
+        &self.call_id
+    }
+
+    /// Our tag.
+    pub fn local_tag(&self) -> &[u8] {
+        tag(self.local())
+    }
+
+    /// The peer's tag; empty for an RFC 2543 device, and while pending.
+    pub fn remote_tag(&self) -> &[u8] {
+        tag(self.remote())
+    }
+
+    /// Our address with our tag.
+    pub fn local(&self) -> NameAddr<'_> {
+        NameAddr::read(&self.local)
+    }
+
+    /// The peer's address with its tag.
+    pub fn remote(&self) -> NameAddr<'_> {
+        NameAddr::read(&self.remote)
+    }
+
+    /// The URI that our requests are meant for.
+    pub fn remote_target(&self) -> &[u8] {
+        &self.remote_target
+    }
+
+    /// Values of Route, in the order that our requests carry them.
+    pub fn routes(&self) -> impl Iterator<Item = &[u8]> {
+        self.routes.iter().map(|route| &**route)
+    }
+
+    /// The CSeq number of our last request; 0 before the first.
+    pub fn local_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
+    /// The highest CSeq number that the peer has used.
+    pub fn remote_cseq(&self) -> Option<u32> {
+        self.remote_cseq
+    }
+
+    /// RFC 3261 section 12.2.1.1: with a strict router first, the target travels as the last route.
+    fn write(&self, method: Method<'_>, cseq: u32, via: &[u8]) -> Writer {
+        let strict = match self.routes.split_first() {
+            Some((first, rest)) if !is_loose(first) => Some((NameAddr::read(first).uri, rest)),
+            Some(_) | None => None,
+        };
+        let uri = strict.map_or(&*self.remote_target, |(uri, _)| uri);
+        let mut writer = Writer::request(method.as_bytes(), without_headers(uri));
+        writer.header("Via", via).header("Max-Forwards", "70");
+        match strict {
+            None => {
+                for route in &self.routes {
+                    writer.header("Route", route);
+                }
+            }
+            Some((_, rest)) => {
+                for route in rest {
+                    writer.header("Route", route);
+                }
+                writer.header("Route", [b"<", &*self.remote_target, b">"].concat());
+            }
+        }
+        writer.header("From", &self.local).header("To", &self.remote).header("Call-ID", &self.call_id);
+        writer.header("CSeq", [cseq.to_string().as_bytes(), b" ", method.as_bytes()].concat());
+        writer
+    }
+}
+
+/// Whether the method may move the target of its dialog (RFC 3261 section 12.2, RFC 3311, RFC 6665).
+fn is_target_refresh(method: Method<'_>) -> bool {
+    matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer)
+}
+
+fn tag(address: NameAddr<'_>) -> &[u8] {
+    address.tag().unwrap_or_default()
+}
+
+fn contact_uri<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
+    let contact = message.contact()?;
+    contact.parsed().filter(Uri::is_sip).map(|_| contact.uri)
+}
+
+/// `reverse`: the first hop of the one who sent the request is the last of the one who answers.
+fn routes<'a>(
+    values: impl Iterator<Item = NameAddr<'a>>,
+    reverse: bool,
+) -> Result<Box<[Box<[u8]>]>, NoDialog> {
+    let mut routes: Vec<Box<[u8]>> = values.map(|route| unfold(route.raw).into()).collect();
+    if routes.iter().map(|route| route.len()).sum::<usize>() > ROUTES_BYTES_MAX {
+        return Err(NoDialog::Routes);
+    }
+    if reverse {
+        routes.reverse();
+    }
+    Ok(routes.into())
+}
+
+fn is_loose(route: &[u8]) -> bool {
+    NameAddr::read(route).parsed().is_some_and(|uri| uri.lr())
+}
+
+/// A Request-URI has no header fields, though a Contact may (RFC 3261 section 19.1.1).
+fn without_headers(uri: &[u8]) -> &[u8] {
+    match Uri::parse(uri).and_then(|uri| uri.headers) {
+        Some(headers) => &uri[..uri.len() - headers.len() - 1],
+        None => uri,
+    }
+}
