@@ -1,1 +1,10 @@
-//! Placeholder.
+//! SIP and RTP load generator and judge. Shares no media code with the engine: own G.711, own RTP, own bencode.
+//! Open loop: nothing that the system under test does slows the arrivals down.
+#![expect(clippy::disallowed_methods, reason = "a tool: it reads clocks, opens sockets and starts threads")]
+pub mod sys; // thin, safe wrappers of the system calls used here
+pub mod figures; // percentiles, MOS
+pub mod speech; // speech-like audio as G.711
+pub mod process; // CPU, memory and descriptors of the process under test
+pub mod media; // N calls of RTP, sent on time and judged on arrival
+pub mod bare; // the least relay loops there can be, as yardstick
+pub mod relay; // media alone, through a relay whose ports are known

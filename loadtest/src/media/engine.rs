@@ -1,0 +1,407 @@
+//! The media thread: sends what is due, fetches what came, sleeps until something is due.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex};
+
+use base::Rng;
+
+use super::rtcp;
+use super::stream::{Arrived, Birth, PACKET_BYTES, PERIOD_NS, Stream};
+use super::{Command, Config, Counts, Live, Measured, Party, Report, Side, Socket};
+use crate::figures::Times;
+use crate::speech::Speech;
+use crate::sys::{self, Datagram, Epoll, Inbox, Target};
+
+/// How often sockets are looked at. Arrivals are stamped by the kernel, so fetching them late costs no truth; waking
+/// up for each would cost the system under test, which shares the machine.
+const FETCH_EVERY_NS: u64 = 1_000_000;
+const PUBLISH_EVERY_NS: u64 = 250_000_000;
+
+pub(super) struct Engine {
+    config: Config,
+    inbox: Receiver<Command>,
+    live: Arc<Mutex<Live>>,
+    epoll: Epoll,
+    sockets: Vec<Socket>,
+    book: Book,
+    rng: Rng,
+    /// Every stream has the same period: who sent last sends last again.
+    schedule: VecDeque<(u64, u32)>,
+    /// Streams that stopped, by the time at which their books are closed.
+    ending: VecDeque<(u64, u32)>,
+    finishing: bool,
+    lateness: Times,
+    clock: ClockWatch,
+}
+
+/// Streams and verdicts: what an arrival touches.
+struct Book {
+    speech: Speech,
+    streams: Vec<Option<Stream>>,
+    free: Vec<u32>,
+    calls: BTreeMap<u32, [Option<u32>; 2]>,
+    /// Of streams that are gone, and of packets that belong to none.
+    closed: Counts,
+    latency: Times,
+    recent: Times,
+    jitter: Times,
+    round_trip: Times,
+}
+
+/// Streams are found by the lower bits of their SSRC; the upper ones are random.
+const INDEX_BITS: u32 = 18;
+const STREAMS_MAX: usize = 1 << INDEX_BITS;
+
+impl Engine {
+    pub(super) fn new(
+        config: Config,
+        sockets: Vec<Socket>,
+        inbox: Receiver<Command>,
+        live: Arc<Mutex<Live>>,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        for (number, socket) in sockets.iter().enumerate() {
+            epoll.add(&socket.rtp, number as u64 * 2)?;
+            epoll.add(&socket.rtcp, number as u64 * 2 + 1)?;
+        }
+        let mut rng = Rng::from_seed(config.seed);
+        let speech = Speech::new(rng.u64(), config.codec);
+        Ok(Engine {
+            inbox,
+            live,
+            epoll,
+            sockets,
+            book: Book::new(speech),
+            rng,
+            schedule: VecDeque::new(),
+            ending: VecDeque::new(),
+            finishing: false,
+            lateness: Times::default(),
+            clock: ClockWatch::start(),
+            config,
+        })
+    }
+
+    pub(super) fn run(mut self) -> Report {
+        sys::sharpen_thread(self.config.cpu);
+        let started_ns = sys::mono_ns();
+        let mut inbox = Inbox::new(32, 2048);
+        let mut ready = Vec::with_capacity(16);
+        let (mut fetch_at, mut publish_at) = (0, 0);
+        loop {
+            self.obey();
+            self.send_due();
+            let now = sys::real_ns();
+            if now >= fetch_at {
+                self.epoll.wait(&mut ready, 0);
+                for &number in &ready {
+                    self.fetch(number, &mut inbox);
+                }
+                // More may wait: go on at once, after what has become due meanwhile.
+                if ready.len() < ready.capacity() {
+                    fetch_at = now + FETCH_EVERY_NS;
+                }
+            }
+            self.close_ended(now);
+            if now >= publish_at {
+                publish_at = now + PUBLISH_EVERY_NS;
+                self.publish();
+            }
+            if self.finishing && self.schedule.is_empty() && self.ending.is_empty() {
+                break;
+            }
+            let next = self.schedule.front().map_or(u64::MAX, |next| next.0).min(fetch_at);
+            if next > now {
+                sys::sleep_until_real(next);
+            }
+        }
+        self.publish();
+        self.report(started_ns)
+    }
+
+    /// Orders from signalling.
+    fn obey(&mut self) {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Command::Speak(party)) => self.speak(&party),
+                Ok(Command::Hush(call)) => self.hush(call),
+                Ok(Command::ResetTimes) => {
+                    self.lateness.reset();
+                    self.book.latency.reset();
+                    self.book.round_trip.reset();
+                }
+                Ok(Command::Finish) | Err(TryRecvError::Disconnected) => {
+                    self.finishing = true;
+                    self.book.streams.iter_mut().flatten().for_each(|stream| stream.hushed = true);
+                    return;
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    fn speak(&mut self, party: &Party) {
+        if self.finishing || party.socket >= self.sockets.len() {
+            return;
+        }
+        let now = sys::real_ns();
+        let Some(index) = self.book.open(party, &mut self.rng, &self.config) else { return };
+        let due = now + self.rng.below(PERIOD_NS);
+        let place = self.schedule.partition_point(|other| other.0 <= due);
+        self.schedule.insert(place, (due, index));
+    }
+
+    fn hush(&mut self, call: u32) {
+        for index in self.book.calls.remove(&call).into_iter().flatten().flatten() {
+            if let Some(stream) = self.book.stream(index) {
+                stream.hushed = true;
+            }
+        }
+    }
+
+    fn send_due(&mut self) {
+        let mut packet = [0; PACKET_BYTES];
+        // Bounded, so that arrivals are fetched even when sending cannot keep up.
+        for _ in 0..256 {
+            let Some(&(due, index)) = self.schedule.front() else { return };
+            let now = sys::real_ns();
+            if due > now {
+                return;
+            }
+            self.schedule.pop_front();
+            let Some(stream) = self.book.streams[index as usize].as_mut() else { continue };
+            if stream.hushed {
+                let linger = u64::try_from(self.config.linger.as_nanos()).unwrap_or(u64::MAX);
+                self.ending.push_back((now.saturating_add(linger), index));
+                continue;
+            }
+            // The schedule keeps to intended times whatever happens here.
+            self.schedule.push_back((due + PERIOD_NS, index));
+            self.lateness.record(now - due);
+            stream.write(now, &self.book.speech, &mut packet);
+            if sys::send_to(&self.sockets[stream.socket()].rtp, &packet, stream.target()).is_err() {
+                stream.counts.send_errors += 1;
+            }
+            if self.config.rtcp && now >= stream.next_rtcp_ns {
+                self.send_report(now, index);
+            }
+        }
+    }
+
+    fn send_report(&mut self, now: u64, index: u32) {
+        let Some(mut stream) = self.book.streams[index as usize].take() else { return };
+        // The interval is spread as RFC 3550 section 6.3.5 asks; the first report comes at once.
+        stream.next_rtcp_ns = now + rtcp::PERIOD_NS / 2 + self.rng.below(rtcp::PERIOD_NS);
+        let heard = stream.peer.and_then(|peer| self.book.stream(peer));
+        let report = rtcp::write(now, &stream, heard);
+        match sys::send_to(&self.sockets[stream.socket()].rtcp, &report, stream.rtcp_target()) {
+            Ok(()) => stream.counts.rtcp_sent += 1,
+            Err(_) => stream.counts.send_errors += 1,
+        }
+        self.book.streams[index as usize] = Some(stream);
+    }
+
+    fn fetch(&mut self, number: u64, inbox: &mut Inbox) {
+        let socket = (number / 2) as usize;
+        let book = &mut self.book;
+        // An ICMP error of an earlier send shows here; it is counted where the packet is missed.
+        let _ = if number.is_multiple_of(2) {
+            inbox.receive(&self.sockets[socket].rtp, |datagram| book.on_rtp(socket, &datagram))
+        } else {
+            inbox.receive(&self.sockets[socket].rtcp, |datagram| book.on_rtcp(&datagram))
+        };
+    }
+
+    fn close_ended(&mut self, now: u64) {
+        while let Some(&(at, index)) = self.ending.front()
+            && at <= now
+        {
+            self.ending.pop_front();
+            self.book.close(index);
+        }
+    }
+
+    fn publish(&mut self) {
+        self.clock.check();
+        let book = &self.book;
+        let mut sums = book.closed;
+        let mut missing = sums.lost;
+        for stream in book.streams.iter().flatten() {
+            sums.add(&stream.counts);
+            missing += stream.missing();
+        }
+        let counts = &sums;
+        let wrong =
+            counts.duplicated + counts.corrupted + counts.wrong_source + counts.wrong_party + counts.unknown;
+        let live = Live {
+            streams: self.schedule.len() as u64,
+            sent: sums.sent,
+            received: sums.received,
+            missing,
+            wrong,
+            p50_us: book.recent.at(0.5) as f64 / 1e3,
+            p99_us: book.recent.at(0.99) as f64 / 1e3,
+        };
+        self.book.recent.reset();
+        if let Ok(mut shared) = self.live.lock() {
+            *shared = live;
+        }
+    }
+
+    fn report(self, started_ns: u64) -> Report {
+        let mut counts = self.book.closed;
+        counts.own_drops =
+            self.sockets.iter().map(|s| sys::kernel_drops(&s.rtp) + sys::kernel_drops(&s.rtcp)).sum();
+        let measured = Measured {
+            latency: self.book.latency,
+            lateness: self.lateness,
+            jitter: self.book.jitter,
+            round_trip: self.book.round_trip,
+            counts,
+            seconds: (sys::mono_ns() - started_ns) as f64 / 1e9,
+            cpu_seconds: sys::thread_cpu_ns() as f64 / 1e9,
+            clock_was_set: self.clock.was_set,
+        };
+        measured.report(self.config.lateness_max)
+    }
+}
+
+impl Book {
+    fn new(speech: Speech) -> Self {
+        Book {
+            speech,
+            streams: Vec::new(),
+            free: Vec::new(),
+            calls: BTreeMap::new(),
+            closed: Counts::default(),
+            latency: Times::default(),
+            recent: Times::default(),
+            jitter: Times::default(),
+            round_trip: Times::default(),
+        }
+    }
+
+    fn stream(&mut self, index: u32) -> Option<&mut Stream> {
+        self.streams.get_mut(index as usize)?.as_mut()
+    }
+
+    /// A new stream for `party`; `None` if it speaks already or there are too many.
+    fn open(&mut self, party: &Party, rng: &mut Rng, config: &Config) -> Option<u32> {
+        let side = match party.side {
+            Side::A => 0,
+            Side::B => 1,
+        };
+        let call = self.calls.entry(party.call).or_default();
+        if call[side].is_some() {
+            return None;
+        }
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.streams.len() < STREAMS_MAX => {
+                self.streams.push(None);
+                self.streams.len() as u32 - 1
+            }
+            None => return None,
+        };
+        call[side] = Some(index);
+        let other = call[1 - side];
+        let birth = Birth {
+            ssrc: (rng.u32() << INDEX_BITS) | index,
+            first_seq: rng.u32() as u16,
+            first_timestamp: rng.u32(),
+            speech_start: rng.u32() as usize,
+            socket: party.socket,
+            target: Target::from(party.send_to),
+            rtcp_target: Target::from(party.rtcp_to),
+        };
+        let mut stream = Stream::new(birth, config.codec);
+        stream.peer = other;
+        if let Some(other) = other.and_then(|other| self.stream(other)) {
+            other.peer = Some(index);
+        }
+        self.streams[index as usize] = Some(stream);
+        Some(index)
+    }
+
+    fn close(&mut self, index: u32) {
+        let Some(mut stream) = self.streams[index as usize].take() else { return };
+        self.closed.add(stream.close());
+        stream.jitter_ns().into_iter().for_each(|jitter| self.jitter.record(jitter));
+        self.free.push(index);
+        if let Some(peer) = stream.peer.and_then(|peer| self.stream(peer)).filter(|p| p.peer == Some(index)) {
+            peer.peer = None;
+        }
+    }
+
+    fn on_rtp(&mut self, socket: usize, datagram: &Datagram<'_>) {
+        let Some(arrived) = Arrived::parse(datagram.bytes) else {
+            self.closed.unknown += 1;
+            return;
+        };
+        let index = arrived.ssrc() & (STREAMS_MAX as u32 - 1);
+        let Some(stream) = self.stream(index).filter(|stream| stream.ssrc() == arrived.ssrc()) else {
+            self.closed.unknown += 1;
+            return;
+        };
+        let peer = stream.peer;
+        let place = peer.and_then(|peer| self.stream(peer)).map(|p| (p.socket(), p.target().address()));
+        let stream = self.streams[index as usize].as_mut().expect("it was there three lines ago");
+        // Before the other party has begun, nobody can say where packets ought to arrive.
+        if let Some((at, from)) = place {
+            stream.counts.wrong_party += u64::from(at != socket);
+            stream.counts.wrong_source += u64::from(at == socket && from != Some(datagram.source));
+        }
+        let before = stream.counts.received;
+        stream.arrive(&arrived, datagram.bytes, datagram.arrived_ns, &self.speech, &mut self.latency);
+        if stream.counts.received > before {
+            self.recent.record(stream.last_transit_ns());
+        }
+    }
+
+    fn on_rtcp(&mut self, datagram: &Datagram<'_>) {
+        let Some(report) = rtcp::read(datagram.bytes) else { return };
+        let index = report.ssrc & (STREAMS_MAX as u32 - 1);
+        let Some(stream) = self.stream(index).filter(|stream| stream.ssrc() == report.ssrc) else {
+            return;
+        };
+        stream.counts.rtcp_received += 1;
+        stream.reports.last = Some((report.ntp_middle, datagram.arrived_ns));
+        if let Some((_, last, delay)) = report.block
+            && let Some(round_trip) = rtcp::round_trip_ns(datagram.arrived_ns, last, delay)
+        {
+            self.round_trip.record(round_trip);
+        }
+    }
+}
+
+/// Latency compares the kernel's wall-clock stamps with ours: a clock that is set meanwhile makes it worthless.
+struct ClockWatch {
+    offset: i128,
+    was_set: bool,
+}
+
+impl ClockWatch {
+    fn start() -> Self {
+        ClockWatch { offset: Self::offset(), was_set: false }
+    }
+
+    fn check(&mut self) {
+        let offset = Self::offset();
+        // Slewing moves it by up to 0.5 ms a second, which four looks a second share.
+        self.was_set |= (offset - self.offset).abs() > 1_000_000;
+        self.offset = offset;
+    }
+
+    /// The closest of three readings: a thread may be put aside between the two clocks.
+    fn offset() -> i128 {
+        let read = |_| {
+            let before = sys::mono_ns();
+            let real = sys::real_ns();
+            let after = sys::mono_ns();
+            (after - before, i128::from(real) - i128::from(before))
+        };
+        (0..3).map(read).min().map_or(0, |closest| closest.1)
+    }
+}

@@ -1,0 +1,345 @@
+//! One stream: one SSRC, one way. Writes its packets and judges those that arrive. No socket, no clock.
+
+use rtp::header::Header;
+use webrtc_util::marshal::{Marshal, MarshalSize, Unmarshal};
+
+use super::Counts;
+use crate::figures::Times;
+use crate::speech::{Codec, Speech};
+use crate::sys::Target;
+
+/// Nanoseconds between two packets of a stream.
+pub(super) const PERIOD_NS: u64 = 20_000_000;
+pub(super) const PACKET_BYTES: usize = 12 + Speech::FRAME;
+
+/// Packets whose time of sending is remembered: 5.1 s. What is later than that counts as lost.
+const REMEMBERED: u64 = 256;
+const ARRIVED: u64 = 1 << 63;
+
+/// What a new stream is made of.
+pub(super) struct Birth {
+    pub ssrc: u32,
+    pub first_seq: u16,
+    pub first_timestamp: u32,
+    /// Where in the recording it begins, in samples.
+    pub speech_start: usize,
+    pub socket: usize,
+    pub target: Target,
+    pub rtcp_target: Target,
+}
+
+pub(super) struct Stream {
+    birth: Birth,
+    /// The stream of the other party, once that has begun.
+    pub peer: Option<u32>,
+    pub hushed: bool,
+    pub next_rtcp_ns: u64,
+    pub reports: Reports,
+    header: [u8; 12],
+    payload_type: u8,
+    /// Packets sent; the number of the next one.
+    sent: u64,
+    /// By number modulo `REMEMBERED`: when it was sent, and whether it has arrived.
+    times: Box<[u64]>,
+    /// One more than the highest number that has arrived.
+    heard: u64,
+    jitter_ns: f64,
+    last_transit_ns: Option<u64>,
+    pub counts: Counts,
+}
+
+/// What the other side's reports need to know (RFC 3550 section 6.4.1).
+#[derive(Default)]
+pub(super) struct Reports {
+    /// Middle of the NTP time in the last sender report of this stream that arrived, and when that was.
+    pub last: Option<(u32, u64)>,
+    /// Packets expected and received when the last report block about this stream was made.
+    pub before: (u64, u64),
+}
+
+/// An RTP header as it arrived, and where its payload begins.
+pub(super) struct Arrived {
+    header: Header,
+    payload_at: usize,
+}
+
+impl Arrived {
+    /// `None` if it is no RTP packet.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let header = Header::unmarshal(&mut &*bytes).ok().filter(|header| header.version == 2)?;
+        let payload_at = header.marshal_size();
+        (payload_at <= bytes.len()).then_some(Arrived { header, payload_at })
+    }
+
+    pub(super) fn ssrc(&self) -> u32 {
+        self.header.ssrc
+    }
+}
+
+impl Stream {
+    pub(super) fn new(birth: Birth, codec: Codec) -> Self {
+        let header = Header {
+            version: 2,
+            payload_type: codec.payload_type(),
+            sequence_number: birth.first_seq,
+            timestamp: birth.first_timestamp,
+            ssrc: birth.ssrc,
+            ..Header::default()
+        };
+        let mut bytes = [0; 12];
+        header.marshal_to(&mut bytes).expect("12 bytes are a header without extras");
+        Stream {
+            header: bytes,
+            payload_type: codec.payload_type(),
+            birth,
+            peer: None,
+            hushed: false,
+            next_rtcp_ns: 0,
+            reports: Reports::default(),
+            sent: 0,
+            times: vec![0; REMEMBERED as usize].into(),
+            heard: 0,
+            jitter_ns: 0.0,
+            last_transit_ns: None,
+            counts: Counts { streams: 1, ..Counts::default() },
+        }
+    }
+
+    pub(super) fn ssrc(&self) -> u32 {
+        self.birth.ssrc
+    }
+
+    pub(super) fn socket(&self) -> usize {
+        self.birth.socket
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.birth.target
+    }
+
+    pub(super) fn rtcp_target(&self) -> &Target {
+        &self.birth.rtcp_target
+    }
+
+    /// RTP time stamp of the next packet.
+    pub(super) fn timestamp(&self) -> u32 {
+        self.timestamp_of(self.sent)
+    }
+
+    /// Packets sent, and one more than the highest that arrived, both in extended sequence numbers from 0.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.sent, self.heard)
+    }
+
+    /// First sequence number, for turning [`Stream::progress`] into what RTCP says.
+    pub(super) fn first_seq(&self) -> u16 {
+        self.birth.first_seq
+    }
+
+    /// Interarrival jitter in RTP time stamp units.
+    pub(super) fn jitter_units(&self) -> u32 {
+        (self.jitter_ns / 125_000.0) as u32
+    }
+
+    /// Interarrival jitter, nanoseconds; `None` before the second arrival.
+    pub(super) fn jitter_ns(&self) -> Option<u64> {
+        (self.counts.received > 1).then_some(self.jitter_ns as u64)
+    }
+
+    /// How long the last arrival took, nanoseconds.
+    pub(super) fn last_transit_ns(&self) -> u64 {
+        self.last_transit_ns.unwrap_or(0)
+    }
+
+    /// Writes the next packet, to be sent at once: `now_ns` is what its arrival will be compared with.
+    pub(super) fn write(&mut self, now_ns: u64, speech: &Speech, packet: &mut [u8; PACKET_BYTES]) {
+        let number = self.sent;
+        packet[..12].copy_from_slice(&self.header);
+        packet[1] |= if number == 0 { 0x80 } else { 0 }; // marker: a talk spurt begins (RFC 3551 section 4.1)
+        packet[2..4].copy_from_slice(&self.seq_of(number).to_be_bytes());
+        packet[4..8].copy_from_slice(&self.timestamp_of(number).to_be_bytes());
+        packet[12..].copy_from_slice(speech.frame(self.birth.speech_start, number));
+        self.times[(number % REMEMBERED) as usize] = now_ns;
+        self.sent += 1;
+        self.counts.sent += 1;
+    }
+
+    /// Judges a packet of this stream that arrived, and records how long it took.
+    pub(super) fn arrive(&mut self, arrived: &Arrived, bytes: &[u8], at_ns: u64, speech: &Speech, times: &mut Times) {
+        let Some(number) = self.number_of(arrived.header.sequence_number) else {
+            self.counts.unknown += 1;
+            return;
+        };
+        let time = &mut self.times[(number % REMEMBERED) as usize];
+        if *time & ARRIVED != 0 {
+            self.counts.duplicated += 1;
+            return;
+        }
+        let transit_ns = at_ns.saturating_sub(*time);
+        *time |= ARRIVED;
+        self.counts.received += 1;
+        times.record(transit_ns);
+        self.on_transit(transit_ns);
+        if number < self.heard {
+            self.counts.reordered += 1;
+        } else {
+            self.heard = number + 1;
+        }
+        let intact = arrived.header.payload_type == self.payload_type
+            && arrived.header.timestamp == self.timestamp_of(number)
+            && bytes[arrived.payload_at..] == *speech.frame(self.birth.speech_start, number);
+        if !intact {
+            self.counts.corrupted += 1;
+        }
+    }
+
+    /// Packets that are missing before the highest that arrived.
+    pub(super) fn missing(&self) -> u64 {
+        self.heard.saturating_sub(self.counts.received)
+    }
+
+    /// Closes the books: what has not come by now is lost.
+    pub(super) fn close(&mut self) -> &Counts {
+        self.counts.lost = self.counts.sent - self.counts.received;
+        self.counts.lossy_streams = u64::from(self.counts.lost > 0);
+        self.counts.silent_streams = u64::from(self.counts.received == 0 && self.counts.sent > 0);
+        &self.counts
+    }
+
+    fn seq_of(&self, number: u64) -> u16 {
+        self.birth.first_seq.wrapping_add(number as u16)
+    }
+
+    fn timestamp_of(&self, number: u64) -> u32 {
+        self.birth.first_timestamp.wrapping_add((number as u32).wrapping_mul(Speech::FRAME as u32))
+    }
+
+    /// The packet's number, if one with this sequence number was sent lately.
+    fn number_of(&self, seq: u16) -> Option<u64> {
+        let last = self.sent.checked_sub(1)?;
+        let age = u64::from(self.seq_of(last).wrapping_sub(seq));
+        if age < REMEMBERED { last.checked_sub(age) } else { None }
+    }
+
+    /// RFC 3550 section 6.4.1 and appendix A.8, with the spacing of sending known exactly.
+    fn on_transit(&mut self, transit_ns: u64) {
+        if let Some(last) = self.last_transit_ns.replace(transit_ns) {
+            self.jitter_ns += (transit_ns.abs_diff(last) as f64 - self.jitter_ns) / 16.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    fn stream(first_seq: u16) -> Stream {
+        let target = Target::from(std::net::SocketAddr::from(([127, 0, 0, 1], 4000)));
+        let birth = Birth {
+            ssrc: 77,
+            first_seq,
+            first_timestamp: u32::MAX - 100,
+            speech_start: 12_345,
+            socket: 0,
+            target,
+            rtcp_target: target,
+        };
+        Stream::new(birth, Codec::Pcma)
+    }
+
+    static SPEECH: LazyLock<Speech> = LazyLock::new(|| Speech::new(5, Codec::Pcma));
+
+    struct Bench {
+        stream: Stream,
+        times: Times,
+    }
+
+    impl Bench {
+        fn new(first_seq: u16) -> Self {
+            Bench { stream: stream(first_seq), times: Times::default() }
+        }
+
+        fn sent(&mut self, count: u64) -> Vec<[u8; PACKET_BYTES]> {
+            let write = |i: u64| {
+                let mut packet = [0; PACKET_BYTES];
+                self.stream.write(i * PERIOD_NS, &SPEECH, &mut packet);
+                packet
+            };
+            (0..count).map(write).collect()
+        }
+
+        fn arrive(&mut self, packet: &[u8], at_ns: u64) {
+            let arrived = Arrived::parse(packet).unwrap();
+            self.stream.arrive(&arrived, packet, at_ns, &SPEECH, &mut self.times);
+        }
+    }
+
+    #[test]
+    fn packets_read_as_rtp_with_the_marker_on_the_first() {
+        let mut bench = Bench::new(u16::MAX);
+        let packets = bench.sent(2);
+        let headers: Vec<_> = packets.iter().map(|p| Header::unmarshal(&mut &p[..]).unwrap()).collect();
+        assert_eq!((headers[0].sequence_number, headers[1].sequence_number), (u16::MAX, 0));
+        assert_eq!((headers[0].timestamp, headers[1].timestamp), (u32::MAX - 100, 59));
+        assert_eq!((headers[0].marker, headers[1].marker), (true, false));
+        assert_eq!((headers[0].payload_type, headers[0].ssrc), (8, 77));
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_apart() {
+        let mut bench = Bench::new(65_530);
+        let packets = bench.sent(10);
+        for number in [0, 1, 2, 4, 3, 4, 6] {
+            bench.arrive(&packets[number], number as u64 * PERIOD_NS + 1_000); // 5 never comes, 4 comes twice
+        }
+        assert_eq!(bench.stream.missing(), 1);
+        let mut bitten = packets[7];
+        bitten[171] ^= 1;
+        bench.arrive(&bitten, 8 * PERIOD_NS);
+        bench.arrive(&packets[8][..171], 9 * PERIOD_NS); // cut short
+        let mut other = packets[9];
+        other[2..4].copy_from_slice(&20_000u16.to_be_bytes());
+        bench.arrive(&other, 9 * PERIOD_NS);
+        let counts = *bench.stream.close();
+        assert_eq!((counts.sent, counts.received, counts.lost), (10, 8, 2));
+        assert_eq!((counts.duplicated, counts.reordered, counts.corrupted, counts.unknown), (1, 1, 2, 1));
+        assert_eq!((counts.lossy_streams, counts.silent_streams), (1, 0));
+        assert_eq!(bench.times.count(), 8);
+    }
+
+    #[test]
+    fn latency_is_from_sending_to_arrival() {
+        let mut bench = Bench::new(0);
+        let packets = bench.sent(2);
+        bench.arrive(&packets[0], 50_000);
+        bench.arrive(&packets[1], PERIOD_NS + 150_000);
+        let p = bench.times.percentiles();
+        assert!((p.min_us - 50.0).abs() < 0.1 && (p.max_us - 150.0).abs() < 0.2, "{p:?}");
+        assert_eq!(bench.stream.jitter_ns(), Some(100_000 / 16));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_arrival_is_counted_exactly(first_seq: u16, order in Just((0..200usize).collect::<Vec<_>>()).prop_shuffle(), keep in 1..200usize) {
+            let mut bench = Bench::new(first_seq);
+            let packets = bench.sent(200);
+            for &number in &order[..keep] {
+                bench.arrive(&packets[number], 200 * PERIOD_NS);
+            }
+            let counts = *bench.stream.close();
+            prop_assert_eq!((counts.received, counts.lost), (keep as u64, 200 - keep as u64));
+            prop_assert_eq!(counts.corrupted + counts.duplicated + counts.unknown, 0);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut bench = Bench::new(1);
+            bench.sent(3);
+            if let Some(arrived) = Arrived::parse(&bytes) {
+                bench.stream.arrive(&arrived, &bytes, 5, &SPEECH, &mut bench.times);
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a process has cost so far, read from `/proc`: CPU to the nanosecond, memory, descriptors, context switches.
+
+use std::fs;
+use std::io;
+
+use serde::Serialize;
+
+/// One reading of a process.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// When it was read, monotonic nanoseconds.
+    pub at_ns: u64,
+    /// User and system time of all threads, also those that ended, in the kernel's ticks of 10 ms.
+    pub user_ticks: u64,
+    /// System part of it.
+    pub system_ticks: u64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// Voluntary and forced context switches of the threads that live now.
+    pub switches: [u64; 2],
+    /// Number, name and CPU time (schedstat, nanoseconds) of the threads that live now.
+    pub threads: Vec<(u32, String, u64)>,
+}
+
+impl Sample {
+    /// Reads process `pid`.
+    ///
+    /// # Errors
+    /// The process is gone, or belongs to somebody else.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let root = format!("/proc/{pid}");
+        let stat = fs::read_to_string(format!("{root}/stat"))?;
+        let mut sample = Sample { at_ns: crate::sys::mono_ns(), ..Sample::default() };
+        // The name in brackets may hold spaces and brackets; fields count from the last one. proc(5): 14 and 15.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let number = |at: usize| fields.get(at).and_then(|f| f.parse().ok()).unwrap_or(0);
+        (sample.user_ticks, sample.system_ticks) = (number(11), number(12));
+        sample.rss_bytes = field_kb(&fs::read_to_string(format!("{root}/status"))?, "VmRSS:") * 1024;
+        sample.descriptors = fs::read_dir(format!("{root}/fd")).map_or(0, |dir| dir.count() as u64);
+        for task in fs::read_dir(format!("{root}/task"))?.flatten() {
+            let path = task.path();
+            let read = |file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
+            // A thread may end between the listing and the reading: then it is empty.
+            let cpu = read("schedstat").split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
+            let status = read("status");
+            sample.switches[0] += field_kb(&status, "voluntary_ctxt_switches:");
+            sample.switches[1] += field_kb(&status, "nonvoluntary_ctxt_switches:");
+            let id = task.file_name().to_string_lossy().parse().unwrap_or(0);
+            sample.threads.push((id, read("comm").trim().to_owned(), cpu));
+        }
+        Ok(sample)
+    }
+
+    /// What was used between an `earlier` reading and this one.
+    pub fn since(&self, earlier: &Sample) -> Usage {
+        let seconds = self.at_ns.saturating_sub(earlier.at_ns) as f64 / 1e9;
+        let mut threads: Vec<ThreadUsage> = Vec::new();
+        for (id, name, cpu) in &self.threads {
+            let before = earlier.threads.iter().find(|t| t.0 == *id).map_or(0, |t| t.2);
+            threads.push(ThreadUsage {
+                name: name.clone(),
+                cpu_seconds: cpu.saturating_sub(before) as f64 / 1e9,
+            });
+        }
+        // Thread by thread: one that ended meanwhile must not take its past out of the others' time.
+        let cpu_seconds = threads.iter().map(|thread| thread.cpu_seconds).sum();
+        threads.sort_by(|a, b| b.cpu_seconds.total_cmp(&a.cpu_seconds));
+        Usage {
+            seconds,
+            cpu_seconds,
+            user_seconds: self.user_ticks.saturating_sub(earlier.user_ticks) as f64 / TICKS,
+            system_seconds: self.system_ticks.saturating_sub(earlier.system_ticks) as f64 / TICKS,
+            cores: if seconds > 0.0 { cpu_seconds / seconds } else { 0.0 },
+            rss_bytes: self.rss_bytes,
+            rss_growth_bytes: self.rss_bytes as i64 - earlier.rss_bytes as i64,
+            descriptors: self.descriptors,
+            voluntary_switches: self.switches[0].saturating_sub(earlier.switches[0]),
+            forced_switches: self.switches[1].saturating_sub(earlier.switches[1]),
+            threads,
+        }
+    }
+}
+
+/// The kernel's ticks a second in `/proc`, the same on every Linux of today.
+const TICKS: f64 = 100.0;
+
+/// The number after `key` in a `/proc/*/status` file.
+fn field_kb(status: &str, key: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// What a process used in an interval.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Usage {
+    /// Length of the interval.
+    pub seconds: f64,
+    /// CPU time of the threads that lived at its end, by schedstat.
+    pub cpu_seconds: f64,
+    /// In user code, to 10 ms.
+    pub user_seconds: f64,
+    /// In the kernel, to 10 ms.
+    pub system_seconds: f64,
+    /// CPU time per second.
+    pub cores: f64,
+    /// Resident memory at the end.
+    pub rss_bytes: u64,
+    /// What it grew by.
+    pub rss_growth_bytes: i64,
+    /// Open descriptors at the end.
+    pub descriptors: u64,
+    /// Times that threads went to sleep by themselves.
+    pub voluntary_switches: u64,
+    /// Times that threads were put aside.
+    pub forced_switches: u64,
+    /// Thread by thread, the busiest first.
+    pub threads: Vec<ThreadUsage>,
+}
+
+/// What one thread used.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThreadUsage {
+    /// Its name as the kernel knows it (15 bytes).
+    pub name: String,
+    /// CPU time.
+    pub cpu_seconds: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_loop_shows_as_cpu_time_of_its_thread() {
+        let before = Sample::of(std::process::id()).unwrap();
+        let start = crate::sys::thread_cpu_ns();
+        while crate::sys::thread_cpu_ns() - start < 60_000_000 {}
+        let usage = Sample::of(std::process::id()).unwrap().since(&before);
+        assert!(usage.cpu_seconds >= 0.03 && usage.seconds >= 0.03, "{usage:?}");
+        assert!(usage.rss_bytes > 100_000 && usage.descriptors >= 3 && !usage.threads.is_empty());
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        assert!(Sample::of(u32::MAX).is_err());
+    }
+}
