@@ -134,8 +134,12 @@ pub(crate) fn body_len<'v>(
 ) -> Result<usize, ErrorClass> {
     let mut said = None;
     for value in values {
-        let digits = trim(value);
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        let value = trim(value);
+        let end = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
+        let (digits, junk) = value.split_at(end);
+        // A datagram has its own border, so quotes behind the number, as some captures have them, harm nobody.
+        let harmless = mode == Framing::Datagram && matches!(junk.first(), Some(b'"' | b'\'' | b' '));
+        if digits.is_empty() || !(junk.is_empty() || harmless) {
             return Err(ErrorClass::ContentLength);
         }
         // Beyond every limit is all the same.

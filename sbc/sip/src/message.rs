@@ -8,9 +8,11 @@ mod address; // name-addr and addr-spec
 mod via;
 mod error; // error classes, and what is readable of a bad message
 mod parse; // the way from octets to a checked message
+mod earns; // the refusal that a valid request earns by itself
 pub mod write; // building messages
 
 pub use address::{NameAddr, NameAddrs, addresses};
+pub use earns::OPTION_TAGS;
 pub use error::{ErrorClass, Malformed};
 pub use method::Method;
 pub use name::Name;
@@ -38,6 +40,8 @@ pub struct Message<'a> {
     body: usize,
     cseq: CSeq<'a>,
     max_forwards: Option<u8>,
+    /// Whether a field that may stand once stands twice.
+    is_ambiguous: bool,
     field_count: u8,
     /// Index of the first field of each name, `ABSENT` if there is none.
     first: [u8; Name::COUNT],
@@ -222,6 +226,12 @@ impl<'a> Message<'a> {
                 .map(|field| field.value),
             known => self.header(known),
         }
+    }
+
+    /// Whether a field that may stand once (From, To, Content-Type, …) stands twice; getters read the first.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous
     }
 
     /// The value of every field line of this name, undivided.

@@ -1,10 +1,10 @@
 //! `name-addr` and `addr-spec` of From, To, Contact, Route and their like (RFC 3261 section 20.10 and 25.1).
 use super::text::{self, Params, Split};
-use super::uri::Uri;
+use super::uri::{Uri, is_scheme};
 use std::borrow::Cow;
 
 /// One address with what stands around it, read leniently: what cannot be read is empty.
-/// [`NameAddr::is_strict`] says whether the grammar holds; `Message::parse` has asked it for the fields it checks.
+/// [`NameAddr::is_well_formed`] says whether the grammar holds; `Message::parse` has asked it for From and To.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameAddr<'a> {
     /// The whole value as it stands, perhaps folded.
@@ -29,11 +29,12 @@ impl<'a> NameAddr<'a> {
                 let inside = &raw[open + 1..];
                 let close = memchr::memchr(b'>', inside).unwrap_or(inside.len());
                 let after = inside.get(close + 1..).unwrap_or_default();
+                let params = memchr::memchr(b';', after).unwrap_or(after.len());
                 Self {
                     raw,
                     display: text::trim_end(&raw[..open]),
                     uri: &inside[..close],
-                    params: Params(text::trim_start(after)),
+                    params: Params(&after[params..]),
                     bracketed: true,
                 }
             }
@@ -82,50 +83,84 @@ impl<'a> NameAddr<'a> {
         self.params.value(name)
     }
 
-    /// Whether this is a name-addr or addr-spec of RFC 3261 section 25.1, with these liberties that real devices
-    /// need: any URI scheme, and display names out of more octets than tokens have (but no comma, no lone quote).
+    /// Whether this is a name-addr or addr-spec of RFC 3261 section 25.1 for From and To, with the liberties that
+    /// real devices need: any URI scheme (RFC 4475 section 3.3.4), display names out of more octets than tokens
+    /// have (but no comma), a last `;` with nothing behind it, and text between `>` and `;`, which is ignored.
     #[must_use]
-    pub fn is_strict(&self) -> bool {
-        let closed = !self.bracketed || self.raw.len() > self.display.len() + self.uri.len() + 1;
+    pub fn is_well_formed(&self) -> bool {
+        self.has_shape() && has_scheme(self.uri) && are_params(self.params, Quotes::Closed)
+    }
+
+    /// As [`NameAddr::is_well_formed`], for a Contact: what is no URI passes and [`NameAddr::parsed`] says so; a
+    /// quoted parameter without its last quote reaches to the end.
+    pub(crate) fn is_contact(&self) -> bool {
+        self.has_shape() && are_params(self.params, Quotes::MayBeOpen)
+    }
+
+    /// As [`NameAddr::is_well_formed`], for Route and its like: a URI that can be routed by.
+    pub(crate) fn is_route(&self) -> bool {
+        self.is_well_formed() && self.parsed().is_some()
+    }
+
+    fn has_shape(&self) -> bool {
         let uri_ok = if self.bracketed {
-            self.parsed().is_some()
+            let closed = self.raw.len() > self.display.len() + self.uri.len() + 1;
+            closed && is_display(self.display)
         } else {
             // `?` and `,` would be taken for the header field's own, hence <> is a must (RFC 3261 section 20).
-            memchr::memchr2(b'?', b',', self.uri).is_none() && self.parsed().is_some()
+            let sip = self.parsed().is_none_or(|uri| uri.is_sip());
+            memchr::memchr(b',', self.uri).is_none() && !(sip && memchr::memchr(b'?', self.uri).is_some())
         };
-        closed && uri_ok && is_display(self.display) && are_params(self.params)
+        uri_ok && text::is_uri_text(self.uri)
     }
 }
 
+fn has_scheme(uri: &[u8]) -> bool {
+    memchr::memchr(b':', uri).is_some_and(|colon| is_scheme(&uri[..colon]))
+}
+
+/// Quoted text that begins the value, or anything without what would divide the value otherwise.
 fn is_display(display: &[u8]) -> bool {
     if display.first() == Some(&b'"') {
         return text::quoted_len(display) == Some(display.len());
     }
     !display.iter().any(|&byte| {
-        matches!(byte, b'"' | b',' | b';' | b'<' | b'>' | b'\\' | b'?' | 0x7f)
-            || (byte < b' ' && !text::is_blank(byte))
+        matches!(byte, b',' | b';' | b'<' | b'>' | 0x7f) || (byte < b' ' && !text::is_blank(byte))
     })
 }
 
-/// Whether `params` is `*( ";" token [ "=" value ] )` with nothing before the first `;` and no empty member.
-pub(crate) fn are_params(params: Params<'_>) -> bool {
+/// What becomes of a quoted parameter value without its last quote.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quotes {
+    /// It is a fault: parameters that are added behind it would be swallowed.
+    Closed,
+    /// It reaches to the end.
+    MayBeOpen,
+}
+
+/// Whether `params` is `*( ";" token [ "=" value ] )` with no empty member but perhaps the last.
+pub(crate) fn are_params(params: Params<'_>, quotes: Quotes) -> bool {
     let mut rest = params.raw();
-    while !rest.is_empty() {
-        let Some(body) = rest.strip_prefix(b";") else { return false };
+    while let Some(body) = rest.strip_prefix(b";") {
         let end = text::find_outside(body, b';').unwrap_or(body.len());
-        if !is_param(text::trim(&body[..end])) {
+        let param = text::trim(&body[..end]);
+        rest = &body[end..];
+        let is_last_and_empty = param.is_empty() && rest.is_empty();
+        if !is_last_and_empty && !is_param(param, quotes) {
             return false;
         }
-        rest = &body[end..];
     }
     true
 }
 
-fn is_param(param: &[u8]) -> bool {
+fn is_param(param: &[u8], quotes: Quotes) -> bool {
     let Some(equals) = memchr::memchr(b'=', param) else { return text::is_token(param) };
     let value = text::trim_start(&param[equals + 1..]);
     let value_ok = match value.first() {
-        Some(b'"') => text::quoted_len(value) == Some(value.len()),
+        Some(b'"') => match text::quoted_len(value) {
+            Some(len) => len == value.len(),
+            None => quotes == Quotes::MayBeOpen,
+        },
         // An empty value (`;branch=`) is read as a flag; blanks and quotes inside a value are not repaired.
         _ => !value.iter().any(|&byte| text::is_blank(byte) || matches!(byte, b'"' | b',')),
     };
@@ -165,10 +200,10 @@ mod tests {
         assert_eq!(named.uri, b"sip:a@b;lr");
         assert_eq!(named.tag(), Some(&b"1"[..]));
         assert_eq!(named.param(b"X"), Some(&b"\";\""[..]));
-        assert!(named.is_strict());
+        assert!(named.is_well_formed());
         let bare = read("sip:a@b ;tag=2");
         assert_eq!((bare.uri, bare.tag()), (&b"sip:a@b"[..], Some(&b"2"[..])));
-        assert!(bare.is_strict());
+        assert!(bare.is_well_formed());
         assert_eq!(read("caller<sip:a@b>").display, b"caller");
     }
 
@@ -181,14 +216,14 @@ mod tests {
             "Bell, Alexander <sip:a@b>",
             "sip:user@example.com?Route=%3Csip:sip.example.com%3E",
             "\"Joe\" <sip:joe@example.org>;;;;",
-            "<sip:a@b> tag=1",
             "<sip:a@b",
+            "sip:a@b;;tag=1",
             "<sip:a@b>;=1",
             "<sip:a@b>;x=\"1",
-            "a\"b\" <sip:a@b>",
+            "something",
             "<>",
         ] {
-            assert!(!read(bad).is_strict(), "{bad}");
+            assert!(!read(bad).is_well_formed(), "{bad}");
         }
         for good in [
             "<isbn:2983792873>",
@@ -196,9 +231,22 @@ mod tests {
             "<sip:a@b>;flag;empty=;v6=[::1]",
             "<sip:a@b?x=y>",
             "a b c<sip:a@b>",
+            "\\\"a\\\" <sip:a@b>",
+            "<sip:a@b> junk;tag=1",
+            "<sip:a@b>;tag=1;",
+            "http://example.com/?a=b",
         ] {
-            assert!(read(good).is_strict(), "{good}");
+            assert!(read(good).is_well_formed(), "{good}");
         }
+    }
+
+    #[test]
+    fn a_contact_has_more_liberties() {
+        for good in ["something", "<sip:a@$HOST:$PORT>", "<sip:a@b>;+sip.instance=\"<urn:uuid:1>"] {
+            assert!(read(good).is_contact(), "{good}");
+            assert!(!read(good).is_route(), "{good}");
+        }
+        assert!(!read("\"Joe\" <sip:joe@example.org>;;;;").is_contact());
     }
 
     #[test]

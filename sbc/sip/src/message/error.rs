@@ -38,8 +38,8 @@ pub enum ErrorClass {
     /// Via, From, To, Call-ID or CSeq is missing.
     #[error("a mandatory header field is missing")]
     MissingHeader,
-    /// A field that may stand once stands twice.
-    #[error("a header field that may stand once is repeated")]
+    /// Call-ID, `CSeq` or Max-Forwards stands twice.
+    #[error("Call-ID, CSeq or Max-Forwards is repeated")]
     DuplicateHeader,
     /// Content-Length is no number.
     #[error("Content-Length is malformed")]
@@ -238,6 +238,12 @@ impl<'a> Malformed<'a> {
     #[must_use]
     pub fn readable(&self) -> &Message<'a> {
         &self.message
+    }
+
+    /// As [`Malformed::readable`], by value.
+    #[must_use]
+    pub fn into_readable(self) -> Message<'a> {
+        self.message
     }
 }
 

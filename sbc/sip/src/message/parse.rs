@@ -22,14 +22,17 @@ pub(super) fn parse(bytes: &[u8], framing: Framing) -> Result<Message<'_>, Malfo
         body: 0,
         cseq: CSeq { number: 0, method: Method::Other(b"") },
         max_forwards: None,
+        is_ambiguous: false,
         field_count: 0,
         first: [ABSENT; Name::COUNT],
         fields: [NO_SLOT; HEADERS_MAX],
     };
     read_head(&mut message, &mut faults);
-    match frame::body_len(message.lines(Name::ContentLength), bytes.len() - message.body, framing) {
-        Ok(len) if message.body + len <= MESSAGE_MAX => message.raw = &bytes[..message.body + len],
-        Ok(_) => faults.add(ErrorClass::TooLarge),
+    let available = bytes.len() - message.body;
+    match frame::body_len(message.lines(Name::ContentLength), available, framing) {
+        Ok(len) if message.body + len > MESSAGE_MAX => faults.add(ErrorClass::TooLarge),
+        Ok(len) if len > available => faults.add(ErrorClass::ContentLengthTooLarge),
+        Ok(len) => message.raw = &bytes[..message.body + len],
         Err(class) => faults.add(class),
     }
     check(&mut message, &mut faults);
@@ -155,8 +158,11 @@ fn read_field(message: &mut Message<'_>, start: usize, end: usize, faults: &mut 
     let first = &mut message.first[name as usize];
     if *first == ABSENT {
         *first = index;
+    } else if matches!(name, Name::CallId | Name::CSeq | Name::MaxForwards) {
+        // Everything is found by these, so two of them are two messages; other doubles only earn a refusal.
+        faults.add(ErrorClass::DuplicateHeader);
     } else {
-        faults.check(!name.is_single(), ErrorClass::DuplicateHeader);
+        message.is_ambiguous |= name.is_single();
     }
 }
 
@@ -167,7 +173,9 @@ fn check(message: &mut Message<'_>, faults: &mut Faults) {
     if let Some(value) = message.header(Name::CSeq) {
         match cseq(value) {
             Some(cseq) => message.cseq = cseq,
-            None => faults.add(ErrorClass::CSeq),
+            // A response that names no method matches no transaction, and is dropped there; a number beyond the
+            // limit must not wrap anywhere (RFC 4475 section 3.1.2.5).
+            None => faults.check(!message.is_request() && !is_overlarge(value), ErrorClass::CSeq),
         }
         if let StartLine::Request(line) = message.line {
             faults.check(message.cseq.method == line.method, ErrorClass::CSeqMethod);
@@ -179,34 +187,41 @@ fn check(message: &mut Message<'_>, faults: &mut Faults) {
     }
     for index in 0..message.field_count {
         let slot = message.fields[usize::from(index)];
-        check_value(slot.name, message.field(slot).value, faults);
+        check_value(slot.name, message.field(slot).value, message.is_request(), faults);
     }
 }
 
-fn check_value(name: Name, value: &[u8], faults: &mut Faults) {
+/// Checks one value. A response is not answered, and is matched by its top branch: what it repeats of the request
+/// (`strict` is false) may be damaged, as captures of old gateways show.
+fn check_value(name: Name, value: &[u8], strict: bool, faults: &mut Faults) {
     match name {
         Name::Via => {
-            let good = text::split(value, b',').all(|via| Via::read(via).is_some_and(|via| via.is_strict()));
+            let good =
+                all_members(value, |via| Via::read(via).is_some_and(|via| !strict || via.is_well_formed()));
             faults.check(good, ErrorClass::Via);
         }
-        Name::From => faults.check(NameAddr::read(value).is_strict(), ErrorClass::From),
-        Name::To => faults.check(NameAddr::read(value).is_strict(), ErrorClass::To),
+        Name::From if strict => faults.check(NameAddr::read(value).is_well_formed(), ErrorClass::From),
+        Name::To if strict => faults.check(NameAddr::read(value).is_well_formed(), ErrorClass::To),
         Name::CallId => {
-            let good = !value.is_empty() && value.iter().all(|&byte| byte > b' ' && byte != 0x7f);
+            let good =
+                !value.is_empty() && (!strict || value.iter().all(|&byte| byte > b' ' && byte != 0x7f));
             faults.check(good, ErrorClass::CallId);
         }
-        Name::Contact => faults.check(value == b"*" || are_addresses(value), ErrorClass::Contact),
+        Name::Contact => {
+            let good = value == b"*" || all_members(value, |contact| NameAddr::read(contact).is_contact());
+            faults.check(good, ErrorClass::Contact);
+        }
         Name::Route | Name::RecordRoute | Name::Path | Name::ServiceRoute => {
-            faults.check(are_addresses(value), ErrorClass::Route);
+            faults.check(all_members(value, |route| NameAddr::read(route).is_route()), ErrorClass::Route);
         }
         Name::ContentType => faults.check(is_media_type(value), ErrorClass::ContentType),
         Name::Expires => faults.check(seconds(value).is_some(), ErrorClass::Expires),
         Name::SessionExpires | Name::MinSe => {
-            faults.check(seconds(value).is_some(), ErrorClass::SessionExpires)
+            faults.check(seconds(value).is_some(), ErrorClass::SessionExpires);
         }
         Name::RSeq => faults.check(rseq(value).is_some(), ErrorClass::Reliability),
         Name::RAck => faults.check(rack(value).is_some(), ErrorClass::Reliability),
-        Name::Date => faults.check(is_gmt(value), ErrorClass::Date),
+        Name::Date if strict => faults.check(is_gmt(value), ErrorClass::Date),
         _ => {}
     }
 }
@@ -216,8 +231,19 @@ fn is_gmt(date: &[u8]) -> bool {
     date.last_chunk::<3>().is_some_and(|zone| zone.eq_ignore_ascii_case(b"GMT"))
 }
 
-fn are_addresses(value: &[u8]) -> bool {
-    text::split(value, b',').all(|address| NameAddr::read(address).is_strict())
+/// Whether the list has members and all are good; commas with nothing behind them may stand at its end only.
+fn all_members(value: &[u8], good: impl Fn(&[u8]) -> bool) -> bool {
+    let (mut found, mut ended) = (false, false);
+    for member in text::split(value, b',') {
+        if member.is_empty() {
+            ended = true;
+        } else if ended || !good(member) {
+            return false;
+        } else {
+            found = true;
+        }
+    }
+    found
 }
 
 fn is_media_type(value: &[u8]) -> bool {
@@ -228,20 +254,32 @@ fn is_media_type(value: &[u8]) -> bool {
 
 fn cseq(value: &[u8]) -> Option<CSeq<'_>> {
     let blank = value.iter().position(|&byte| text::is_blank(byte))?;
-    let number = text::number(&value[..blank]).filter(|&number| number < 1 << 31)?;
+    let number = text::number(&value[..blank]).filter(|&number| number <= CSEQ_MAX)?;
     let method = text::trim_start(&value[blank..]);
     text::is_token(method).then_some(CSeq { number: number as u32, method: Method::of(method) })
 }
 
-/// The number that a value begins with, clamped to `u32`; `None` without digits.
+/// RFC 3261 section 8.1.1.5.
+const CSEQ_MAX: u64 = (1 << 31) - 1;
+
+fn is_overlarge(cseq: &[u8]) -> bool {
+    let (digits, _) = leading_digits(cseq);
+    !digits.is_empty() && text::number(digits).is_none_or(|number| number > CSEQ_MAX)
+}
+
+/// The number that a value begins with, clamped to `u32`; what follows behind a blank, `;` or `(` is left out.
+/// `None` without digits.
 pub(super) fn seconds(value: &[u8]) -> Option<u32> {
-    let len = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
-    let (digits, rest) = value.split_at(len);
-    let ends = text::trim_start(rest).first().is_none_or(|byte| matches!(byte, b';' | b'('));
+    let (digits, rest) = leading_digits(value);
+    let ends = rest.first().is_none_or(|&byte| text::is_blank(byte) || matches!(byte, b';' | b'('));
     if digits.is_empty() || !ends {
         return None;
     }
     Some(text::number(digits).and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX))
+}
+
+fn leading_digits(value: &[u8]) -> (&[u8], &[u8]) {
+    value.split_at(value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len()))
 }
 
 pub(super) fn rseq(value: &[u8]) -> Option<u32> {

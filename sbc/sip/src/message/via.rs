@@ -1,5 +1,5 @@
 //! One Via value (RFC 3261 section 20.42, RFC 3581).
-use super::address::are_params;
+use super::address::{Quotes, are_params};
 use super::text::{self, Params};
 use super::uri::host_port;
 
@@ -13,7 +13,8 @@ pub struct Via<'a> {
     pub raw: &'a [u8],
     /// Transport as written: `UDP`, `TCP`, `TLS`, `WS`, `WSS` or an unknown one.
     pub transport: &'a [u8],
-    /// Host of sent-by; IPv6 without its brackets.
+    /// Host of sent-by; IPv6 without its brackets. Answers go to where the request came from, so a sent-by that is
+    /// no host and port is kept here whole.
     pub host: &'a [u8],
     /// Port of sent-by, if one is written.
     pub port: Option<u16>,
@@ -22,7 +23,7 @@ pub struct Via<'a> {
 }
 
 impl<'a> Via<'a> {
-    /// Reads one value; the parameters may be broken. `None` without protocol, transport and a host.
+    /// Reads one value; the parameters may be broken. `None` without protocol and sent-by.
     #[must_use]
     pub fn read(value: &'a [u8]) -> Option<Self> {
         let raw = text::trim(value);
@@ -37,19 +38,22 @@ impl<'a> Via<'a> {
             return None;
         }
         let rest = text::trim_start(&rest[second + 1..]);
-        let blank = rest.iter().position(|&byte| text::is_blank(byte))?;
-        let transport = &rest[..blank];
-        if !text::is_token(transport) {
+        // Some devices leave the transport out: SIP/2.0/192.0.2.9:5060.
+        let blank = rest.iter().position(|&byte| text::is_blank(byte)).unwrap_or(0);
+        let (transport, sent_by) = (&rest[..blank], text::trim(&rest[blank..]));
+        let transport_ok =
+            if transport.is_empty() { !text::is_token(sent_by) } else { text::is_token(transport) };
+        if sent_by.is_empty() || !transport_ok {
             return None;
         }
-        let (host, port) = host_port(&rest[blank..])?;
+        let (host, port) = host_port(sent_by).unwrap_or((sent_by, None));
         Some(Self { raw, transport, host, port, params: Params(&raw[end..]) })
     }
 
     /// Whether the parameters follow the grammar too.
     #[must_use]
-    pub fn is_strict(&self) -> bool {
-        are_params(self.params)
+    pub fn is_well_formed(&self) -> bool {
+        are_params(self.params, Quotes::Closed)
     }
 
     /// The branch as written; RFC 2543 devices may have none.
@@ -99,7 +103,7 @@ mod tests {
         assert_eq!((via.host, via.port), (&b"2001:db8::9"[..], Some(5070)));
         assert_eq!(via.branch(), Some(&b"z9hG4bK1"[..]));
         assert_eq!(via.rport(), Some(None));
-        assert!(via.is_strict());
+        assert!(via.is_well_formed());
     }
 
     #[test]
@@ -113,20 +117,21 @@ mod tests {
     fn broken_parameters_leave_the_hop_readable() {
         let via = Via::read(b"SIP/2.0/UDP 192.0.2.15;;,;,,").unwrap();
         assert_eq!(via.host, b"192.0.2.15");
-        assert!(!via.is_strict());
+        assert!(!via.is_well_formed());
+    }
+
+    #[test]
+    fn an_odd_sent_by_is_kept_whole() {
+        let via = Via::read(b"SIP/2.0/192.0.2.9:5070;branch=z9hG4bK1").unwrap();
+        assert_eq!((via.transport, via.host, via.port), (&b""[..], &b"192.0.2.9"[..], Some(5070)));
+        assert_eq!(Via::read(b"SIP/2.0/TCP u@h@x:0;rport").unwrap().host, b"u@h@x:0");
     }
 
     #[test]
     fn what_is_no_via_is_refused() {
-        for bad in [
-            &b""[..],
-            b"SIP/2.0/UDP",
-            b"SIP/2.0/UDP ",
-            b"SIP/3.0/UDP h",
-            b"HTTP/2.0/UDP h",
-            b"SIP/2.0 h",
-            b"SIP/2.0/U@P h",
-        ] {
+        for bad in
+            [&b""[..], b"SIP/2.0/UDP ", b"SIP/3.0/UDP h", b"HTTP/2.0/UDP h", b"SIP/2.0 h", b"SIP/2.0/U@P h"]
+        {
             assert_eq!(Via::read(bad), None);
         }
     }

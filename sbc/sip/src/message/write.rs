@@ -83,6 +83,9 @@ impl Writer {
         match (request.header(Name::To), to_tag) {
             (Some(to), Some(tag)) if code != 100 && request.to_tag().is_none() => {
                 let mut value = unfold(to).into_owned();
+                if value.ends_with(b";") {
+                    value.pop();
+                }
                 value.extend_from_slice(b";tag=");
                 value.extend(tag.iter().copied().filter(|&byte| is_token_byte(byte)));
                 self.header("To", value);
@@ -263,11 +266,13 @@ pub fn reason(code: u16) -> &'static str {
         606 => "Not Acceptable",
         607 => "Unwanted",
         608 => "Rejected",
-        101..200 => "Progress",
-        201..300 => "Success",
-        301..400 => "Redirection",
-        401..500 => "Request Failure",
-        501..600 => "Server Failure",
-        _ => "Global Failure",
+        _ => match code / 100 {
+            1 => "Progress",
+            2 => "Success",
+            3 => "Redirection",
+            4 => "Request Failure",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
     }
 }
