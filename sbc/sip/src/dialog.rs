@@ -317,3 +317,273 @@ fn without_headers(uri: &[u8]) -> &[u8] {
         None => uri,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Framing;
+
+    const VIA: &[u8] = b"SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx";
+
+    fn parse(text: &str, then: impl FnOnce(&Message<'_>)) {
+        let bytes = text.replace('\n', "\r\n").into_bytes();
+        then(&Message::parse(&bytes, Framing::Datagram).expect(text));
+    }
+
+    /// What `writer` writes, as text; it must be SIP.
+    fn text(mut writer: Writer) -> String {
+        let bytes = writer.finish();
+        Message::parse(&bytes, Framing::Stream).expect("what we write is SIP");
+        String::from_utf8(bytes).expect("text").replace('\r', "")
+    }
+
+    fn sent() -> Dialog {
+        let mut dialog = None;
+        parse(
+            "INVITE sip:carol@c.example SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1\n\
+             Route: <sip:out.example;lr>\nFrom: <sip:bob@b.example>;tag=b1\nTo: Carol\n <sip:carol@c.example>\n\
+             Call-ID: call-2\nCSeq: 17 INVITE\nContact: <sip:bob@192.0.2.9>\nContent-Length: 0\n\n",
+            |invite| dialog = Some(Dialog::uac(invite)),
+        );
+        dialog.expect("parsed")
+    }
+
+    /// A response to [`sent`].
+    fn answer(code: u16, tag: &str, fields: &str) -> String {
+        format!(
+            "SIP/2.0 {code} X\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1\n{fields}From: <sip:bob@b.example>;tag=b1\n\
+             To: <sip:carol@c.example>{tag}\nCall-ID: call-2\nCSeq: 17 INVITE\nContent-Length: 0\n\n"
+        )
+    }
+
+    fn fork(text: &str) -> Option<Dialog> {
+        let mut dialog = None;
+        parse(text, |response| dialog = sent().fork(response));
+        dialog
+    }
+
+    /// A request of the peer within a dialog that we answered.
+    fn theirs(method: &str, cseq: u32, fields: &str) -> String {
+        format!(
+            "{method} sip:bob@192.0.2.9 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK2\n{fields}\
+             From: <sip:alice@a.example>;tag=a1\nTo: <sip:bob@b.example>;tag=b7\nCall-ID: call-1\nCSeq: {cseq} {method}\n\
+             Content-Length: 0\n\n"
+        )
+    }
+
+    fn answered(fields: &str) -> Result<Dialog, NoDialog> {
+        let mut dialog = None;
+        let invite = theirs("INVITE", 5, fields).replace(";tag=b7", "");
+        parse(&invite, |invite| dialog = Some(Dialog::uas(invite, b"b7")));
+        dialog.expect("parsed")
+    }
+
+    #[test]
+    fn a_caller_takes_the_route_backwards() {
+        let mut dialog = fork(&answer(
+            200,
+            ";tag=c1",
+            "Record-Route: <sip:p3.example;lr>, <sip:p2.example;lr>\nRecord-Route: <sip:p1.example;lr>\n\
+             Contact: \"C\" <sip:carol@192.0.2.3:5070>\n",
+        ))
+        .unwrap();
+        assert_eq!((dialog.state(), dialog.next_hop()), (State::Confirmed, &b"sip:p1.example;lr"[..]));
+        insta::assert_snapshot!(text(dialog.ack(17, VIA)), @"
+        ACK sip:carol@192.0.2.3:5070 SIP/2.0
+        Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx
+        Max-Forwards: 70
+        Route: <sip:p1.example;lr>
+        Route: <sip:p2.example;lr>
+        Route: <sip:p3.example;lr>
+        From: <sip:bob@b.example>;tag=b1
+        To: <sip:carol@c.example>;tag=c1
+        Call-ID: call-2
+        CSeq: 17 ACK
+        Content-Length: 0
+        ");
+        let bye = text(dialog.next_request(Method::Bye, VIA));
+        assert!(
+            bye.starts_with("BYE sip:carol@192.0.2.3:5070 SIP/2.0\n") && bye.contains("\nCSeq: 18 BYE\n")
+        );
+        assert_eq!(dialog.local_cseq(), 18);
+    }
+
+    #[test]
+    fn a_pending_invite_can_be_asked_again() {
+        let mut dialog = sent();
+        assert_eq!((dialog.state(), dialog.remote_tag()), (State::Pending, &b""[..]));
+        insta::assert_snapshot!(text(dialog.next_request(Method::Invite, VIA)), @"
+        INVITE sip:carol@c.example SIP/2.0
+        Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx
+        Max-Forwards: 70
+        Route: <sip:out.example;lr>
+        From: <sip:bob@b.example>;tag=b1
+        To: Carol <sip:carol@c.example>
+        Call-ID: call-2
+        CSeq: 18 INVITE
+        Content-Length: 0
+        ");
+    }
+
+    #[test]
+    fn a_called_one_takes_the_route_as_it_is() {
+        let mut dialog = answered(
+            "Record-Route: <sip:p1.example;lr>\nRecord-Route: <sip:p2.example;lr>\nContact: <sip:alice@192.0.2.1>\n",
+        )
+        .unwrap();
+        assert_eq!((dialog.state(), dialog.local_cseq(), dialog.remote_cseq()), (State::Early, 0, Some(5)));
+        dialog.confirm();
+        assert_eq!(dialog.state(), State::Confirmed);
+        insta::assert_snapshot!(text(dialog.next_request(Method::Bye, VIA)), @"
+        BYE sip:alice@192.0.2.1 SIP/2.0
+        Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx
+        Max-Forwards: 70
+        Route: <sip:p1.example;lr>
+        Route: <sip:p2.example;lr>
+        From: <sip:bob@b.example>;tag=b7
+        To: <sip:alice@a.example>;tag=a1
+        Call-ID: call-1
+        CSeq: 1 BYE
+        Content-Length: 0
+        ");
+    }
+
+    #[test]
+    fn a_strict_router_gets_itself_as_request_uri_and_the_target_as_last_route() {
+        let mut dialog = answered(
+            "Record-Route: <sip:strict.example?x=y>, <sip:p2.example;lr>\nContact: <sip:alice@192.0.2.1?Subject=x>\n",
+        )
+        .unwrap();
+        assert_eq!(dialog.next_hop(), b"sip:strict.example?x=y");
+        insta::assert_snapshot!(text(dialog.next_request(Method::Info, VIA)), @"
+        INFO sip:strict.example SIP/2.0
+        Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx
+        Max-Forwards: 70
+        Route: <sip:p2.example;lr>
+        Route: <sip:alice@192.0.2.1?Subject=x>
+        From: <sip:bob@b.example>;tag=b7
+        To: <sip:alice@a.example>;tag=a1
+        Call-ID: call-1
+        CSeq: 1 INFO
+        Content-Length: 0
+        ");
+        let mut direct = answered("Contact: <sip:alice@192.0.2.1?Subject=x>\n").unwrap();
+        assert!(text(direct.next_request(Method::Bye, VIA)).starts_with("BYE sip:alice@192.0.2.1 SIP/2.0\n"));
+    }
+
+    #[test]
+    fn each_fork_is_a_dialog_of_its_own() {
+        let (early, other) = (
+            answer(183, ";tag=c1", "Contact: <sip:one@192.0.2.3>\n"),
+            answer(200, ";tag=c2", "Contact: <sip:two@192.0.2.4>\n"),
+        );
+        let (first, second) = (fork(&early).unwrap(), fork(&other).unwrap());
+        assert_eq!((first.state(), second.state()), (State::Early, State::Confirmed));
+        assert_eq!((first.remote_tag(), second.remote_tag()), (&b"c1"[..], &b"c2"[..]));
+        assert_eq!(first.remote_target(), b"sip:one@192.0.2.3");
+        parse(&early, |response| assert!(first.matches(response) && !second.matches(response)));
+        parse(&other, |response| assert!(!first.matches(response) && second.matches(response)));
+    }
+
+    #[test]
+    fn what_makes_no_dialog() {
+        let contact = "Contact: <sip:x@192.0.2.3>\n";
+        assert_eq!(fork(&answer(180, "", contact)), None);
+        assert_eq!(fork(&answer(100, "", contact)), None);
+        assert_eq!(fork(&answer(486, ";tag=c1", contact)), None);
+        assert_eq!(fork(&answer(200, ";tag=c1", contact).replace("call-2", "call-3")), None);
+        assert_eq!(fork(&answer(200, ";tag=c1", contact).replace("tag=b1", "tag=b2")), None);
+        for fields in ["", "Contact: <tel:+15551234>\n", "Contact: *\n"] {
+            assert_eq!(answered(fields), Err(NoDialog::Contact), "{fields}");
+        }
+        assert_eq!(NoDialog::Contact.status(), 400);
+        let long = "Record-Route: <sip:p.example;lr>, <sip:p.example;lr>, <sip:p.example;lr>\n".repeat(120);
+        assert!(answered(&format!("{long}{contact}")).is_ok());
+        let too_long =
+            "Record-Route: <sip:a-rather-long-name-of-a-proxy.example.com;lr;x=0123456789012345>\n"
+                .repeat(120);
+        assert_eq!(answered(&format!("{too_long}{contact}")), Err(NoDialog::Routes));
+    }
+
+    #[test]
+    fn a_2xx_without_tag_or_contact_can_still_be_ended() {
+        let dialog = fork(&answer(200, "", "")).unwrap();
+        assert_eq!((dialog.remote_tag(), dialog.remote_target()), (&b""[..], &b"sip:carol@c.example"[..]));
+        parse(&answer(200, "", ""), |response| assert!(dialog.matches(response)));
+    }
+
+    #[test]
+    fn the_2xx_says_the_route_anew_and_confirms_once() {
+        let mut dialog = fork(&answer(
+            180,
+            ";tag=c1",
+            "Contact: <sip:one@192.0.2.3>\nRecord-Route: <sip:old.example;lr>\n",
+        ))
+        .unwrap();
+        let ok = answer(200, ";tag=c1", "Contact: <sip:two@192.0.2.3>\nRecord-Route: <sip:new.example;lr>\n");
+        parse(&ok, |response| dialog.handle_response(response));
+        assert_eq!((dialog.state(), dialog.remote_target()), (State::Confirmed, &b"sip:two@192.0.2.3"[..]));
+        assert_eq!(dialog.next_hop(), b"sip:new.example;lr");
+        // The route of a confirmed dialog never changes, its target may.
+        let again =
+            answer(200, ";tag=c1", "Contact: <sip:three@192.0.2.3>\nRecord-Route: <sip:evil.example;lr>\n");
+        parse(&again, |response| dialog.handle_response(response));
+        assert_eq!(
+            (dialog.remote_target(), dialog.next_hop()),
+            (&b"sip:three@192.0.2.3"[..], &b"sip:new.example;lr"[..])
+        );
+        let before = dialog.clone();
+        parse(&answer(486, ";tag=c1", "Contact: <sip:four@192.0.2.3>\n"), |r| dialog.handle_response(r));
+        parse(&ok.replace("INVITE", "INFO"), |response| dialog.handle_response(response));
+        assert_eq!(dialog, before);
+    }
+
+    #[test]
+    fn requests_must_come_in_order() {
+        let mut dialog = answered("Contact: <sip:alice@192.0.2.1>\n").unwrap();
+        for (method, cseq, fine) in [
+            ("ACK", 5, true),
+            ("INFO", 4, false),
+            ("UPDATE", 7, true),
+            ("BYE", 6, false),
+            ("ACK", 5, true),
+            ("BYE", 2_147_483_647, true),
+        ] {
+            parse(&theirs(method, cseq, ""), |request| {
+                assert_eq!(dialog.check_cseq(request).is_ok(), fine, "{cseq} {method}");
+            });
+        }
+        assert_eq!(dialog.remote_cseq(), Some(2_147_483_647));
+        let mut ours = sent();
+        parse(&theirs("BYE", 1, ""), |request| assert_eq!(ours.check_cseq(request), Ok(())));
+    }
+
+    #[test]
+    fn only_target_refresh_requests_move_the_target() {
+        let mut dialog = answered("Contact: <sip:alice@192.0.2.1>\n").unwrap();
+        let contact = "Contact: <sip:alice@192.0.2.2:5080;transport=tcp>\n";
+        parse(&theirs("INFO", 6, contact), |request| {
+            assert!(dialog.matches(request));
+            dialog.handle_request(request);
+        });
+        assert_eq!(dialog.remote_target(), b"sip:alice@192.0.2.1");
+        parse(&theirs("INVITE", 6, contact), |request| dialog.handle_request(request));
+        assert_eq!(dialog.remote_target(), b"sip:alice@192.0.2.2:5080;transport=tcp");
+        for wrong in [
+            theirs("BYE", 7, "").replace("call-1", "call-2"),
+            theirs("BYE", 7, "").replace("tag=a1", "tag=a2"),
+            theirs("BYE", 7, "").replace(";tag=b7", ""),
+        ] {
+            parse(&wrong, |request| assert!(!dialog.matches(request), "{wrong}"));
+        }
+    }
+
+    #[test]
+    fn a_dialog_is_small() {
+        let dialog = answered("Record-Route: <sip:p1.example;lr>\nContact: <sip:alice@192.0.2.1>\n").unwrap();
+        let heap =
+            dialog.call_id.len() + dialog.local.len() + dialog.remote.len() + dialog.remote_target.len();
+        let routes: usize = dialog.routes.iter().map(|route| 16 + route.len()).sum();
+        assert!(size_of::<Dialog>() + heap + routes < 400, "{}", size_of::<Dialog>() + heap + routes);
+    }
+}

@@ -4,6 +4,10 @@
 mod answer; // requests of others: server transactions
 mod ask; // our requests: client transactions
 mod identity; // what names a transaction
+#[cfg(test)]
+mod storm; // any sequence of inputs
+#[cfg(test)]
+mod tests;
 
 pub use answer::reply_target;
 

@@ -93,6 +93,11 @@ impl<T: Copy> Stack<T> {
         }
     }
 
+    /// Drops a request without an answer: strangers learn nothing. Repetitions of it are new requests.
+    pub fn forget(&mut self, tx: ServerTx) {
+        self.close_server(tx.0);
+    }
+
     /// Keeps what the user wants to find again by the transaction.
     pub fn set_token(&mut self, tx: ServerTx, token: T) {
         if let Some(slot) = self.servers.get_mut(tx.0) {
@@ -229,7 +234,7 @@ impl<T: Copy> Stack<T> {
     /// Answers without a transaction: the same request gets the same answer each time it comes
     /// (RFC 3261 section 8.2.7).
     fn refuse(&mut self, flow: &Flow, message: &Message<'_>, code: u16) -> Incoming<T> {
-        let tag = format!("{:016x}", self.key.of(message.top_via().raw));
+        let tag = format!("{:016x}", identity::own_tag(&self.key, message.top_via().raw));
         let mut reply = Writer::reply_from(message, flow.remote, code, Some(tag.as_bytes()));
         if code == 503 {
             reply.header("Retry-After", "5");
@@ -268,10 +273,7 @@ impl<T: Copy> Stack<T> {
     fn tend_server(&mut self, key: Key) {
         let Some(slot) = self.servers.get_mut(key) else { return };
         if slot.machine.is_terminated() {
-            let (id, merged_id) = (slot.id, slot.merged_id);
-            self.servers.remove(key);
-            self.server_ids.remove(&id);
-            self.forget_merged(merged_id, key);
+            self.close_server(key);
             return;
         }
         if let Some((at, _)) = slot.machine.poll_timeout()
@@ -279,6 +281,13 @@ impl<T: Copy> Stack<T> {
         {
             slot.wake_at = at;
             self.wheel.insert(at, Owner::Server(key));
+        }
+    }
+
+    fn close_server(&mut self, key: Key) {
+        if let Some(slot) = self.servers.remove(key) {
+            self.server_ids.remove(&slot.id);
+            self.forget_merged(slot.merged_id, key);
         }
     }
 

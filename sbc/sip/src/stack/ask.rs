@@ -159,7 +159,8 @@ impl<T: Copy> Stack<T> {
         }
     }
 
-    /// A connection has closed: requests on it that have no response yet have failed.
+    /// A connection has closed: requests whose target named it and that have no response yet have failed. Where the
+    /// shell chose the connection, it tells by [`Stack::handle_transport_error`].
     pub fn handle_stream_failed(&mut self, stream: FlowId) {
         if !self.streams.contains_key(&stream) {
             return;

@@ -56,6 +56,11 @@ pub(super) fn tag(key: &HashKey, tag: &[u8]) -> u64 {
     Mix::new(key, 6).part(tag).short()
 }
 
+/// The To tag of an answer that we keep no state for: the same for the same hop and branch.
+pub(super) fn own_tag(key: &HashKey, via: &[u8]) -> u64 {
+    Mix::new(key, 7).part(via).short()
+}
+
 struct Mix(<HashKey as BuildHasher>::Hasher);
 
 impl Mix {
@@ -76,8 +81,12 @@ impl Mix {
     /// A host name: the same in any case.
     fn host(mut self, bytes: &[u8]) -> Self {
         self.0.write_usize(bytes.len());
-        for byte in bytes {
-            self.0.write_u8(byte.to_ascii_lowercase());
+        for part in bytes.chunks(64) {
+            let mut lower = [0; 64];
+            let lower = &mut lower[..part.len()];
+            lower.copy_from_slice(part);
+            lower.make_ascii_lowercase();
+            self.0.write(lower);
         }
         self
     }
