@@ -1,0 +1,430 @@
+//! The media thread's loop: one turn after the other, each with one reading of the clock. Blocks when idle.
+//! What a packet meets inside the bridge is `media`'s; where packets come from is `io`'s.
+
+use crate::io::Io;
+use crate::outbox::Outbox;
+use crate::ports::{Pair, Place, Ports, mark};
+use crate::spawn::ShardConfig;
+use crate::stats::ShardStats;
+use crate::sys::{self, Bell};
+use base::{Clock, Duration, Instant, Key, Mailbox, Now, Slab};
+use command::{
+    BridgeId, BridgeReport, Command, Event, Generation, OpenRefusal, OpenedPort, PortWant, Verdict,
+};
+use media::{Bridges, BridgesConfig, OpenPort, Slot, Unsupported};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One media shard: its ports, sockets and bridges. All of it belongs to one thread.
+#[derive(Debug)]
+pub struct Shard<I> {
+    clock: Clock,
+    commands: Mailbox<Command>,
+    outbox: Outbox,
+    bridges: Bridges,
+    ports: Ports,
+    /// Open pairs; the pair at place `n` has the slots `2n` (RTP) and `2n + 1` (RTCP).
+    pairs: Slab<OpenPair>,
+    pairs_max: usize,
+    io: I,
+    stats: Arc<ShardStats>,
+    allow_panic: bool,
+    meter: Meter,
+    /// The last turn had neither command nor packet.
+    idle: bool,
+}
+
+#[derive(Debug)]
+struct OpenPair {
+    place: Place,
+    /// The mark that its sockets carry.
+    dscp: u8,
+    /// What the kernel had dropped, RTP and RTCP, when it was last asked.
+    kernel_drops: [u32; 2],
+}
+
+/// Measures the thread about once a second; also the longest that it sleeps.
+#[derive(Debug)]
+struct Meter {
+    next: Instant,
+    since: Instant,
+    cpu_ns: u64,
+}
+
+impl<I: Io> Shard<I> {
+    /// A shard without a bridge. Tells every signalling shard that it has started.
+    ///
+    /// # Errors
+    /// The back end's.
+    pub fn new(
+        config: &ShardConfig,
+        generation: Generation,
+        commands: Mailbox<Command>,
+        bell: Bell,
+        mut outbox: Outbox,
+        stats: Arc<ShardStats>,
+    ) -> Result<Self, (io::Error, Outbox)> {
+        let slots_max = config.pairs_max.saturating_mul(2);
+        let io = match I::new(slots_max, bell) {
+            Ok(io) => io,
+            Err(error) => return Err((error, outbox)),
+        };
+        let mut rng = base::Rng::from_seed(config.seed ^ u64::from(generation.0) << 32);
+        let now = read(&config.clock);
+        let bridges = BridgesConfig {
+            bridges_max: config.bridges_max,
+            slots_max,
+            events_max: EVENTS_MAX,
+            orphan: config.orphan,
+            own: config.own_addresses(),
+            rng: rng.fork(),
+        };
+        let (index, shards) = (config.index, config.shards);
+        outbox.started(index, generation);
+        stats.starts.set(generation.0.into());
+        stats.bridges.set(0);
+        Ok(Shard {
+            clock: config.clock,
+            commands,
+            outbox,
+            bridges: Bridges::new(now, bridges),
+            ports: Ports::new(&config.listeners, index, shards, config.rest, &mut rng, Arc::clone(&stats)),
+            pairs: Slab::preallocated(config.pairs_max),
+            pairs_max: config.pairs_max as usize,
+            io,
+            stats,
+            allow_panic: config.allow_panic,
+            meter: Meter { next: now.mono + SECOND, since: now.mono, cpu_ns: sys::thread_cpu_ns() },
+            idle: true,
+        })
+    }
+
+    /// Turns until `stop` is set and the bell is rung.
+    pub fn run(&mut self, stop: &AtomicBool) {
+        let mut now = read(&self.clock);
+        while !stop.load(Ordering::Relaxed) {
+            let due = self.due(now);
+            // From here on senders ring the bell; what came just before must not be slept over.
+            let quiet = self.commands.sleep() || self.outbox.is_clogged();
+            let stay_up = !quiet || self.idle && self.ports.stock_up(now.mono);
+            self.io.wait(if stay_up { Duration::ZERO } else { due.since(now.mono) });
+            self.commands.awake();
+            now = read(&self.clock);
+            if now.mono >= due {
+                self.stats.lateness.record(now.mono.nanos_since(due), 1);
+            }
+            now = self.turn(now);
+        }
+    }
+
+    /// One turn: commands, packets in, timers, packets out, events out. Returns the time at its end.
+    pub fn turn(&mut self, now: Now) -> Now {
+        let commands = self.take_commands(now);
+        self.io.recv();
+        let packets = self.route(now);
+        self.run_timers(now);
+        self.io.send();
+        self.count_failed();
+        self.tell_events();
+        self.idle = commands + packets == 0;
+        self.measure(now, packets)
+    }
+
+    /// When the next turn is due even if nothing comes.
+    fn due(&self, now: Now) -> Instant {
+        let timer = self.bridges.poll_timeout().map_or(self.meter.next, |(at, _why)| at.min(self.meter.next));
+        // Nobody rings when a full event ring has room again.
+        if self.outbox.has_waiting() { timer.min(now.mono + RETRY_EVENTS) } else { timer }
+    }
+
+    /// Gives the outbox to the next generation.
+    pub fn into_outbox(self) -> Outbox {
+        self.outbox
+    }
+}
+
+/// Packets.
+impl<I: Io> Shard<I> {
+    fn route(&mut self, now: Now) -> usize {
+        let Shard { bridges, io, stats, .. } = self;
+        let batch = io.batch();
+        let (mut bytes_in, mut bytes_out) = (0, 0);
+        batch.route(|slot, source, packet, hops| {
+            bytes_in += packet.len as u64;
+            match bridges.handle_packet(now, slot, source, packet) {
+                Ok(hop) => {
+                    hops.push(hop);
+                    bridges.more_hops().iter().for_each(|hop| hops.push(*hop));
+                    bytes_out += packet.len as u64 * (1 + bridges.more_hops().len() as u64);
+                }
+                Err(verdict) => stats.dropped[verdict as usize].add(1),
+            }
+        });
+        if !batch.is_empty() {
+            stats.packets_in.add(batch.len() as u64);
+            stats.bytes_in.add(bytes_in);
+            stats.packets_out.add(batch.sends() as u64);
+            stats.bytes_out.add(bytes_out);
+        }
+        batch.len()
+    }
+
+    fn count_failed(&mut self) {
+        for slot in self.io.batch().failed.drain(..) {
+            self.bridges.handle_send_failed(slot);
+            self.stats.dropped[Verdict::SendFailed as usize].add(1);
+        }
+    }
+
+    fn run_timers(&mut self, now: Now) {
+        if self.bridges.poll_timeout().is_none_or(|(at, _why)| at > now.mono) {
+            return;
+        }
+        self.bridges.handle_timeout(now);
+        while let Some(bridge) = self.bridges.poll_orphan() {
+            self.close(now, bridge);
+        }
+    }
+}
+
+/// Commands and events.
+impl<I: Io> Shard<I> {
+    fn take_commands(&mut self, now: Now) -> usize {
+        let mut taken = 0;
+        while taken < COMMANDS_A_TURN
+            && !self.outbox.is_clogged()
+            && let Some(command) = self.commands.receive()
+        {
+            taken += 1;
+            self.obey(now, command);
+        }
+        if taken > 0 {
+            self.stats.commands.add(taken as u64);
+            self.stats.bridges.set(self.bridges.len() as u64);
+        }
+        taken
+    }
+
+    fn obey(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Hello { signalling, generation } => self.bridges.hello(now, signalling, generation),
+            Command::Open { bridge, want } => {
+                let event = match self.open(now, bridge, &want) {
+                    Ok(ports) => Event::Opened { bridge, ports },
+                    Err(why) => Event::Refused { bridge, why },
+                };
+                self.answer(bridge, event);
+            }
+            Command::Set { bridge, spec } => match self.bridges.set(now, bridge, &spec) {
+                Ok(()) => self.mark_sockets(bridge),
+                Err(Unsupported(what)) => {
+                    self.answer(bridge, Event::Unsupported { bridge, ticket: None, what });
+                }
+            },
+            Command::Close { bridge } => self.close(now, bridge),
+            Command::Report { bridge, ticket } => {
+                self.read_kernel_drops(bridge);
+                // A bridge that has just gone as an orphan has seen nothing: the asker must not wait for ever.
+                let report = Box::new(self.bridges.report(now, bridge).unwrap_or_default());
+                self.answer(bridge, Event::Report { bridge, ticket, report });
+            }
+            Command::Order { bridge, ticket, order: _ } => {
+                let what = "playing, sending digits and recording need media that is decoded";
+                self.answer(bridge, Event::Unsupported { bridge, ticket: Some(ticket), what });
+            }
+            Command::Panic if self.allow_panic => panic!("a command asked the media shard to fail"),
+            Command::Panic => {
+                tracing::warn!("a command to fail was ignored: the engine was not started for tests")
+            }
+        }
+    }
+
+    /// Opens all of `want` or nothing.
+    fn open(
+        &mut self,
+        now: Now,
+        bridge: BridgeId,
+        want: &[PortWant],
+    ) -> Result<Vec<OpenedPort>, OpenRefusal> {
+        if !self.bridges.has_room(bridge, want.len()) || self.pairs.len() + want.len() > self.pairs_max {
+            return Err(OpenRefusal::Full);
+        }
+        let mut taken = Vec::with_capacity(want.len());
+        for want in want {
+            match self.ports.take(now.mono, *want) {
+                Ok((pair, stale)) => {
+                    self.stats.dropped[Verdict::Idle as usize].add(stale);
+                    taken.push(pair);
+                }
+                Err(why) => {
+                    taken.into_iter().for_each(|pair| self.ports.put_back(pair));
+                    return Err(why);
+                }
+            }
+        }
+        let mut opened = Vec::with_capacity(taken.len());
+        for pair in taken {
+            match self.open_pair(now, bridge, pair) {
+                Ok(port) => opened.push(port),
+                Err(why) => {
+                    // Neither back end refuses a healthy socket; the bridge ends rather than being half open.
+                    tracing::error!(%bridge, "a bound pair of ports could not be opened");
+                    self.free(now, bridge);
+                    return Err(why);
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn open_pair(&mut self, now: Now, bridge: BridgeId, pair: Pair) -> Result<OpenedPort, OpenRefusal> {
+        let Pair { place, rtp, rtcp } = pair;
+        let key = self
+            .pairs
+            .insert(OpenPair { place, dscp: 0, kernel_drops: [0; 2] })
+            .map_err(|_| OpenRefusal::Full)?;
+        let (rtp_slot, rtcp_slot) = slots(key);
+        let port = self.bridges.next_port(bridge);
+        let result = match (self.io.open(rtp_slot, rtp), self.io.open(rtcp_slot, rtcp)) {
+            (Ok(()), Ok(())) => {
+                let open = OpenPort { port, local: place.local, rtp: rtp_slot, rtcp: rtcp_slot };
+                self.bridges.open(now, bridge, open)
+            }
+            _ => Err(OpenRefusal::NoDescriptors),
+        };
+        if let Err(why) = result {
+            self.close_pair(now, rtp_slot);
+            return Err(why);
+        }
+        Ok(OpenedPort { port, local: place.local })
+    }
+
+    /// Ends a bridge and answers, also when it is unknown: nobody must wait for ever.
+    fn close(&mut self, now: Now, bridge: BridgeId) {
+        self.read_kernel_drops(bridge);
+        let report = Box::new(self.free(now, bridge).unwrap_or_default());
+        self.answer(bridge, Event::Closed { bridge, report });
+    }
+
+    fn free(&mut self, now: Now, bridge: BridgeId) -> Option<BridgeReport> {
+        let mut freed = Vec::new();
+        let report = self.bridges.close(now, bridge, |rtp, _rtcp| freed.push(rtp));
+        freed.into_iter().for_each(|rtp| self.close_pair(now, rtp));
+        report
+    }
+
+    fn close_pair(&mut self, now: Now, rtp: Slot) {
+        let Some((key, _)) = self.pairs.at(rtp.0 / 2) else { return };
+        let (rtp, rtcp) = slots(key);
+        self.io.close(rtp);
+        self.io.close(rtcp);
+        if let Some(pair) = self.pairs.remove(key) {
+            self.ports.give_back(now.mono, pair.place);
+        }
+    }
+
+    /// Gives the sockets of a bridge the marks that its spec asks for.
+    fn mark_sockets(&mut self, bridge: BridgeId) {
+        let Shard { bridges, pairs, io, .. } = self;
+        for (_port, rtp, rtcp) in bridges.slots(bridge) {
+            let dscp = bridges.dscp(rtp);
+            let Some((_, pair)) = pairs.at_mut(rtp.0 / 2).filter(|(_, pair)| pair.dscp != dscp) else {
+                continue;
+            };
+            pair.dscp = dscp;
+            for socket in [rtp, rtcp].into_iter().filter_map(|slot| io.socket(slot)) {
+                if let Err(error) = mark(socket, pair.place.local.is_ipv6(), dscp) {
+                    tracing::warn!(%bridge, dscp, %error, "packets cannot be marked");
+                }
+            }
+        }
+    }
+
+    /// Asks the kernel what it has dropped at the sockets of a bridge: when a report is made, not per packet.
+    fn read_kernel_drops(&mut self, bridge: BridgeId) {
+        let Shard { bridges, pairs, io, stats, .. } = self;
+        let slots: Vec<_> = bridges.slots(bridge).map(|(_port, rtp, rtcp)| [rtp, rtcp]).collect();
+        for pair_slots in slots {
+            let Some((_, pair)) = pairs.at_mut(pair_slots[0].0 / 2) else { continue };
+            for (slot, before) in pair_slots.into_iter().zip(&mut pair.kernel_drops) {
+                let drops = io.socket(slot).map_or(*before, |socket| sys::kernel_drops(socket.as_fd()));
+                stats.kernel_drops.add(drops.wrapping_sub(*before).into());
+                *before = drops;
+                bridges.set_kernel_drops(slot, drops.into());
+            }
+        }
+    }
+
+    /// Events of a bridge come in the order in which they happened: what it has to tell goes before the answer.
+    fn answer(&mut self, bridge: BridgeId, event: Event) {
+        self.tell_events();
+        self.outbox.send(bridge, event);
+    }
+
+    fn tell_events(&mut self) {
+        while let Some(event) = self.bridges.poll_event() {
+            match bridge_of(&event) {
+                Some(bridge) => self.outbox.send(bridge, event),
+                None => self.stats.events_lost.add(1),
+            }
+        }
+        if self.outbox.has_waiting() {
+            self.outbox.flush();
+        }
+    }
+}
+
+/// Figures.
+impl<I: Io> Shard<I> {
+    fn measure(&mut self, start: Now, packets: usize) -> Now {
+        let end = read(&self.clock);
+        self.stats.turns.add(1);
+        if packets > 0 {
+            self.stats.forward.record(end.mono.nanos_since(start.mono), packets as u64);
+        }
+        if end.mono >= self.meter.next {
+            let cpu_ns = sys::thread_cpu_ns();
+            let passed = end.mono.nanos_since(self.meter.since).max(1);
+            let load = (cpu_ns - self.meter.cpu_ns).saturating_mul(1000) / passed;
+            self.stats.load_permille.set(load.min(1000));
+            self.stats.bridges.set(self.bridges.len() as u64);
+            self.meter = Meter { next: end.mono + SECOND, since: end.mono, cpu_ns };
+        }
+        end
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shard reads the clock at the start and the end of a turn")]
+fn read(clock: &Clock) -> Now {
+    clock.now()
+}
+
+fn slots(pair: Key) -> (Slot, Slot) {
+    (Slot(pair.index * 2), Slot(pair.index * 2 + 1))
+}
+
+fn bridge_of(event: &Event) -> Option<BridgeId> {
+    match event {
+        Event::Started { .. } => None,
+        Event::Opened { bridge, .. }
+        | Event::Refused { bridge, .. }
+        | Event::Unsupported { bridge, .. }
+        | Event::Learned { bridge, .. }
+        | Event::Foreign { bridge, .. }
+        | Event::OneSideSilent { bridge, .. }
+        | Event::Silent { bridge, .. }
+        | Event::Digit { bridge, .. }
+        | Event::PlayEnded { bridge, .. }
+        | Event::Report { bridge, .. }
+        | Event::Closed { bridge, .. } => Some(*bridge),
+    }
+}
+
+/// Commands taken in one turn: each may bind sockets, and packets wait meanwhile.
+const COMMANDS_A_TURN: usize = 16;
+/// Events of bridges that may wait between two turns.
+const EVENTS_MAX: usize = 4096;
+const RETRY_EVENTS: Duration = Duration::from_millis(2);
+const SECOND: Duration = Duration::from_secs(1);
