@@ -90,13 +90,19 @@ fn v4_kind(v4: Ipv4Addr) -> AddressKind {
 }
 
 /// The address that SIP came from, where it outranks a stranger when a source is learned: only if the SDP's address
-/// cannot be reached from here (private, CGNAT, link-local) and the SIP source is not of that kind itself.
+/// cannot be reached from afar (private, CGNAT, link-local, loopback) and the SIP source is not of that kind itself.
 pub fn signalling_rank(in_sdp: Option<IpAddr>, sip_source: Option<IpAddr>) -> Option<IpAddr> {
     let (in_sdp, sip_source) = (in_sdp?, sip_source?);
-    let hidden = |address| {
-        matches!(address_kind(address), AddressKind::Private | AddressKind::Cgnat | AddressKind::LinkLocal)
-    };
-    (hidden(in_sdp) && !hidden(sip_source)).then_some(sip_source)
+    (is_hidden(in_sdp) && !is_hidden(sip_source)).then_some(sip_source)
+}
+
+fn is_hidden(address: IpAddr) -> bool {
+    match address_kind(address) {
+        AddressKind::Private | AddressKind::Cgnat | AddressKind::Loopback | AddressKind::LinkLocal => true,
+        AddressKind::Public | AddressKind::Unspecified | AddressKind::Multicast | AddressKind::Broadcast => {
+            false
+        }
+    }
 }
 
 #[cfg(test)]

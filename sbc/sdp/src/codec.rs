@@ -1,7 +1,8 @@
 //! Payload types and what they name: rtpmap and fmtp, else the static table of RFC 3551 section 6. Compares codecs as
 //! offer and answer do; makes none.
 
-use crate::parse::{Media, parse_number, word};
+use crate::line::{parse_number, trim, word};
+use crate::parse::Media;
 
 /// One payload type of an m-line and what it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,25 +52,38 @@ impl Codec<'_> {
 }
 
 impl<'a> Media<'a> {
-    /// Its payload types in order of preference.
-    pub fn codecs(&self) -> impl Iterator<Item = Codec<'a>> {
-        self.payload_numbers().map(|number| self.codec(number))
-    }
-
-    /// What a payload type names here.
-    pub fn codec(&self, number: u8) -> Codec<'a> {
-        let mapped = |name| {
-            self.attributes(name).find_map(|value: &'a [u8]| {
-                let (found, rest) = word(value);
-                (parse_number(found) == Some(u32::from(number))).then(|| text(rest))
-            })
-        };
-        let fmtp = mapped("fmtp").unwrap_or_default();
-        let (name, clock, channels) = match mapped("rtpmap").and_then(parse_rtpmap) {
-            Some(named) => named,
-            None => static_codec(number).unwrap_or(("", 8000, 1)),
-        };
-        Codec { number, name, clock, channels, fmtp }
+    /// Its payload types in order of preference, each once; reads its lines once.
+    pub fn codecs(&self) -> Vec<Codec<'a>> {
+        let mut codecs: Vec<Codec<'a>> = Vec::new();
+        let mut places = [None; 128];
+        for number in self.payload_numbers() {
+            if places[usize::from(number)].is_none() {
+                places[usize::from(number)] = Some(codecs.len());
+                let (name, clock, channels) = static_codec(number).unwrap_or(("", 8000, 1));
+                codecs.push(Codec { number, name, clock, channels, fmtp: "" });
+            }
+        }
+        let mut is_mapped = [false; 128];
+        for (name, value) in self.lines().filter_map(|line| line.attribute()) {
+            if name != b"rtpmap" && name != b"fmtp" {
+                continue;
+            }
+            let (number, rest) = word(value);
+            let Some(number) = parse_number(number).and_then(|n| usize::try_from(n).ok()) else { continue };
+            let Some(place) = places.get(number).copied().flatten() else { continue };
+            let codec = &mut codecs[place];
+            if name == b"fmtp" {
+                if codec.fmtp.is_empty() {
+                    codec.fmtp = text(rest);
+                }
+            } else if !is_mapped[number]
+                && let Some((name, clock, channels)) = parse_rtpmap(text(rest))
+            {
+                is_mapped[number] = true;
+                (codec.name, codec.clock, codec.channels) = (name, clock, channels);
+            }
+        }
+        codecs
     }
 }
 
@@ -84,7 +98,7 @@ fn parse_rtpmap(value: &str) -> Option<(&str, u32, u8)> {
 
 /// Bytes that are no UTF-8 end the text: names and parameters are ASCII.
 fn text(bytes: &[u8]) -> &str {
-    let bytes = crate::parse::trim(bytes);
+    let bytes = trim(bytes);
     match core::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
@@ -133,6 +147,7 @@ mod tests {
         let sdp = Sdp::parse(text).expect("valid");
         let codecs: Vec<_> = sdp.media()[0]
             .codecs()
+            .iter()
             .map(|c| format!("{} {}/{}/{} {}", c.number, c.name, c.clock, c.channels, c.fmtp))
             .collect();
         assert_eq!(

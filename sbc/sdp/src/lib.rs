@@ -2,8 +2,10 @@
 //! asks of media it says in the words of `command`. RFC 4566 and 8866 (syntax), 3264 (offer and answer).
 #![forbid(unsafe_code)]
 pub mod address; // what kind of address a peer named
+mod line; // lines and words
 pub mod parse; // the borrowed reader and its limits
 pub mod codec; // payload types and what they name
+mod reveal; // addresses and host names in lines that would be kept
 pub mod edit; // writing an SDP as ours: what is kept, rewritten, dropped
 pub mod negotiate; // offers and answers of one two-sided call, and the BridgeSpec that follows
 pub mod fuzz; // entries for fuzzers: plain functions on bytes
@@ -11,5 +13,6 @@ pub mod fuzz; // entries for fuzzers: plain functions on bytes
 pub use address::{AddressKind, address_kind, signalling_rank};
 pub use codec::Codec;
 pub use edit::{Edit, LineEdit, OriginEdit};
+pub use line::{Line, Lines};
 pub use negotiate::{Answered, LineView, Negotiation, NegotiationConfig, Side, SideConfig, Unacceptable};
-pub use parse::{Connection, Direction, Host, Kind, Line, Lines, Media, Origin, Proto, Rtcp, Sdp, SdpError};
+pub use parse::{Connection, Direction, Host, Kind, Media, Origin, Proto, Rtcp, Sdp, SdpError};

@@ -1,9 +1,15 @@
 //! Offers and answers of one two-sided call: what each side is told, and the [`BridgeSpec`] that follows. Passes SDP
 //! between the sides and never invents media of its own. RFC 3264, RFC 6337, RFC 4145; media.md "Offers, answers, codecs".
 
-use crate::parse::{Direction, Kind, SdpError};
+mod passage;
+mod spec;
+
+use crate::edit::{self, Edit, LineEdit, OriginEdit};
+use crate::parse::{Direction, Kind, Sdp, SdpError};
+use crate::reveal::Names;
 use command::{Accept, BridgeSpec, Learn, Party, PortIndex, RemoteTag, SendTo, Timeouts};
 use core::net::{IpAddr, SocketAddr};
+use passage::Ours;
 use std::sync::Arc;
 
 /// One side of a two-sided call.
@@ -41,6 +47,22 @@ pub struct NegotiationConfig {
     pub timeouts: Timeouts,
     /// m-lines beyond this many are refused with port 0.
     pub lines_max: usize,
+}
+
+impl NegotiationConfig {
+    fn side(&self, side: Side) -> &SideConfig {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    fn side_mut(&mut self, side: Side) -> &mut SideConfig {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
 }
 
 /// What holds towards one side.
@@ -108,6 +130,9 @@ pub enum Unacceptable {
     /// Media to a group, a broadcast or a reserved address.
     #[error("media address is multicast or broadcast")]
     Address,
+    /// Media to an address of another family than ours towards that side.
+    #[error("media address is of another family")]
+    Family,
     /// Media to the port that it would come from.
     #[error("media address is our own")]
     Loop,
@@ -120,9 +145,6 @@ pub enum Unacceptable {
     /// An answer without an offer.
     #[error("there is no offer to answer")]
     NoOffer,
-    /// More forks than are followed.
-    #[error("too many forks")]
-    TooManyForks,
     /// Ports or the address of the other side are not set: a mistake of the caller.
     #[error("no port is open for a media line")]
     NoPorts,
@@ -136,9 +158,9 @@ impl Unacceptable {
             Self::NothingLeft
             | Self::NoCommonCodec
             | Self::Address
+            | Self::Family
             | Self::Loop
-            | Self::Mismatch
-            | Self::TooManyForks => 488,
+            | Self::Mismatch => 488,
             Self::OfferPending => 491,
             Self::NoPorts => 500,
         }
@@ -150,11 +172,11 @@ impl Unacceptable {
             Self::NothingLeft => 302,
             Self::NoCommonCodec => 305,
             Self::Address => 330,
+            Self::Family => 301,
             Self::Malformed(_)
             | Self::NoOffer
             | Self::Loop
             | Self::Mismatch
-            | Self::TooManyForks
             | Self::OfferPending
             | Self::NoPorts => 399,
         }
@@ -167,11 +189,11 @@ impl Unacceptable {
             Self::NothingLeft => "nothing_left",
             Self::NoCommonCodec => "no_common_codec",
             Self::Address => "media_address",
+            Self::Family => "media_family",
             Self::Loop => "media_loop",
             Self::Mismatch => "answer_mismatch",
             Self::OfferPending => "offer_pending",
             Self::NoOffer => "no_offer",
-            Self::TooManyForks => "too_many_forks",
             Self::NoPorts => "no_ports",
         }
     }
@@ -210,24 +232,97 @@ pub struct LineView {
 #[derive(Clone, Debug)]
 pub struct Negotiation {
     config: NegotiationConfig,
+    /// By m-line; an index that has a port keeps it.
     ports: [Vec<(PortIndex, u16)>; 2],
+    /// The version of the last SDP that was written for each side, also of one that was refused.
+    versions: [u64; 2],
+    /// The name of each side's remote in the spec.
+    tags: [RemoteTag; 2],
+    agreed: Option<Exchange>,
+    pending: Option<Exchange>,
+    is_early_open: bool,
+    is_answered: bool,
+}
+
+/// One offer and its answers. The text is kept, not what it means: it is the smallest form, and all of it is needed
+/// again to repeat, to compare and to roll back.
+#[derive(Clone, Debug)]
+struct Exchange {
+    offerer: Side,
+    /// As the offerer said it.
+    offer: Box<[u8]>,
+    /// As the other side was told it.
+    offered: Box<[u8]>,
+    /// As the other side answered it, by fork, in order of arrival.
+    forks: Vec<Fork>,
+    active: Option<RemoteTag>,
+    /// As the offerer was told it: once, whoever answers later.
+    answer: Option<Box<[u8]>>,
+}
+
+#[derive(Clone, Debug)]
+struct Fork {
+    tag: RemoteTag,
+    sdp: Box<[u8]>,
+}
+
+impl Exchange {
+    fn said(&self, by: Side) -> Option<&[u8]> {
+        if by == self.offerer {
+            return Some(&self.offer);
+        }
+        self.forks.iter().find(|fork| Some(fork.tag) == self.active).map(|fork| &*fork.sdp)
+    }
+
+    fn told(&self, to: Side) -> Option<&[u8]> {
+        if to == self.offerer { self.answer.as_deref() } else { Some(&self.offered) }
+    }
+
+    /// Takes a fork's answer and makes it the active one; false if nothing is new.
+    fn activate(&mut self, tag: RemoteTag, sdp: &[u8]) -> bool {
+        let was_active = self.active.replace(tag) == Some(tag);
+        match self.forks.iter_mut().find(|fork| fork.tag == tag) {
+            Some(fork) if *fork.sdp == *sdp => return !was_active,
+            Some(fork) => fork.sdp = sdp.into(),
+            None => {
+                // One that was forgotten comes back with its final answer.
+                if self.forks.len() == FORKS_MAX {
+                    self.forks.remove(0);
+                }
+                self.forks.push(Fork { tag, sdp: sdp.into() });
+            }
+        }
+        true
+    }
 }
 
 impl Negotiation {
     /// Nothing offered yet.
     pub fn new(config: NegotiationConfig) -> Self {
-        Negotiation { config, ports: [Vec::new(), Vec::new()] }
+        Negotiation {
+            config,
+            ports: [Vec::new(), Vec::new()],
+            versions: [0; 2],
+            tags: [RemoteTag::default(); 2],
+            agreed: None,
+            pending: None,
+            is_early_open: false,
+            is_answered: false,
+        }
     }
 
     /// Our address in the SDP that `side` gets.
     pub fn set_local(&mut self, side: Side, address: IpAddr) {
-        let _ = (side, address);
+        self.config.side_mut(side).address = Some(address);
     }
 
     /// Replaces what holds towards a side, such as for the next target of a failover, and forgets its ports if
-    /// `forget_ports`.
+    /// `forget_ports` (they stay open at the shard, unnamed by the spec).
     pub fn set_side(&mut self, side: Side, config: SideConfig, forget_ports: bool) {
-        let _ = (side, config, forget_ports);
+        *self.config.side_mut(side) = config;
+        if forget_ports {
+            self.ports[side as usize].clear();
+        }
     }
 
     /// How many port pairs each side must have open so that this offer can be passed.
@@ -235,8 +330,9 @@ impl Negotiation {
     /// # Errors
     /// The SDP is malformed.
     pub fn lines_wanted(&self, offer: &[u8]) -> Result<usize, SdpError> {
-        let _ = offer;
-        Ok(1)
+        let offer = Sdp::parse(offer)?;
+        let lines = &offer.media()[..offer.media().len().min(self.config.lines_max)];
+        Ok(lines.iter().rposition(|media| passage::class(media).is_some()).map_or(0, |last| last + 1))
     }
 
     /// How many port pairs a side has open.
@@ -254,27 +350,74 @@ impl Negotiation {
     /// # Errors
     /// See [`Unacceptable`]; nothing has changed then.
     pub fn offer(&mut self, from: Side, sdp: &[u8]) -> Result<Vec<u8>, Unacceptable> {
-        let _ = (from, sdp);
-        Err(Unacceptable::NothingLeft)
+        if self.pending.is_some() {
+            return Err(Unacceptable::OfferPending);
+        }
+        let offer = Sdp::parse(sdp)?;
+        self.check_addresses(from, &offer)?;
+        let offered = self.write_offer(from.other(), &offer)?;
+        self.pending = Some(Exchange {
+            offerer: from,
+            offer: sdp.into(),
+            offered: offered.clone().into(),
+            forks: Vec::new(),
+            active: None,
+            answer: None,
+        });
+        Ok(offered)
     }
 
     /// Writes the pending offer anew for the next target of the other side (serial failover): earlier answers are
     /// forgotten, but what the offerer has been told stays told.
     ///
     /// # Errors
-    /// See [`Unacceptable`].
+    /// See [`Unacceptable`]; nothing has changed then.
     pub fn offer_again(&mut self) -> Result<Vec<u8>, Unacceptable> {
-        Err(Unacceptable::NoOffer)
+        let mut exchange = self.pending.clone().ok_or(Unacceptable::NoOffer)?;
+        let offer = Sdp::parse(&exchange.offer)?;
+        let offered = self.write_offer(exchange.offerer.other(), &offer)?;
+        exchange.offered = offered.clone().into();
+        exchange.forks.clear();
+        exchange.active = None;
+        self.pending = Some(exchange);
+        Ok(offered)
     }
 
     /// Takes an answer, provisional or final, to the pending offer; forks have different tags. Also takes a repeated
-    /// answer, or one of another fork, after [`Negotiation::commit`].
+    /// answer, or one of another fork, after [`Negotiation::commit`]. A side that never forks (A) has
+    /// `RemoteTag::default()`, always.
     ///
     /// # Errors
     /// See [`Unacceptable`]; nothing has changed then.
     pub fn answer(&mut self, from: Side, tag: RemoteTag, sdp: &[u8]) -> Result<Answered, Unacceptable> {
-        let _ = (from, tag, sdp);
-        Err(Unacceptable::NoOffer)
+        let (is_pending, exchange) = match (&self.pending, &self.agreed) {
+            (Some(pending), _) => (true, pending),
+            (None, Some(agreed)) => (false, agreed),
+            (None, None) => return Err(Unacceptable::NoOffer),
+        };
+        if exchange.offerer == from {
+            return Err(Unacceptable::NoOffer);
+        }
+        let answer = Sdp::parse(sdp)?;
+        self.check_addresses(from, &answer)?;
+        let (fresh, version) = self.write_answer(exchange, &answer)?;
+        let (told, is_other) = match &exchange.answer {
+            Some(told) => (told.to_vec(), is_other_media(told, &fresh, &answer)),
+            None => {
+                self.versions[from.other() as usize] = version;
+                (fresh, false)
+            }
+        };
+        let exchange = if is_pending { &mut self.pending } else { &mut self.agreed };
+        let exchange = exchange.as_mut().expect("it was there above");
+        let changed = exchange.activate(tag, sdp);
+        if exchange.answer.is_none() {
+            exchange.answer = Some(told.clone().into());
+        }
+        if !is_pending {
+            self.tags[from as usize] = tag;
+        }
+        Ok(Answered { sdp: told, changed, reoffer: is_other })
     }
 
     /// The final answer has come (2xx, or the PRACK of a reliable provisional): its fork becomes the active one, the
@@ -283,51 +426,214 @@ impl Negotiation {
     /// # Errors
     /// [`Unacceptable::NoOffer`] if that fork has not answered.
     pub fn commit(&mut self, tag: RemoteTag) -> Result<bool, Unacceptable> {
-        let _ = tag;
-        Err(Unacceptable::NoOffer)
+        let exchange = self.pending.as_ref().or(self.agreed.as_ref()).ok_or(Unacceptable::NoOffer)?;
+        let fork = exchange.forks.iter().find(|fork| fork.tag == tag).ok_or(Unacceptable::NoOffer)?;
+        let told = exchange.answer.as_deref().ok_or(Unacceptable::NoOffer)?;
+        let answer = Sdp::parse(&fork.sdp)?;
+        let (fresh, _) = self.write_answer(exchange, &answer)?;
+        let is_other = is_other_media(told, &fresh, &answer);
+        let answerer = exchange.offerer.other();
+        if let Some(mut exchange) = self.pending.take().or(self.agreed.take()) {
+            exchange.active = Some(tag);
+            exchange.forks.retain(|fork| fork.tag == tag);
+            exchange.forks.shrink_to_fit();
+            self.agreed = Some(exchange);
+        }
+        self.tags[answerer as usize] = tag;
+        Ok(is_other)
     }
 
     /// The pending offer was refused: what was agreed before holds, unchanged.
-    pub fn rollback(&mut self) {}
+    pub fn rollback(&mut self) {
+        self.pending = None;
+    }
 
     /// Whether an offer waits for [`Negotiation::commit`], and whose it is.
     pub fn pending(&self) -> Option<Side> {
-        None
+        self.pending.as_ref().map(|pending| pending.offerer)
     }
 
     /// Early media may flow: A has got an SDP.
-    pub fn open_early(&mut self) {}
+    pub fn open_early(&mut self) {
+        self.is_early_open = true;
+    }
 
     /// The call is answered: the clocks of silence run.
-    pub fn answered(&mut self) {}
+    pub fn answered(&mut self) {
+        self.is_answered = true;
+    }
 
     /// The whole wanted state.
     pub fn spec(&self) -> BridgeSpec {
-        BridgeSpec::default()
+        spec::build(self)
     }
 
     /// Whether this offer only repeats what `from` said last (a session refresh): then [`Negotiation::last_sent`] to it
-    /// is a valid answer, and the other side need not be asked.
+    /// is a valid answer, and the other side need not be asked. The o= line may differ: some count it up regardless.
     pub fn same_as_last(&self, from: Side, sdp: &[u8]) -> bool {
-        let _ = (from, sdp);
-        false
+        let Some(agreed) = self.agreed.as_ref().filter(|_| self.pending.is_none()) else { return false };
+        let (Some(said), Some(told)) = (agreed.said(from), agreed.told(from)) else { return false };
+        let (Ok(now), Ok(before), Ok(told)) = (Sdp::parse(sdp), Sdp::parse(said), Sdp::parse(told)) else {
+            return false;
+        };
+        let is_same = without_origin(&now).eq(without_origin(&before));
+        // An answer holds one key; what was told as an offer may hold several (RFC 4568 section 5.1.2).
+        let has_crypto = now.media().iter().any(|media| media.has_crypto());
+        let answers =
+            now.media().iter().zip(told.media()).all(|(now, told)| {
+                now.port() == 0 || told.port() == 0 || passage::answers_direction(now, told)
+            });
+        is_same && answers && (!has_crypto || from == agreed.offerer)
     }
 
     /// The SDP that a side was told last and that holds; `None` before.
     pub fn last_sent(&self, to: Side) -> Option<&[u8]> {
-        let _ = to;
-        None
+        self.holding()?.told(to)
     }
 
     /// The SDP that a side said last and that holds; `None` before.
     pub fn said(&self, by: Side) -> Option<&[u8]> {
-        let _ = by;
-        None
+        self.holding()?.said(by)
     }
 
     /// Its m-lines as one side sees them.
     pub fn describe(&self, side: Side) -> Vec<LineView> {
-        let _ = side;
-        Vec::new()
+        let Some(exchange) = self.holding() else { return Vec::new() };
+        let (own, other) = (exchange.said(side), exchange.said(side.other()));
+        let told = exchange.told(side);
+        // Without an answer from this side there is what it was offered.
+        let text = own.or(told);
+        let Some(shown) = read(text) else { return Vec::new() };
+        let (told, other) = (read(told), read(other));
+        let line = |(index, media): (usize, &crate::parse::Media<'_>)| {
+            let far = other.as_ref().and_then(|sdp| sdp.media().get(index));
+            let told = told.as_ref().and_then(|sdp| sdp.media().get(index));
+            // The narrower of both: what was agreed.
+            let agreed = if exchange.offerer == side { told.unwrap_or(media) } else { media };
+            let flows = far.map_or(Direction::SendRecv, |far| far.effective_direction().reversed());
+            LineView {
+                index,
+                kind: media.kind(),
+                refused: media.port() == 0 || told.is_some_and(|told| told.port() == 0),
+                codecs: agreed
+                    .codecs()
+                    .iter()
+                    .map(|codec| format!("{}/{}", codec.name, codec.clock))
+                    .collect(),
+                direction: media.effective_direction().and(flows),
+                remote: own.and(media.rtp()),
+            }
+        };
+        shown.media().iter().enumerate().map(line).collect()
+    }
+
+    /// The exchange that media follows: what is agreed, before that what is on the way.
+    fn holding(&self) -> Option<&Exchange> {
+        self.agreed.as_ref().or(self.pending.as_ref())
+    }
+
+    fn check_addresses(&self, from: Side, sdp: &Sdp<'_>) -> Result<(), Unacceptable> {
+        let ours = Ours {
+            addresses: [self.config.a.address, self.config.b.address],
+            ports: self.ports.iter().flatten().map(|(_, port)| *port).collect(),
+        };
+        passage::check_addresses(sdp, self.config.side(from).address, &ours)
+    }
+
+    fn write_offer(&mut self, to: Side, offer: &Sdp<'_>) -> Result<Vec<u8>, Unacceptable> {
+        let config = self.config.side(to);
+        let edits = passage::offer_edits(offer, &self.port_numbers(to), self.config.lines_max, config)?;
+        let mut out = Vec::new();
+        let version = self.write(to, offer, &edits, &mut out)?;
+        self.versions[to as usize] = version;
+        Ok(out)
+    }
+
+    /// The SDP for the offerer, and its version.
+    fn write_answer(&self, exchange: &Exchange, answer: &Sdp<'_>) -> Result<(Vec<u8>, u64), Unacceptable> {
+        let to = exchange.offerer;
+        let (offer, offered) = (Sdp::parse(&exchange.offer)?, Sdp::parse(&exchange.offered)?);
+        let edits = passage::answer_edits(&offer, &offered, answer, &self.port_numbers(to))?;
+        // An answer has as many m-lines as its offer (RFC 3264 section 6); some forget refused ones.
+        let missing = offer.media().get(edits.len()..).unwrap_or_default();
+        let mut out = Vec::new();
+        let version = self.write_with(to, answer, &edits, &mut out, |address, out| {
+            let names = Names::of(&offer);
+            missing.iter().for_each(|media| edit::write_refused(media, address, &names, out));
+        })?;
+        Ok((out, version))
+    }
+
+    fn write(
+        &self,
+        to: Side,
+        sdp: &Sdp<'_>,
+        edits: &[LineEdit],
+        out: &mut Vec<u8>,
+    ) -> Result<u64, Unacceptable> {
+        self.write_with(to, sdp, edits, out, |_, _| {})
+    }
+
+    /// Writes an SDP for a side and gives its version: the last one's if nothing but the version would differ
+    /// (RFC 3264 section 8).
+    fn write_with(
+        &self,
+        to: Side,
+        sdp: &Sdp<'_>,
+        edits: &[LineEdit],
+        out: &mut Vec<u8>,
+        append: impl FnOnce(IpAddr, &mut Vec<u8>),
+    ) -> Result<u64, Unacceptable> {
+        let config = self.config.side(to);
+        let address = config.address.ok_or(Unacceptable::NoPorts)?;
+        let version = self.versions[to as usize] + 1;
+        let origin = OriginEdit { username: &config.username, session_id: config.session_id, version };
+        edit::write(sdp, &Edit { origin, address, lines: edits }, out);
+        append(address, out);
+        let last = self.agreed.as_ref().and_then(|agreed| agreed.told(to));
+        if let Some(last) = last
+            && after_version(last) == after_version(out)
+        {
+            out.clear();
+            out.extend_from_slice(last);
+            return Ok(self.versions[to as usize]);
+        }
+        Ok(version)
+    }
+
+    fn port_numbers(&self, side: Side) -> Vec<u16> {
+        self.ports[side as usize].iter().map(|(_, port)| *port).collect()
     }
 }
+
+impl From<SdpError> for Unacceptable {
+    fn from(error: SdpError) -> Self {
+        Unacceptable::Malformed(error)
+    }
+}
+
+fn is_other_media(told: &[u8], fresh: &[u8], answer: &Sdp<'_>) -> bool {
+    match (Sdp::parse(told), Sdp::parse(fresh)) {
+        (Ok(told), Ok(fresh)) => passage::is_other_media(&told, &fresh, answer),
+        (Err(_), _) | (_, Err(_)) => true,
+    }
+}
+
+fn read(text: Option<&[u8]>) -> Option<Sdp<'_>> {
+    Sdp::parse(text?).ok()
+}
+
+/// All lines but o=.
+fn without_origin<'a>(sdp: &Sdp<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let media: Vec<&[u8]> =
+        sdp.media().iter().flat_map(|media| media.lines()).map(|line| line.text).collect();
+    sdp.session_lines().filter(|line| line.letter != b'o').map(|line| line.text).chain(media)
+}
+
+/// An SDP of ours from the address of its o= line on, so that two can be compared without their versions.
+fn after_version(text: &[u8]) -> &[u8] {
+    memchr::memmem::find(text, b" IN IP").map_or(text, |at| &text[at..])
+}
+
+/// Forks that are followed at a time.
+const FORKS_MAX: usize = 8;

@@ -2,6 +2,7 @@
 //! cannot fail. Takes CRLF, LF and CR as line ends and unknown lines as they come; is strict about ports and addresses,
 //! where a wrong reading would misroute media. RFC 4566, RFC 8866, RFC 3605 (a=rtcp), RFC 5761 (a=rtcp-mux).
 
+use crate::line::{Lines, find_attribute, parse_number, strip_word, trim, word, words};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Longest SDP that is read, in bytes.
@@ -428,71 +429,6 @@ impl<'a> Level<'a> {
     }
 }
 
-/// One line without its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line<'a> {
-    /// The letter before `=`; 0 for a line that is none of SDP's.
-    pub letter: u8,
-    /// What follows `=`; the whole line if it is none of SDP's.
-    pub value: &'a [u8],
-    /// The whole line.
-    pub text: &'a [u8],
-    start: usize,
-}
-
-impl<'a> Line<'a> {
-    /// Name and value of an `a=` line, the value trimmed and empty for a bare one.
-    pub fn attribute(&self) -> Option<(&'a [u8], &'a [u8])> {
-        if self.letter != b'a' {
-            return None;
-        }
-        let (name, value) = match memchr::memchr(b':', self.value) {
-            Some(colon) => (&self.value[..colon], &self.value[colon + 1..]),
-            None => (self.value, &self.value[..0]),
-        };
-        Some((trim(name), trim(value)))
-    }
-}
-
-/// Lines of a text, empty ones left out.
-#[derive(Clone, Debug)]
-pub struct Lines<'a> {
-    text: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Lines<'a> {
-    /// Takes CRLF, LF and CR as ends, and a last line without one.
-    pub fn new(text: &'a [u8]) -> Self {
-        Lines { text, at: 0 }
-    }
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Line<'a>;
-
-    fn next(&mut self) -> Option<Line<'a>> {
-        loop {
-            let start = self.at;
-            let rest = self.text.get(start..)?;
-            if rest.is_empty() {
-                return None;
-            }
-            let len = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
-            self.at = start + len + 1;
-            let text = &rest[..len];
-            if text.is_empty() {
-                continue;
-            }
-            let (letter, value) = match text {
-                [letter @ b'a'..=b'z', b'=', value @ ..] => (*letter, value),
-                _ => (0, text),
-            };
-            return Some(Line { letter, value, text, start });
-        }
-    }
-}
-
 /// The o= line (RFC 8866 section 5.2). Numbers stay text: peers exceed 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {
@@ -776,12 +712,6 @@ impl Direction {
     }
 }
 
-fn find_attribute<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    Lines::new(text)
-        .filter_map(|line| line.attribute())
-        .find_map(|(found, value)| (found == name.as_bytes()).then_some(value))
-}
-
 fn parse_port_and_count(word: &[u8]) -> Result<(u16, u16), SdpError> {
     let (port, count) = match memchr::memchr(b'/', word) {
         Some(slash) => (&word[..slash], Some(&word[slash + 1..])),
@@ -795,47 +725,4 @@ fn parse_port_and_count(word: &[u8]) -> Result<(u16, u16), SdpError> {
 fn parse_ms(value: &[u8]) -> Option<u16> {
     let whole = value.split(|b| *b == b'.').next()?;
     parse_number(whole).and_then(|n| u16::try_from(n).ok()).filter(|ms| *ms > 0)
-}
-
-/// Digits only, up to nine of them.
-pub(crate) fn parse_number(text: &[u8]) -> Option<u32> {
-    if text.is_empty() || text.len() > 9 {
-        return None;
-    }
-    text.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0')))
-}
-
-/// The first word and the rest.
-pub(crate) fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    let text = trim(text);
-    let len = text.iter().position(|b| is_space(*b)).unwrap_or(text.len());
-    text.split_at(len)
-}
-
-pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| is_space(*b)).filter(|word| !word.is_empty())
-}
-
-pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = text
-        && is_space(*first)
-    {
-        text = rest;
-    }
-    while let [rest @ .., last] = text
-        && is_space(*last)
-    {
-        text = rest;
-    }
-    text
-}
-
-fn is_space(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
-}
-
-/// What follows a first word, if that is the one.
-pub(crate) fn strip_word<'a>(text: &'a [u8], first: &[u8]) -> Option<&'a [u8]> {
-    let (found, rest) = word(text);
-    (found == first).then_some(trim(rest))
 }
