@@ -1,0 +1,6 @@
+//! Session descriptions from outside: samples of each rule, whole calls, properties, and the corpus where it is present.
+mod call; // a call between two sides, for the other modules
+mod calls;
+mod corpus;
+mod properties;
+mod samples;
