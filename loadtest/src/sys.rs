@@ -233,6 +233,14 @@ pub fn send_to(socket: &impl AsRawFd, bytes: &[u8], target: &Target) -> io::Resu
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Waits until `socket` is readable or the wall clock shows `until_ns`. May return early.
+pub fn wait_readable(socket: &impl AsRawFd, until_ns: u64) {
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let timeout = timespec(until_ns.saturating_sub(real_ns()));
+    // SAFETY: one pollfd, a valid timeout, and no signal mask.
+    unsafe { libc::ppoll(&raw mut poll, 1, &raw const timeout, ptr::null()) };
+}
+
 /// One received datagram, borrowed from its [`Inbox`].
 #[derive(Debug)]
 pub struct Datagram<'a> {

@@ -1,0 +1,399 @@
+//! A whole run: calling and answering parties in a thread each, media in a third, the process under test read
+//! before and after.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use base::Rng;
+use serde::Serialize;
+
+use crate::media::{self, Media, Socket};
+use crate::phone::{self, Answering, Phone, Voice};
+use crate::process::Sample;
+use crate::report::{self, Calls, Machine, Report, Verdict};
+use crate::slo::Slo;
+use crate::speech::Codec;
+use crate::sys;
+use crate::uac::{Plan, Uac};
+use crate::uas::{Ring, Script, Uas};
+
+/// SIP calls with media through a system. Made by [`LoadSip::ramp`] or [`LoadSip::steady`], then changed at will.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadSip {
+    /// Where INVITEs go.
+    pub to: SocketAddr,
+    /// The calling parties' own address; port 0 for any.
+    pub uac: SocketAddr,
+    /// The answering parties' address; `None` if somebody else answers.
+    pub uas: Option<SocketAddr>,
+    /// Calls that are to live at the same time.
+    pub calls: u32,
+    /// New calls a second.
+    pub cps: f64,
+    /// How many calls in all; `None`: as many as come in `place_for`.
+    pub total: Option<u32>,
+    /// How long calls are placed.
+    pub place_for: Duration,
+    /// How long each call talks.
+    pub hold: Duration,
+    /// From the end of talking to BYE: what is under way then arrives, so that loss means loss.
+    pub settle: Duration,
+    /// Random gaps between calls (Poisson) or equal ones.
+    pub poisson: bool,
+    /// What is said; `None` for signalling alone.
+    pub media: Option<Codec>,
+    /// Whether streams send RTCP as well.
+    pub rtcp: bool,
+    /// What our answering parties send before they answer.
+    pub ring: Ring,
+    /// When they answer, after the INVITE.
+    pub answer_after: Duration,
+    /// Answer with this status instead.
+    pub refuse: Option<u16>,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// The process under test, if it runs on this machine.
+    pub pid: Option<u32>,
+    /// What decides; empty: all calls and packets must arrive.
+    pub slo: Slo,
+    /// The core for the media thread.
+    pub media_cpu: Option<usize>,
+    /// Set by the caller to end early; calls then hang up and the report is made of what there was.
+    #[serde(skip)]
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl LoadSip {
+    /// `calls` calls come at `cps` and then live together; the whole takes about `seconds`.
+    pub fn ramp(to: SocketAddr, calls: u32, cps: f64, seconds: f64) -> Self {
+        let ramp = f64::from(calls) / cps;
+        let hold = (seconds - ramp).max(1.0);
+        LoadSip { total: Some(calls), ..Self::new(to, calls, cps, ramp * 4.0 + 1.0, hold) }
+    }
+
+    /// Calls come at `cps` for `seconds` and last so long that about `calls` live at the same time.
+    pub fn steady(to: SocketAddr, calls: u32, cps: f64, seconds: f64) -> Self {
+        Self::new(to, calls, cps, seconds, f64::from(calls) / cps)
+    }
+
+    fn new(to: SocketAddr, calls: u32, cps: f64, place_for: f64, life: f64) -> Self {
+        let settle = 0.2;
+        let any_port = SocketAddr::new(local_ip_towards(to.ip()), 0);
+        LoadSip {
+            to,
+            uac: any_port,
+            uas: None,
+            calls,
+            cps,
+            total: None,
+            place_for: Duration::from_secs_f64(place_for),
+            hold: Duration::from_secs_f64((life - settle).max(0.0)),
+            settle: Duration::from_secs_f64(settle),
+            poisson: false,
+            media: Some(Codec::Pcmu),
+            rtcp: true,
+            ring: Ring::Ringing,
+            answer_after: Duration::ZERO,
+            refuse: None,
+            seed: 1,
+            pid: None,
+            slo: Slo::default(),
+            media_cpu: None,
+            stop: None,
+        }
+    }
+}
+
+/// A live view, given to the progress callback about once a second.
+#[derive(Clone, Debug, Serialize)]
+pub struct Progress {
+    /// Since the beginning.
+    pub seconds: f64,
+    /// The calling side.
+    pub calls: phone::Live,
+    /// Media, where there is any.
+    pub media: Option<media::Live>,
+    /// CPU seconds a second that the process under test used since the last view.
+    pub cores: Option<f64>,
+    /// Its resident memory.
+    pub rss_bytes: Option<u64>,
+}
+
+/// Two sockets of our own, bound before anything starts: for callers that must know the addresses beforehand.
+#[derive(Debug)]
+pub struct Lines {
+    uac: std::net::UdpSocket,
+    uas: Option<std::net::UdpSocket>,
+}
+
+impl Lines {
+    /// Binds the SIP sockets of a run.
+    ///
+    /// # Errors
+    /// As `bind`.
+    pub fn bind(uac: SocketAddr, uas: Option<SocketAddr>) -> io::Result<Self> {
+        // 4 MiB hold some 2,000 INVITEs: a burst of retransmissions must not be lost here.
+        let bind = |address| sys::udp_socket(address, 4 << 20);
+        Ok(Lines { uac: bind(uac)?, uas: uas.map(bind).transpose()? })
+    }
+
+    /// Where calls come from.
+    ///
+    /// # Errors
+    /// As `getsockname`.
+    pub fn uac(&self) -> io::Result<SocketAddr> {
+        self.uac.local_addr()
+    }
+
+    /// Where calls are answered.
+    ///
+    /// # Errors
+    /// As `getsockname`.
+    pub fn uas(&self) -> io::Result<Option<SocketAddr>> {
+        self.uas.as_ref().map(std::net::UdpSocket::local_addr).transpose()
+    }
+}
+
+/// Runs `load`, telling `progress` about once a second how it stands.
+///
+/// # Errors
+/// Addresses that cannot be bound, want of descriptors or threads, a process under test that is gone.
+pub fn run(load: &LoadSip, progress: impl FnMut(&Progress)) -> io::Result<Report> {
+    run_on(Lines::bind(load.uac, load.uas)?, load, progress)
+}
+
+/// As [`run`], on sockets that are bound already.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress)) -> io::Result<Report> {
+    sys::raise_descriptor_limit();
+    let started = report::started();
+    let start_ns = sys::mono_ns();
+    let mut rng = Rng::from_seed(load.seed);
+    // Calls overlap their planned life by set-up and settling; what is beyond that shows as unplaced.
+    let calls_max = load.calls as usize + load.calls as usize / 4 + 16;
+    let (uac_at, uas_at) = (lines.uac()?, lines.uas()?);
+    let stage = Stage::open(load, calls_max, uac_at.ip(), uas_at.map(|at| at.ip()), &mut rng)?;
+
+    let uas = match lines.uas.zip(uas_at) {
+        Some((socket, local)) => {
+            let script = Script {
+                local,
+                media: stage.uas_media.clone(),
+                codec: load.media.unwrap_or(Codec::Pcmu),
+                ring: load.ring,
+                answer_after_ns: ns(load.answer_after),
+                refuse: load.refuse,
+            };
+            let machine = Answering::new(Uas::new(script, rng.fork()));
+            Some(Phone::start("load-uas", socket, machine, stage.voice(stage.uac_media.len()))?)
+        }
+        None => None,
+    };
+    let plan = Plan {
+        target: load.to,
+        local: uac_at,
+        media: stage.uac_media.clone(),
+        codec: load.media.unwrap_or(Codec::Pcmu),
+        calls_max,
+        cps: load.cps,
+        poisson: load.poisson,
+        place_for_ns: ns(load.place_for),
+        total: load.total.unwrap_or(u32::MAX),
+        hold_ns: ns(load.hold),
+        settle_ns: ns(load.settle),
+        ring_max_ns: 60_000_000_000,
+    };
+    let before = load.pid.map(Sample::of).transpose()?;
+    let machine = Uac::new(plan, sys::real_ns(), rng.fork());
+    let uac = Phone::start("load-uac", lines.uac, machine, stage.voice(0))?;
+
+    watch(load, &uac, stage.media.as_ref(), before.clone(), start_ns, &mut progress);
+
+    // The process is read before the generator rests, so that idle time does not dilute its figures.
+    let after = load.pid.map(Sample::of).transpose();
+    let (uac, uac_drops) = uac.join();
+    if let Some(uas) = &uas {
+        uas.wind_up();
+    }
+    let uas = uas.map(Phone::join);
+    let media = stage.media.map(Media::finish);
+
+    let process = after?.zip(before).map(|(after, before)| after.since(&before));
+    let tally = uac.into_tally();
+    let cpu_seconds = process.as_ref().map(|usage| usage.cpu_seconds);
+    let packets = media.as_ref().map_or(0, |media| media.counts.received);
+    let calls = Calls {
+        placed: tally.placed,
+        unplaced: tally.unplaced,
+        answered: tally.answered,
+        completed: tally.completed,
+        failed: tally.failed(),
+        resent: tally.resent,
+        strays: tally.strays,
+        own_drops: uac_drops + uas.as_ref().map_or(0, |uas| uas.1),
+        setup: tally.setup.percentiles(),
+        ringing: tally.ringing.percentiles(),
+        bye: tally.bye.percentiles(),
+        lateness: tally.lateness.percentiles(),
+        failures: tally.failures,
+    };
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        started,
+        machine: Machine::here(),
+        arguments: load.clone(),
+        seconds: (sys::mono_ns() - start_ns) as f64 / 1e9,
+        cpu_us_per_packet: cpu_seconds.filter(|_| packets > 0).map(|cpu| cpu * 1e6 / packets as f64),
+        calls_per_cpu_second: cpu_seconds.filter(|&cpu| cpu > 0.0).map(|cpu| calls.completed as f64 / cpu),
+        calls,
+        answering: uas.map(|(machine, _)| machine.uas.tally().clone()),
+        media,
+        process,
+        verdict: Verdict::default(),
+    };
+    Ok(report.judge())
+}
+
+/// Shows progress until the calling side has ended, or the caller wants it to.
+fn watch(
+    load: &LoadSip,
+    uac: &Phone<Uac>,
+    media: Option<&Media>,
+    mut last: Option<Sample>,
+    start_ns: u64,
+    progress: &mut impl FnMut(&Progress),
+) {
+    let mut show_at = start_ns;
+    while !uac.is_finished() {
+        thread::sleep(Duration::from_millis(20));
+        if load.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            uac.wind_up();
+        }
+        let now = sys::mono_ns();
+        if now < show_at {
+            continue;
+        }
+        show_at = now + 1_000_000_000;
+        let sample = load.pid.and_then(|pid| Sample::of(pid).ok());
+        let usage = sample.as_ref().zip(last.as_ref()).map(|(now, before)| now.since(before));
+        last = sample.or(last);
+        progress(&Progress {
+            seconds: (now - start_ns) as f64 / 1e9,
+            calls: uac.live(),
+            media: media.map(Media::live),
+            cores: usage.as_ref().map(|usage| usage.cores),
+            rss_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
+        });
+    }
+}
+
+/// The media thread, and where its sockets are.
+struct Stage {
+    media: Option<Media>,
+    uac_media: Vec<SocketAddr>,
+    uas_media: Vec<SocketAddr>,
+}
+
+impl Stage {
+    fn open(load: &LoadSip, calls_max: usize, uac: IpAddr, uas: Option<IpAddr>, rng: &mut Rng) -> io::Result<Self> {
+        let Some(codec) = load.media else {
+            return Ok(Stage { media: None, uac_media: vec![], uas_media: vec![] });
+        };
+        let bind = |ip| Socket::bind_many(ip, calls_max);
+        let mut sockets = bind(uac)?;
+        let uac_media: Vec<_> = sockets.iter().map(Socket::address).collect();
+        sockets.extend(uas.map(bind).transpose()?.into_iter().flatten());
+        let uas_media = sockets[uac_media.len()..].iter().map(Socket::address).collect();
+        let config = media::Config {
+            codec,
+            seed: rng.u64(),
+            rtcp: load.rtcp,
+            cpu: load.media_cpu,
+            ..media::Config::default()
+        };
+        Ok(Stage { media: Some(Media::start(config, sockets)?), uac_media, uas_media })
+    }
+
+    fn voice(&self, first_socket: usize) -> Option<Voice> {
+        self.media.as_ref().map(|media| Voice { switchboard: media.switchboard(), first_socket })
+    }
+}
+
+/// The address that the kernel would send from; SDP must name one that is not a wildcard.
+fn local_ip_towards(ip: IpAddr) -> IpAddr {
+    let any: IpAddr = if ip.is_ipv4() {
+        std::net::Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        std::net::Ipv6Addr::UNSPECIFIED.into()
+    };
+    // Connecting a UDP socket sends nothing.
+    let local = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    local.map_or(any, |local| local.ip())
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn direct(change: impl FnOnce(&mut LoadSip)) -> Report {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let lines = Lines::bind(any, Some(any)).unwrap();
+        let to = lines.uas().unwrap().unwrap();
+        let mut load = LoadSip::ramp(to, 20, 40.0, 2.0);
+        (load.uac, load.uas) = (any, Some(any));
+        change(&mut load);
+        let mut shown = 0;
+        let report = run_on(lines, &load, |progress| {
+            assert!(progress.calls.active <= 20);
+            shown += 1;
+        })
+        .unwrap();
+        assert!(shown > 0);
+        report
+    }
+
+    #[test]
+    fn twenty_direct_calls_talk_both_ways_and_lose_nothing() {
+        let report = direct(|load| load.pid = Some(std::process::id()));
+        let media = report.media.as_ref().expect("media was wanted");
+        // Lateness is the test machine's affair; all the rest must be perfect.
+        assert!(report.verdict.complaints.is_empty(), "{report}");
+        assert_eq!((report.calls.completed, media.counts.streams), (20, 40));
+        assert!(media.counts.sent > 40 * 40 && media.counts.clean(), "{report}");
+        assert!(media.counts.rtcp_received > 0 && report.cpu_us_per_packet.is_some());
+        assert_eq!(report.answering.as_ref().map(|a| (a.calls, a.ended)), Some((20, 20)));
+    }
+
+    #[test]
+    fn signalling_alone_sends_no_media() {
+        let report = direct(|load| {
+            load.media = None;
+            load.hold = Duration::from_millis(100);
+        });
+        assert!(report.verdict.passed, "{report}");
+        assert!(report.media.is_none() && report.calls.setup.count == 20);
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_hangs_up_and_reports() {
+        let stop = Arc::new(AtomicBool::new(true));
+        let report = direct(|load| {
+            load.hold = Duration::from_secs(3600);
+            load.stop = Some(stop);
+        });
+        assert!(report.calls.placed < 20 && report.calls.completed == report.calls.placed, "{report}");
+    }
+}
