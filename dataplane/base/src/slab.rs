@@ -67,6 +67,20 @@ impl<T> Slab<T> {
         Ok(Key { index, generation: 1 })
     }
 
+    /// The key that the next value will get; `None` when the slab is full.
+    pub fn next_key(&self) -> Option<Key> {
+        if self.len == self.max {
+            return None;
+        }
+        Some(match self.free.last() {
+            Some(index) => Key {
+                index: *index,
+                generation: self.places[*index as usize].generation.wrapping_add(1),
+            },
+            None => Key { index: self.places.len() as u32, generation: 1 },
+        })
+    }
+
     /// Takes a value out; `None` if the key is stale.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let place = self.places.get_mut(key.index as usize).filter(|p| p.generation == key.generation)?;
@@ -140,7 +154,9 @@ mod tests {
         assert_eq!(slab.insert('c'), Err('c'));
         assert_eq!(slab.remove(a), Some('a'));
         assert_eq!(slab.remove(a), None);
+        let promised = slab.next_key();
         let c = slab.insert('c').unwrap();
+        assert_eq!((promised, slab.next_key()), (Some(c), None));
         assert_eq!((c.index, slab.get(a)), (a.index, None));
         assert_eq!((slab.get(b), slab.get(c), slab.len()), (Some(&'b'), Some(&'c'), 2));
         assert_eq!(Key::from_bits(c.to_bits()), c);

@@ -2,3 +2,20 @@
 #![forbid(unsafe_code)]
 pub mod number; // patterns and templates
 pub mod spec; // the configuration as plain data
+pub mod refusal; // why a request was refused, and what follows
+pub mod trunk; // sources to trunks
+pub mod route; // number rules and routes
+pub mod hop; // loops through us
+pub mod headers; // what passes from leg to leg
+pub mod admit; // whether a request becomes a call
+pub mod session; // session timers
+pub mod trace; // recent messages
+pub mod desk; // what every call works with
+mod leg; // one leg
+mod call; // one call
+mod view; // a call as people see it
+pub mod switch; // all calls of one shard
+
+pub use desk::{Config, Hop, Output, Query};
+pub use spec::{Spec, Transport};
+pub use switch::Switch;

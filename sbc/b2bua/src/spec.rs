@@ -7,7 +7,7 @@ use command::{Learn, Timeouts};
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 use ledger::Pool;
-use sip::flow::Transport;
+pub use sip::flow::Transport;
 use std::sync::Arc;
 
 /// One applied version.
@@ -71,8 +71,10 @@ pub struct MediaRange {
 pub struct Trunk {
     /// As in the configuration.
     pub name: String,
-    /// Index of the listener that it uses; the first one if not said.
+    /// Index of the listener that calls to it leave from; the first one if not said.
     pub listener: usize,
+    /// The configuration names the listener, so that it is recognised on that one only.
+    pub listener_only: bool,
     /// Who is it.
     pub from: Vec<Source>,
     /// Where it is called, in order of preference.
@@ -220,4 +222,34 @@ pub enum UnknownAnswer {
     Forbidden,
     /// 503 "Attack!" (requirements 2.4).
     Attack,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A trunk with defaults, for tests.
+    pub(crate) fn trunk(name: &str, from: Vec<Source>) -> Trunk {
+        Trunk {
+            name: name.into(),
+            listener: 0,
+            listener_only: false,
+            from,
+            to: Vec::new(),
+            codes: Codes::default(),
+            learn: Learn::Window,
+            timeouts: Timeouts::default(),
+            one_ends: false,
+            session_timer: Some(Duration::from_secs(1800)),
+            max_duration: None,
+            pool: Pool::new(name, u32::MAX),
+        }
+    }
+
+    #[test]
+    fn codes_lead_on_or_stop_and_are_rewritten() {
+        let codes = Codes { stop: vec![503..=503], map: vec![(603, 486)], ..Codes::default() };
+        assert!(codes.retries(500) && codes.retries(408) && !codes.retries(503) && !codes.retries(486));
+        assert_eq!((codes.towards_caller(603), codes.towards_caller(503), codes.towards_caller(404)), (486, 500, 404));
+    }
 }

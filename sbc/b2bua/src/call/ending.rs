@@ -1,0 +1,413 @@
+//! How a call ends, whoever ends it: both legs are told, media closes, places are given back, records are written.
+
+use super::setup::text;
+use super::{Call, Media, Stage, name};
+use crate::desk::{Desk, Output, What};
+use crate::headers;
+use crate::leg::Leg;
+use crate::refusal::Refusal;
+use base::{Duration, Now};
+use command::{Command, PortReport};
+use ledger::{Cdr, Quality, ReleasedBy};
+use sdp::Side;
+use sip::flow::Flow;
+use sip::message::write::Writer;
+use sip::message::{Message, Method, Name};
+use sip::stack::ServerTx;
+
+/// Why a call ended, and what a side that was not asked yet is told.
+#[derive(Clone, Debug)]
+pub struct Release {
+    pub by: ReleasedBy,
+    /// Stable word.
+    pub cause: String,
+    /// Status for a caller that has no final answer yet.
+    code: u16,
+    /// Its phrase, if it is not the usual one.
+    phrase: Option<String>,
+    retry_after: Option<u32>,
+    warning: Option<u16>,
+    /// Value of a Reason header that came with the end (RFC 3326).
+    reason: Option<Vec<u8>>,
+    pub refusal: Option<Refusal>,
+    pub at: Now,
+}
+
+impl Release {
+    fn new(by: ReleasedBy, cause: &str, code: u16) -> Self {
+        Release {
+            by,
+            cause: cause.to_owned(),
+            code,
+            phrase: None,
+            retry_after: None,
+            warning: None,
+            reason: None,
+            refusal: None,
+            at: Now::default(),
+        }
+    }
+
+    /// We end it; `code` is for a caller without an answer.
+    pub fn engine(cause: &str, code: u16) -> Self {
+        Release::new(ReleasedBy::Engine, cause, if code == 0 { 480 } else { code })
+    }
+
+    /// Somebody asked us to.
+    pub fn operator() -> Self {
+        Release::new(ReleasedBy::Operator, "hangup", 480)
+    }
+
+    /// We refuse it.
+    pub fn refused(refusal: Refusal) -> Self {
+        Release {
+            phrase: refusal.phrase().map(str::to_owned),
+            retry_after: refusal.retry_after(),
+            refusal: Some(refusal),
+            ..Release::new(ReleasedBy::Engine, refusal.name(), refusal.status())
+        }
+    }
+
+    /// SDP that cannot be passed on.
+    pub fn bad_media(code: u16, warning: Option<u16>) -> Self {
+        Release { warning, refusal: Some(Refusal::BadMedia), ..Release::new(ReleasedBy::Engine, "bad_media", code) }
+    }
+
+    /// The far end refused or failed.
+    pub fn failed(code: u16) -> Self {
+        let cause = match code {
+            408 => "no_answer",
+            486 | 600 => "busy",
+            404 | 604 => "not_found",
+            480 => "unavailable",
+            487 => "cancel",
+            403 | 603 => "declined",
+            488 | 606 => "bad_media",
+            _ => "failed",
+        };
+        Release::new(ReleasedBy::Callee, cause, code)
+    }
+
+    /// As [`Release::failed`], with what the answer said.
+    pub fn failed_with(code: u16, message: &Message<'_>) -> Self {
+        Release {
+            phrase: Some(text(message.reason())).filter(|p| !p.is_empty()),
+            reason: message.header(Name::Reason).map(<[u8]>::to_vec),
+            ..Release::failed(code)
+        }
+    }
+
+    /// The caller gave up.
+    pub fn cancelled(message: &Message<'_>) -> Self {
+        Release {
+            reason: message.header(Name::Reason).map(<[u8]>::to_vec),
+            ..Release::new(ReleasedBy::Caller, "cancel", 487)
+        }
+    }
+
+    fn hung_up(side: Side, message: &Message<'_>) -> Self {
+        let by = match side {
+            Side::A => ReleasedBy::Caller,
+            Side::B => ReleasedBy::Callee,
+        };
+        Release { reason: message.header(Name::Reason).map(<[u8]>::to_vec), ..Release::new(by, "normal", 487) }
+    }
+}
+
+impl Call {
+    /// Ends the call; the first reason counts, later ones change nothing.
+    pub(crate) fn release(&mut self, desk: &mut Desk, now: Now, release: Release) {
+        if self.stage == Stage::Ending {
+            return;
+        }
+        let release = Release { at: now, ..release };
+        tracing::info!(
+            call = %self.id,
+            call_id = %self.a.record.sip_call_id,
+            b_call_id = %self.b.as_ref().map(|b| b.record.sip_call_id.as_str()).unwrap_or_default(),
+            by = release.by.name(),
+            cause = %release.cause,
+            answered = self.answered.is_some(),
+            "ended"
+        );
+        self.tell(now, format!("ended by {}: {}", release.by.name(), release.cause));
+        if let Some(refusal) = release.refusal {
+            desk.stats.refused.add(&[refusal.name()], 1);
+        }
+        self.stage = Stage::Ending;
+        self.no_answer_at = None;
+        self.abandon_late_offer(desk, now);
+        self.abandon_offer(desk, now);
+        self.release = Some(release);
+        self.end_leg_a(desk, now);
+        self.end_leg_b(desk, now);
+        self.close_bridge(desk);
+        // Places are free from now on, whatever last messages are still to come.
+        self._lease_in = None;
+        self.lease_out = None;
+    }
+
+    fn end_leg_a(&mut self, desk: &mut Desk, now: Now) {
+        if self.a.ended {
+            return;
+        }
+        if self.a.invite.is_some() {
+            self.refuse_caller(desk, now);
+        } else if self.a.unacked.is_some() {
+            // RFC 3261 section 15: not before the ACK.
+            self.a.bye_wanted = true;
+            self.a.ended = true;
+        } else {
+            self.send_bye(desk, now, Side::A);
+        }
+    }
+
+    fn end_leg_b(&mut self, desk: &mut Desk, now: Now) {
+        let reason = self.release.as_ref().and_then(|r| r.reason.clone());
+        let Some(b) = &mut self.b else { return };
+        if b.ended {
+            return;
+        }
+        if b.dialog.is_some() {
+            return self.send_bye(desk, now, Side::B);
+        }
+        b.ended = true;
+        if let Some(tx) = b.client {
+            desk.stack.cancel(now.mono, tx, reason.as_deref());
+        }
+    }
+
+    /// The final answer to a caller whose call did not come about.
+    fn refuse_caller(&mut self, desk: &mut Desk, now: Now) {
+        let Some(release) = &self.release else { return };
+        let Some(inbound) = self.a.invite.take() else { return };
+        let code = match release.by {
+            ReleasedBy::Callee => match self.trunk(self.trunk_out()).codes.towards_caller(release.code) {
+                // Redirections are not followed, credentials are ours to give.
+                300..=399 => 480,
+                401 | 407 => 403,
+                code => code,
+            },
+            ReleasedBy::Caller | ReleasedBy::Engine | ReleasedBy::Operator => release.code,
+        };
+        let message = inbound.message();
+        let mut writer = Writer::reply_from(&message, inbound.flow.remote, code, Some(&self.a.local_tag));
+        if let Some(seconds) = release.retry_after {
+            writer.header("Retry-After", seconds.to_string());
+        }
+        if let Some(warning) = release.warning {
+            writer.header("Warning", format!("{warning} strowger \"media unacceptable\""));
+        }
+        if let Some(reason) = &release.reason {
+            writer.header("Reason", reason);
+        }
+        match code {
+            422 => drop(writer.header("Min-SE", crate::session::MIN_SE.to_string())),
+            488 => drop(writer.header("Accept", headers::SDP)),
+            _ => {}
+        }
+        let mut bytes = writer.finish();
+        if let Some(phrase) = release.phrase.as_ref().filter(|_| code == release.code) {
+            bytes = with_phrase(bytes, phrase);
+        }
+        drop(message);
+        let phrase = bytes.split(|b| *b == b'\r').next().and_then(|line| line.get(12..)).map(text);
+        self.a.record.final_answer = Some((code, phrase.unwrap_or_default()));
+        self.a.reliable = crate::leg::Reliable::default();
+        self.a.ended = true;
+        desk.note(&mut self.steps, now, self.key, 0, false, &bytes);
+        desk.respond(now, inbound.tx, code, bytes);
+    }
+
+    pub(super) fn send_bye(&mut self, desk: &mut Desk, now: Now, side: Side) {
+        let key = self.key;
+        let release = self.release.clone();
+        let Some(leg) = self.leg_mut(side) else { return };
+        leg.ended = true;
+        leg.session = None;
+        let token = leg.token(key, What::Bye);
+        let Some((mut writer, target)) = leg.next_request(desk, Method::Bye) else { return };
+        if let Some(release) = release {
+            match (&release.reason, release.by) {
+                (Some(reason), _) => drop(writer.header("Reason", reason)),
+                (None, ReleasedBy::Engine | ReleasedBy::Operator) => {
+                    let reason = format!("SIP;cause={};text=\"{}\"", release.code, release.cause);
+                    writer.header("Reason", reason);
+                }
+                (None, ReleasedBy::Caller | ReleasedBy::Callee) => {}
+            }
+        }
+        let bytes = writer.finish();
+        let number = leg.number;
+        desk.note(&mut self.steps, now, key, number, false, &bytes);
+        let bye = desk.request(now, target, token, bytes);
+        if let Some(leg) = self.leg_mut(side) {
+            leg.bye = bye;
+        }
+    }
+
+    pub(super) fn on_bye(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        tx: ServerTx,
+        side: Side,
+        flow: &Flow,
+        message: &Message<'_>,
+    ) {
+        self.reply_plainly(desk, now, tx, flow, message, 200);
+        if let Some(leg) = self.leg_mut(side) {
+            if leg.dialog.is_none() {
+                return; // A callee cannot end an early dialog so (RFC 3261 section 15).
+            }
+            leg.ended = true;
+            leg.bye_wanted = false;
+            leg.unacked = None;
+            leg.session = None;
+        }
+        if side == Side::A && self.a.invite.is_some() {
+            // RFC 3261 section 15.1.2: a BYE within the caller's early dialog ends its INVITE with 487.
+            self.a.ended = false;
+        }
+        self.tell(now, format!("BYE from {}", name(side)));
+        self.release(desk, now, Release::hung_up(side, message));
+    }
+
+    pub(super) fn close_bridge(&mut self, desk: &mut Desk) {
+        match (self.bridge, self.media) {
+            (Some(bridge), Media::Open | Media::Opening { .. }) => {
+                // The shard takes commands in order: what is still being opened is closed right after.
+                self.media = Media::Closing;
+                desk.media(bridge.media_shard(), Command::Close { bridge });
+            }
+            (_, Media::None) => self.media = Media::Closed,
+            (_, Media::Open | Media::Opening { .. } | Media::Closing | Media::Closed) => {}
+        }
+    }
+
+    /// Writes the records once nothing can change them any more.
+    pub fn settle(&mut self, desk: &mut Desk) {
+        let b_settled = self.b.as_ref().is_none_or(|b| b.ended && (b.client.is_none() || b.dialog.is_none()));
+        let ready = self.stage == Stage::Ending && self.media == Media::Closed && self.a.ended && b_settled;
+        if !ready || self.records_written {
+            return;
+        }
+        self.records_written = true;
+        let Some(release) = self.release.clone() else { return };
+        for side in [Side::A, Side::B] {
+            let quality = self.quality(side);
+            if quality.is_some_and(|q| q.one_way) && self.answered.is_some() {
+                self.note_one_way(desk, side);
+            }
+            if let Some(leg) = self.leg(side) {
+                desk.stats.rtp_lost.add(quality.map_or(0, |q| q.lost));
+                let cdr = self.record(leg, &release, quality);
+                desk.output.push_back(Output::Ended(Box::new(cdr)));
+            }
+        }
+    }
+
+    /// An attempt that failed has its record at once.
+    pub(super) fn write_attempt_record(&mut self, desk: &mut Desk, now: Now) {
+        let code = self.b.as_ref().and_then(|b| b.record.final_answer.as_ref()).map_or(408, |(code, _)| *code);
+        let release = Release { at: now, ..Release::failed(code) };
+        if let Some(mut b) = self.b.take() {
+            if let Some(tx) = b.client.take() {
+                desk.stack.cancel(now.mono, tx, None);
+            }
+            let cdr = self.record(&b, &release, None);
+            desk.output.push_back(Output::Ended(Box::new(cdr)));
+        }
+        self.lease_out = None;
+        // The next attempt is on the same trunk; its place is taken anew so that the counts follow the attempt.
+        self.lease_out = ledger::Lease::take([&self.trunk(self.trunk_out()).pool]).ok();
+    }
+
+    /// What would be lost if we died now: the records of an answered call as far as they are known.
+    pub(super) fn keep_open_records(&mut self, desk: &mut Desk, now: Now) {
+        let release = Release { at: now, ..Release::engine("interrupted", 0) };
+        for side in [Side::A, Side::B] {
+            if let Some(leg) = self.leg(side) {
+                let cdr = self.record(leg, &release, None);
+                desk.output.push_back(Output::Opened(Box::new(cdr)));
+            }
+        }
+    }
+
+    fn record(&self, leg: &Leg, release: &Release, quality: Option<Quality>) -> Cdr {
+        let record = &leg.record;
+        let ended = release.at;
+        let (final_status, final_reason) = match &record.final_answer {
+            Some((code, reason)) => (Some(*code), reason.clone()),
+            None => (None, String::new()),
+        };
+        Cdr {
+            call: self.id,
+            leg: leg.number,
+            direction: record.direction,
+            trunk: Some(self.trunk(leg.trunk).name.clone()),
+            route: Some(self.spec.routes[self.admitted.route].name.clone()),
+            sip_call_id: record.sip_call_id.clone(),
+            from_user: record.from_user.clone(),
+            from_name: record.from_name.clone(),
+            from_header: record.from_header.clone(),
+            to_user: record.to_user.clone(),
+            to_host: record.to_host.clone(),
+            to_uri: record.to_uri.clone(),
+            local: leg.target.local,
+            remote: Some(leg.target.remote),
+            created: record.created.wall,
+            progress: record.progress.map(|(at, _)| at),
+            progress_status: record.progress.map(|(_, code)| code),
+            answered: record.answered.map(|at| at.wall),
+            final_status,
+            final_reason,
+            ended: ended.wall,
+            post_dial_delay: record.progress_at.map(|at| at.since(record.created.mono)),
+            duration: record.answered.map_or(Duration::ZERO, |at| ended.mono.since(at.mono)),
+            released_by: release.by,
+            release_cause: release.cause.clone(),
+            tags: record.tags.clone(),
+            quality,
+        }
+    }
+
+    /// All ports of one side together.
+    fn quality(&self, side: Side) -> Option<Quality> {
+        let report = self.report.as_ref()?;
+        let mut quality = Quality::default();
+        let ports: Vec<&PortReport> = report.ports.iter().filter(|p| p.party == side.party()).collect();
+        for port in &ports {
+            quality.received += port.received.packets;
+            quality.sent += port.sent.packets;
+            for stream in &port.streams {
+                quality.lost += stream.lost;
+                let jitter = u64::try_from(stream.jitter_max.as_micros()).unwrap_or(u64::MAX);
+                quality.jitter_max_us = quality.jitter_max_us.max(jitter);
+            }
+        }
+        quality.one_way = quality.received == 0 && quality.sent > 0;
+        (!ports.is_empty()).then_some(quality)
+    }
+
+    /// The result word of the calls counter.
+    pub(crate) fn result(&self) -> &'static str {
+        match (&self.release, self.answered) {
+            (_, Some(_)) => "answered",
+            (Some(release), None) if release.cause == "cancel" => "cancelled",
+            (Some(release), None) if release.refusal.is_some() => "refused",
+            _ => "failed",
+        }
+    }
+}
+
+/// A response with another reason phrase; control octets in it become blanks.
+pub(crate) fn with_phrase(response: Vec<u8>, phrase: &str) -> Vec<u8> {
+    let end = response.iter().position(|b| *b == b'\r').unwrap_or(response.len());
+    let mut out = Vec::with_capacity(response.len() + phrase.len());
+    out.extend_from_slice(response.get(..12).unwrap_or(&response));
+    out.push(b' ');
+    out.extend(phrase.bytes().map(|b| if b < b' ' || b == 0x7f { b' ' } else { b }));
+    out.extend_from_slice(&response[end..]);
+    out
+}

@@ -1,0 +1,269 @@
+//! One leg of a call: its dialog, what was last sent on it, and what it waits for. Knows nothing of the other leg.
+
+use crate::desk::{Desk, Token, What};
+use crate::headers;
+use crate::session::SessionTimer;
+use crate::spec::Transport;
+use base::{Instant, Key, Now, Wall};
+use core::net::{IpAddr, SocketAddr};
+use ledger::Direction;
+use sdp::Side;
+use sip::dialog::Dialog;
+use sip::flow::{Flow, Target};
+use sip::frame::Framing;
+use sip::message::write::Writer;
+use sip::message::{Message, Method, Uri};
+use sip::stack::{ClientTx, ServerTx};
+use sip::transaction::Repeat;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One leg.
+pub struct Leg {
+    /// 0 is the caller's; attempts count up.
+    pub number: u16,
+    pub side: Side,
+    /// Index of its trunk.
+    pub trunk: usize,
+    /// Where its requests go as long as the dialog says nothing better, and from which address.
+    pub target: Target,
+    /// Our address as Via and Contact say it.
+    pub public: SocketAddr,
+    /// Our tag.
+    pub local_tag: Vec<u8>,
+    /// The dialog: of the caller from the INVITE on, of a callee from its first answer on.
+    pub dialog: Option<Dialog>,
+    /// What the callee's forks have in common; `None` on the caller's leg.
+    pub pending: Option<Dialog>,
+    /// Early dialogs of the callee, one for each To tag.
+    pub forks: Vec<Fork>,
+    /// The INVITE that we sent.
+    pub client: Option<ClientTx>,
+    /// An INVITE that came and waits for its final answer: the first one or a re-INVITE.
+    pub invite: Option<Inbound>,
+    /// A 2xx of ours that waits for its ACK.
+    pub unacked: Option<Unacked>,
+    /// The ACK that we sent last, repeated when the 2xx comes again.
+    pub ack: Option<SentAck>,
+    /// Reliable provisional responses of ours (RFC 3262).
+    pub reliable: Reliable,
+    pub session: Option<SessionTimer>,
+    /// The peer takes UPDATE.
+    pub allows_update: bool,
+    /// The peer does PRACK.
+    pub does_100rel: bool,
+    /// Our BYE waits for its answer.
+    pub bye: Option<ClientTx>,
+    /// BYE as soon as the ACK has come (RFC 3261 section 15).
+    pub bye_wanted: bool,
+    pub ended: bool,
+    pub record: Record,
+}
+
+/// A request that waits for our answer.
+#[derive(Clone)]
+pub struct Inbound {
+    pub tx: ServerTx,
+    pub flow: Flow,
+    raw: Box<[u8]>,
+}
+
+/// One early dialog of a callee.
+pub struct Fork {
+    pub dialog: Dialog,
+    /// Last RSeq that was acknowledged.
+    pub rseq: Option<u32>,
+}
+
+/// A 2xx to an INVITE, repeated until its ACK comes.
+pub struct Unacked {
+    pub cseq: u32,
+    pub bytes: Arc<[u8]>,
+    pub target: Target,
+    pub repeat: Repeat,
+}
+
+/// An ACK that we sent.
+pub struct SentAck {
+    pub cseq: u32,
+    pub bytes: Arc<[u8]>,
+    pub target: Target,
+}
+
+/// Reliable provisional responses: one at a time, the rest waits.
+#[derive(Default)]
+pub struct Reliable {
+    pub rseq: u32,
+    pub sent: Option<SentReliable>,
+    pub queue: VecDeque<(u16, Vec<u8>)>,
+}
+
+/// One that waits for its PRACK.
+pub struct SentReliable {
+    pub rseq: u32,
+    pub bytes: Arc<[u8]>,
+    pub target: Target,
+    pub repeat: Repeat,
+}
+
+/// What the record of the leg will say.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub direction: Direction,
+    pub sip_call_id: String,
+    pub from_user: String,
+    pub from_name: String,
+    pub from_header: String,
+    pub to_user: String,
+    pub to_host: String,
+    pub to_uri: String,
+    pub created: Now,
+    pub progress: Option<(Wall, u16)>,
+    pub progress_at: Option<Instant>,
+    pub answered: Option<Now>,
+    pub final_answer: Option<(u16, String)>,
+    pub tags: Vec<(String, String)>,
+}
+
+impl Inbound {
+    pub fn new(tx: ServerTx, flow: &Flow, message: &Message<'_>) -> Self {
+        Inbound { tx, flow: *flow, raw: message.raw().into() }
+    }
+
+    /// The request again; it was checked when it came.
+    pub fn message(&self) -> Message<'_> {
+        match Message::parse(&self.raw, Framing::Stream) {
+            Ok(message) => message,
+            Err(malformed) => malformed.into_readable(),
+        }
+    }
+}
+
+impl Record {
+    pub fn new(now: Now, direction: Direction, invite: &Message<'_>) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (from, uri) = (invite.from(), invite.request_uri());
+        Record {
+            direction,
+            sip_call_id: text(invite.call_id()),
+            from_user: from.parsed().and_then(|u| u.user_text().map(|t| text(&t))).unwrap_or_default(),
+            from_name: text(&from.display_text()),
+            from_header: text(from.raw),
+            to_user: uri.and_then(|u| u.user_text().map(|t| text(&t))).unwrap_or_default(),
+            to_host: uri.map(|u| text(u.host)).unwrap_or_default(),
+            to_uri: uri.map(|u| text(u.raw)).unwrap_or_default(),
+            created: now,
+            progress: None,
+            progress_at: None,
+            answered: None,
+            final_answer: None,
+            tags: headers::tags(invite),
+        }
+    }
+}
+
+impl Leg {
+    pub fn new(number: u16, side: Side, trunk: usize, target: Target, public: SocketAddr, record: Record) -> Self {
+        Leg {
+            number,
+            side,
+            trunk,
+            target,
+            public,
+            local_tag: Vec::new(),
+            dialog: None,
+            pending: None,
+            forks: Vec::new(),
+            client: None,
+            invite: None,
+            unacked: None,
+            ack: None,
+            reliable: Reliable::default(),
+            session: None,
+            allows_update: false,
+            does_100rel: false,
+            bye: None,
+            bye_wanted: false,
+            ended: false,
+            record,
+        }
+    }
+
+    pub fn token(&self, call: Key, what: What) -> Token {
+        Token { call, leg: self.number, what }
+    }
+
+    pub fn contact(&self) -> String {
+        match self.target.transport {
+            Transport::Udp => format!("<sip:{}>", self.public),
+            other => format!("<sip:{};transport={}>", self.public, other.param()),
+        }
+    }
+
+    /// What the peer can do, as its INVITE or 2xx says.
+    pub fn learn_abilities(&mut self, message: &Message<'_>) {
+        if message.header(sip::message::Name::Allow).is_some() {
+            self.allows_update = message.allows(Method::Update);
+        }
+        self.does_100rel |= message.supports(b"100rel") || message.requires(b"100rel");
+    }
+
+    /// Where a request within the dialog goes: to the next hop of its route set if that is an address that can be
+    /// reached, else to where the peer's messages came from. Names are not looked up in the middle of a call.
+    pub fn hop_of(target: Target, dialog: &Dialog) -> Target {
+        let Some(uri) = Uri::parse(dialog.next_hop()) else { return target };
+        let said = core::str::from_utf8(uri.host).ok().and_then(|h| h.parse::<IpAddr>().ok());
+        let Some(ip) = said.filter(|ip| ip.is_ipv4() == target.remote.is_ipv4()) else { return target };
+        let transport = uri.param(b"transport").and_then(Transport::parse).unwrap_or(Transport::Udp);
+        let remote = SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port()));
+        // A private Contact behind a public source is a NAT, whose outer address is the only way in.
+        let behind_nat =
+            sdp::signalling_rank(Some(ip), Some(target.remote.ip())).is_some() && ip != target.remote.ip();
+        if behind_nat || remote == target.remote || transport != target.transport {
+            return target;
+        }
+        Target { remote, stream: None, ..target }
+    }
+
+    /// A request within the dialog, without body: Via, Contact and the rest are in it.
+    pub fn next_request(&mut self, desk: &mut Desk, method: Method<'_>) -> Option<(Writer, Target)> {
+        let via = desk.via(self.target.transport, self.public);
+        let contact = self.contact();
+        let dialog = self.dialog.as_mut()?;
+        let mut writer = dialog.next_request(method, &via);
+        if matches!(method, Method::Invite | Method::Update) {
+            writer.header("Contact", contact).header("Allow", headers::ALLOW);
+            writer.header("Supported", "timer, 100rel");
+        }
+        let dialog = self.dialog.as_ref()?;
+        Some((writer, Leg::hop_of(self.target, dialog)))
+    }
+
+    /// Acknowledges a 2xx to our INVITE, and keeps the ACK in case the 2xx comes again.
+    pub fn send_ack(&mut self, desk: &mut Desk, cseq: u32, sdp: Option<&[u8]>) -> Option<Arc<[u8]>> {
+        let via = desk.via(self.target.transport, self.public);
+        let dialog = self.dialog.as_ref()?;
+        let mut writer = dialog.ack(cseq, &via);
+        if let Some(sdp) = sdp {
+            writer.body(headers::SDP, sdp);
+        }
+        let bytes: Arc<[u8]> = writer.finish().into();
+        let target = Leg::hop_of(self.target, dialog);
+        desk.stack.send(target, Arc::clone(&bytes));
+        self.ack = Some(SentAck { cseq, bytes: Arc::clone(&bytes), target });
+        Some(bytes)
+    }
+
+    /// The next time that something of this leg is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let unacked = self.unacked.as_ref().map(|u| u.repeat.poll_timeout());
+        let reliable = self.reliable.sent.as_ref().map(|r| r.repeat.poll_timeout());
+        let session = self.session.as_ref().filter(|_| !self.ended).map(|s| (s.due(), "session_timer"));
+        [unacked, reliable, session].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether nothing more is expected on this leg.
+    pub fn is_done(&self) -> bool {
+        self.ended && self.bye.is_none() && self.client.is_none() && !self.bye_wanted
+    }
+}

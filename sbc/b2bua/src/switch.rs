@@ -1,0 +1,520 @@
+//! All calls of one signalling thread: takes what comes (messages, media events, answers of DNS, questions of control,
+//! time), finds the call that it is for, and collects what is to be done. The first steps of a call's way are here.
+
+use crate::admit::{self, Decision, Origin, World};
+use crate::call::{Call, Release};
+use crate::desk::{Config, Desk, Hop, Output, Query, Token, What};
+use crate::headers;
+use crate::refusal::Refusal;
+use crate::spec::{Spec, Transport};
+use crate::trunk::Identities;
+use base::hash::KeyedMap;
+use base::{Instant, Key, Now, Rng, Slab, Wheel};
+use command::{BridgeId, Event};
+use core::net::{IpAddr, SocketAddr};
+use ledger::{Ask, AskFailed, CallFilter, CallId, CallSummary, Lease, SignallingStats};
+use sip::flow::{Flow, FlowId};
+use sip::message::write::Writer;
+use sip::message::{Malformed, Message, Method};
+use sip::stack::{Incoming, ServerTx, reply_target};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The calls of one shard.
+pub struct Switch {
+    desk: Desk,
+    calls: Slab<Call>,
+    by_id: BTreeMap<CallId, Key>,
+    by_bridge: KeyedMap<BridgeId, Key>,
+    identities: Identities,
+    resolved: BTreeMap<String, Vec<IpAddr>>,
+    wheel: Wheel<Key>,
+    draining: bool,
+    overloaded: bool,
+}
+
+/// Calls wake exactly to this.
+const TICK: base::Duration = base::Duration::from_millis(10);
+
+impl Switch {
+    /// An empty one.
+    pub fn new(now: Now, config: Config, spec: Arc<Spec>, rng: Rng, stats: Arc<SignallingStats>) -> Self {
+        let steering = config.steering;
+        let calls_max = config.calls_max;
+        Switch {
+            identities: Identities::new(&spec, &BTreeMap::new()),
+            desk: Desk::new(now, config, spec, rng, stats),
+            calls: Slab::with_max(calls_max),
+            by_id: BTreeMap::new(),
+            by_bridge: KeyedMap::with_hasher(steering),
+            resolved: BTreeMap::new(),
+            wheel: Wheel::new(now.mono, TICK),
+            draining: false,
+            overloaded: false,
+        }
+    }
+
+    /// A new configuration is in force. Calls keep the one that they started with.
+    pub fn apply(&mut self, spec: Arc<Spec>) {
+        self.identities = Identities::new(&spec, &self.resolved);
+        self.desk.spec = spec;
+    }
+
+    /// What the listeners are really bound to, by listener.
+    pub fn set_bound(&mut self, bound: Vec<Vec<(Transport, SocketAddr)>>) {
+        self.desk.bound = bound;
+    }
+
+    /// Addresses of a host name that identifies a trunk.
+    pub fn set_resolved(&mut self, host: String, addresses: Vec<IpAddr>) {
+        self.resolved.insert(host, addresses);
+        self.identities = Identities::new(&self.desk.spec, &self.resolved);
+    }
+
+    /// Whether new calls are shed because this shard is behind.
+    pub fn set_overloaded(&mut self, overloaded: bool) {
+        self.overloaded = overloaded;
+    }
+
+    /// A checked message has come.
+    pub fn handle_message(&mut self, now: Now, flow: &Flow, message: &Message<'_>) {
+        let in_call = message.to_tag().and_then(|tag| self.find_tag(tag));
+        if message.is_request() && in_call.is_none() {
+            let origin = origin(flow);
+            if admit::identify(&self.world(), origin, message).is_none() {
+                return self.on_stranger(flow, message);
+            }
+        }
+        match self.desk.stack.handle_message(now.mono, flow, message) {
+            Incoming::Request(tx) => match in_call {
+                Some((key, leg)) => self.with_call(key, |call, desk| {
+                    desk.stack.set_token(tx, Token { call: key, leg, what: What::Offer });
+                    call.handle_request(desk, now, tx, leg, flow, message);
+                }),
+                None if message.to_tag().is_some() => self.on_gone(now, tx, flow, message),
+                None => self.on_new(now, tx, flow, message),
+            },
+            Incoming::Ack => {
+                if let Some((key, leg)) = in_call {
+                    self.with_call(key, |call, desk| call.handle_ack(desk, now, leg, message));
+                }
+            }
+            Incoming::Cancel { cancel, invite } => match self.desk.stack.token(invite) {
+                Some(token) => self.with_call(token.call, |call, desk| {
+                    call.handle_cancel(desk, now, cancel, invite, flow, message);
+                }),
+                // The INVITE has been refused by now: its answer is on the way.
+                None => self.reply(now, cancel, flow, message, 200, None),
+            },
+            Incoming::Response { token, .. } => {
+                self.with_call(token.call, |call, desk| {
+                    call.handle_response(desk, now, token, flow, message);
+                });
+            }
+            Incoming::Stray2xx { token, .. } => self.desk.end_unwanted(now, flow, message, token),
+            Incoming::Stray | Incoming::Absorbed => {}
+        }
+        self.drain_events(now);
+    }
+
+    /// A message that is none. Known sources are told why, if it can be answered at all.
+    pub fn handle_malformed(&mut self, flow: &Flow, malformed: &Malformed<'_>) {
+        self.desk.stats.parse_errors.add(&[malformed.class.name()], 1);
+        let (Some(status), Some(message)) = (malformed.status(), malformed.reply_to()) else { return };
+        let port = message.top_via().port;
+        let known = self.identities.find(usize::from(flow.listener), flow.transport, flow.remote, port);
+        if known.is_none() || !message.is_request() || message.method() == Method::Ack {
+            return;
+        }
+        let mut reply = Writer::reply_from(message, flow.remote, status, Some(b"malformed"));
+        reply.header("Warning", format!("399 strowger \"{}\"", malformed.class));
+        self.desk.stack.send(reply_target(flow, &message.top_via()), reply.finish());
+    }
+
+    /// Something of a media shard.
+    pub fn handle_media(&mut self, now: Now, event: Event) {
+        let bridge = match &event {
+            Event::Started { shard, .. } => return self.on_media_restarted(now, usize::from(*shard)),
+            Event::Opened { bridge, .. }
+            | Event::Refused { bridge, .. }
+            | Event::Unsupported { bridge, .. }
+            | Event::Learned { bridge, .. }
+            | Event::Foreign { bridge, .. }
+            | Event::OneSideSilent { bridge, .. }
+            | Event::Silent { bridge, .. }
+            | Event::Digit { bridge, .. }
+            | Event::PlayEnded { bridge, .. }
+            | Event::Report { bridge, .. }
+            | Event::Closed { bridge, .. } => *bridge,
+        };
+        if let Some(key) = self.by_bridge.get(&bridge).copied() {
+            self.with_call(key, |call, desk| call.handle_media(desk, now, event));
+        }
+    }
+
+    /// The answer to `Output::Resolve`; empty if the name has no address.
+    pub fn handle_resolved(&mut self, now: Now, query: Query, hops: Vec<Hop>) {
+        self.with_call(query.call, |call, desk| call.handle_resolved(desk, now, query.target, hops));
+    }
+
+    /// ICMP says that a datagram did not arrive; `branch` is that of the message, if the error quotes enough of it.
+    pub fn handle_unreachable(&mut self, now: Now, remote: SocketAddr, branch: Option<&[u8]>) {
+        self.desk.stack.handle_transport_error(Transport::Udp, remote, branch);
+        self.drain_events(now);
+    }
+
+    /// A message could not be sent on a stream.
+    pub fn handle_send_failed(&mut self, now: Now, client: sip::stack::ClientTx) {
+        self.desk.stack.handle_send_failed(client);
+        self.drain_events(now);
+    }
+
+    /// A stream has closed.
+    pub fn handle_stream_failed(&mut self, now: Now, stream: FlowId) {
+        self.desk.stack.handle_stream_failed(stream);
+        self.drain_events(now);
+    }
+
+    /// A question of control.
+    pub fn handle_ask(&mut self, now: Now, ask: Ask) {
+        match ask {
+            Ask::List(filter, reply) => reply(self.list(&filter)),
+            Ask::Show(id, reply) => match self.by_id.get(&id).copied() {
+                Some(key) => self.with_call(key, |call, desk| call.show(desk, reply)),
+                None => reply(Err(AskFailed::NoCall)),
+            },
+            Ask::Trace(id, reply) => {
+                let call = self.by_id.get(&id).and_then(|key| self.calls.get(*key));
+                reply(call.map(|call| call.trace(&self.desk)).ok_or(AskFailed::NoCall));
+            }
+            Ask::Hangup(id, reply) => {
+                let answer = match self.by_id.get(&id).copied() {
+                    Some(key) => match self.calls.get(key).is_some_and(Call::is_ending) {
+                        true => Err(AskFailed::Ending),
+                        false => {
+                            self.with_call(key, |call, desk| call.release(desk, now, Release::operator()));
+                            Ok(())
+                        }
+                    },
+                    None => Err(AskFailed::NoCall),
+                };
+                reply(answer);
+            }
+            Ask::Drain(on) => self.draining = on,
+            Ask::HangupAll => {
+                let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
+                for key in keys {
+                    self.with_call(key, |call, desk| call.release(desk, now, Release::operator()));
+                }
+            }
+            Ask::Panic => assert!(!self.desk.config.allow_panic, "asked to panic by a test"),
+        }
+        self.drain_events(now);
+    }
+
+    /// Call at or after the time that `poll_timeout` gave.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.desk.stack.handle_timeout(now.mono);
+        self.drain_events(now);
+        let mut due = Vec::new();
+        self.wheel.expire(now.mono, |at, key| due.push((at, key)));
+        for (at, key) in due {
+            if self.calls.get(key).is_some_and(|call| call.alarm == at) {
+                self.with_call(key, |call, desk| {
+                    call.alarm = Instant(u64::MAX);
+                    call.handle_timeout(desk, now);
+                });
+            }
+        }
+    }
+
+    /// When to wake, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let calls = self.wheel.poll_timeout().map(|at| (at, "call"));
+        [calls, self.desk.stack.poll_timeout()].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(transmit) = self.desk.stack.poll_output() {
+            return Some(Output::Send(transmit));
+        }
+        self.desk.output.pop_front()
+    }
+
+    /// How many calls there are.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Publishes what is only counted inside.
+    pub fn publish(&self) {
+        let (stats, counts) = (&self.desk.stats, self.desk.stack.counts());
+        stats.calls_now.set(self.calls.len() as u64);
+        stats.transactions.set((self.desk.stack.servers_len() + self.desk.stack.clients_len()) as u64);
+        stats.retransmissions_in.set(counts.requests_repeated + counts.responses_repeated);
+        stats.retransmissions_out.set(counts.resent);
+    }
+
+    /// The counters of this shard.
+    pub fn stats(&self) -> &Arc<SignallingStats> {
+        &self.desk.stats
+    }
+
+    fn world(&self) -> World<'_> {
+        World {
+            spec: &self.desk.spec,
+            identities: &self.identities,
+            secret: &self.desk.config.secret,
+            draining: self.draining,
+            overloaded: self.overloaded,
+        }
+    }
+
+    /// The call and leg that a tag of ours names, if they still exist.
+    fn find_tag(&self, tag: &[u8]) -> Option<(Key, u16)> {
+        let (key, leg) = self.desk.read_tag(tag)?;
+        self.calls.get(key).map(|_| (key, leg))
+    }
+
+    /// A request from nobody: silence, or what the configuration says. No transaction, no memory.
+    fn on_stranger(&mut self, flow: &Flow, message: &Message<'_>) {
+        self.desk.stats.unknown_dropped.add(1);
+        let Decision::Refuse(refusal, _) = admit::unknown(&self.desk.spec) else { return };
+        if message.method() == Method::Ack {
+            return;
+        }
+        let reply = refuse(refusal, flow, message, b"refused");
+        self.desk.stack.send(reply_target(flow, &message.top_via()), reply);
+    }
+
+    /// A request for a dialog that is gone.
+    fn on_gone(&mut self, now: Now, tx: ServerTx, flow: &Flow, message: &Message<'_>) {
+        self.reply(now, tx, flow, message, 481, None);
+    }
+
+    /// A request outside of any dialog, from a known source.
+    fn on_new(&mut self, now: Now, tx: ServerTx, flow: &Flow, message: &Message<'_>) {
+        match message.method() {
+            Method::Invite => self.on_invite(now, tx, flow, message),
+            Method::Options => self.on_options(now, tx, flow, message),
+            method => {
+                let refusal = match message.earns(&headers::SUPPORTED) {
+                    Some(status) => Refusal::Message(status),
+                    None if method == Method::Refer => Refusal::ReferDeclined,
+                    None => Refusal::MethodNotAllowed,
+                };
+                let status = if matches!(method, Method::Bye | Method::Prack | Method::Update | Method::Info) {
+                    Some(481) // These make sense within a dialog only.
+                } else {
+                    None
+                };
+                self.reply(now, tx, flow, message, status.unwrap_or(refusal.status()), Some(refusal));
+            }
+        }
+    }
+
+    /// OPTIONS to us is answered by us, as an INVITE would be (RFC 3261 section 11.2).
+    fn on_options(&mut self, now: Now, tx: ServerTx, flow: &Flow, message: &Message<'_>) {
+        let refusal = match message.earns(&headers::SUPPORTED) {
+            // An OPTIONS whose hops end here has found us (RFC 3261 section 11).
+            Some(483) | None if !self.draining => None,
+            Some(status) if status != 483 => Some(Refusal::Message(status)),
+            _ => Some(Refusal::Draining),
+        };
+        self.reply(now, tx, flow, message, refusal.map_or(200, Refusal::status), refusal);
+    }
+
+    fn on_invite(&mut self, now: Now, tx: ServerTx, flow: &Flow, message: &Message<'_>) {
+        self.desk.stack.trying(now.mono, tx, flow, message);
+        let admitted = match admit::admit(&self.world(), origin(flow), message) {
+            Decision::Admit(admitted) => admitted,
+            Decision::Refuse(refusal, trunk) => return self.refuse_call(now, tx, flow, message, refusal, trunk),
+            Decision::Silence => return self.desk.stack.forget(tx),
+        };
+        let (trunk, trunk_out) = (admitted.trunk, self.desk.spec.routes[admitted.route].via);
+        let spec = Arc::clone(&self.desk.spec);
+        let Ok(lease) = Lease::take([&spec.trunks[trunk].pool]) else {
+            return self.refuse_call(now, tx, flow, message, Refusal::TrunkFull, Some(trunk));
+        };
+        // The key must be known before the call is made, for its tags carry it.
+        let Some(key) = self.calls.next_key() else {
+            return self.refuse_call(now, tx, flow, message, Refusal::Overload, Some(trunk));
+        };
+        let call = match Call::new(&mut self.desk, now, key, tx, flow, message, admitted, lease) {
+            Ok(call) => call,
+            Err(refusal) => return self.refuse_call(now, tx, flow, message, refusal, Some(trunk)),
+        };
+        self.by_id.insert(call.id, key);
+        let Ok(made) = self.calls.insert(call) else { return };
+        debug_assert_eq!(made, key, "the slab gives the key that it promised");
+        self.desk.stack.set_token(tx, Token { call: key, leg: 0, what: What::Invite });
+        self.desk.stats.calls_active.add(&[&spec.trunks[trunk].name, "in"], 1);
+        self.desk.stats.calls_active.add(&[&spec.trunks[trunk_out].name, "out"], 1);
+        self.with_call(key, |call, desk| match call.choose_a_media(desk, flow) {
+            true => call.start(desk, now),
+            false => call.release(desk, now, Release::refused(Refusal::NoPorts)),
+        });
+    }
+
+    /// A call that does not come about still has its record.
+    fn refuse_call(
+        &mut self,
+        now: Now,
+        tx: ServerTx,
+        flow: &Flow,
+        message: &Message<'_>,
+        refusal: Refusal,
+        trunk: Option<usize>,
+    ) {
+        tracing::info!(
+            call_id = %String::from_utf8_lossy(message.call_id()),
+            source = %flow.remote,
+            refusal = refusal.name(),
+            status = refusal.status(),
+            "refused"
+        );
+        let name = trunk.map(|t| self.desk.spec.trunks[t].name.clone());
+        self.desk.stats.calls.add(&[name.as_deref().unwrap_or(""), "in", "refused"], 1);
+        let id = self.desk.call_ids.mint();
+        let cdr = crate::view::refused_record(id, now, flow, message, refusal, name);
+        self.desk.output.push_back(Output::Ended(Box::new(cdr)));
+        self.reply(now, tx, flow, message, refusal.status(), Some(refusal));
+    }
+
+    /// An answer of ours outside of any call.
+    fn reply(
+        &mut self,
+        now: Now,
+        tx: ServerTx,
+        flow: &Flow,
+        message: &Message<'_>,
+        code: u16,
+        refusal: Option<Refusal>,
+    ) {
+        if let Some(refusal) = refusal {
+            self.desk.stats.refused.add(&[refusal.name()], 1);
+            if code == refusal.status() {
+                let tag = sip::stack::new_tag(&mut self.desk.rng);
+                let bytes = refuse(refusal, flow, message, &tag);
+                self.desk.stack.respond(now.mono, tx, code, bytes);
+                return;
+            }
+        }
+        let tag = sip::stack::new_tag(&mut self.desk.rng);
+        let mut writer = Writer::reply_from(message, flow.remote, code, Some(&tag));
+        if message.method() == Method::Options {
+            writer.header("Allow", headers::ALLOW).header("Accept", headers::SDP);
+            writer.header("Supported", "timer, 100rel");
+            if code == 503 {
+                writer.header("Retry-After", "30");
+            }
+        }
+        self.desk.stack.respond(now.mono, tx, code, writer.finish());
+    }
+
+    fn on_media_restarted(&mut self, now: Now, shard: usize) {
+        let lost: Vec<Key> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.bridge.is_some_and(|b| b.media_shard() == shard))
+            .map(|(key, _)| key)
+            .collect();
+        for key in lost {
+            self.with_call(key, |call, desk| call.handle_media_lost(desk, now));
+        }
+    }
+
+    /// Lets a call act, then looks after what follows: its bridge, its alarm, its end.
+    fn with_call(&mut self, key: Key, act: impl FnOnce(&mut Call, &mut Desk)) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let bridge_before = call.bridge;
+        act(call, &mut self.desk);
+        call.settle(&mut self.desk);
+        if let Some(bridge) = call.bridge
+            && bridge_before.is_none()
+        {
+            self.by_bridge.insert(bridge, key);
+        }
+        if call.is_gone() {
+            let id = call.id;
+            let bridge = call.bridge;
+            let name = call.trunk(call.admitted.trunk).name.clone();
+            let name_out = call.trunk(call.trunk_out()).name.clone();
+            self.desk.stats.calls_active.add(&[&name, "in"], -1);
+            self.desk.stats.calls_active.add(&[&name_out, "out"], -1);
+            self.desk.stats.calls.add(&[&name, "in", call.result()], 1);
+            self.desk.stats.calls.add(&[&name_out, "out", call.result()], 1);
+            self.by_id.remove(&id);
+            if let Some(bridge) = bridge {
+                self.by_bridge.remove(&bridge);
+            }
+            self.calls.remove(key);
+            return;
+        }
+        if let Some((at, _)) = call.poll_timeout()
+            && at < call.alarm
+        {
+            call.alarm = at;
+            self.wheel.insert(at, key);
+        }
+    }
+
+    fn drain_events(&mut self, now: Now) {
+        use sip::stack::Event;
+        while let Some(event) = self.desk.stack.poll_event() {
+            match event {
+                Event::TimedOut { token, .. } => {
+                    self.with_call(token.call, |call, desk| call.handle_failure(desk, now, token, false));
+                }
+                Event::TransportFailed { token, .. } => {
+                    self.with_call(token.call, |call, desk| call.handle_failure(desk, now, token, true));
+                }
+                Event::NoAck { .. } => {} // A refusal that nobody acknowledged; nothing hangs on it.
+            }
+        }
+    }
+
+    fn list(&self, filter: &CallFilter) -> Vec<CallSummary> {
+        let matches = |row: &CallSummary| {
+            filter.trunk.as_ref().is_none_or(|t| row.trunk_in == *t || row.trunk_out.as_ref() == Some(t))
+                && filter.number.as_ref().is_none_or(|n| row.from.contains(n.as_str()) || row.to.contains(n.as_str()))
+        };
+        self.calls.iter().map(|(_, call)| call.summary()).filter(matches).take(filter.limit).collect()
+    }
+}
+
+fn origin(flow: &Flow) -> Origin {
+    Origin { listener: usize::from(flow.listener), transport: flow.transport, source: flow.remote }
+}
+
+/// A refusal as a message.
+fn refuse(refusal: Refusal, flow: &Flow, message: &Message<'_>, tag: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::reply_from(message, flow.remote, refusal.status(), Some(tag));
+    if let Some(seconds) = refusal.retry_after() {
+        writer.header("Retry-After", seconds.to_string());
+    }
+    match refusal.status() {
+        405 | 501 => drop(writer.header("Allow", headers::ALLOW)),
+        415 | 406 | 488 => drop(writer.header("Accept", headers::SDP)),
+        416 => drop(writer.header("Warning", "399 strowger \"sip, sips and tel URIs only\"")),
+        420 => {
+            let known = |tag: &&[u8]| headers::SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(tag));
+            let required = message.option_tags(sip::message::Name::Require);
+            let required = required.chain(message.option_tags(sip::message::Name::ProxyRequire));
+            let unsupported: Vec<&[u8]> = required.filter(|tag| !known(tag)).collect();
+            writer.header("Unsupported", unsupported.join(&b", "[..]));
+        }
+        _ => {}
+    }
+    let bytes = writer.finish();
+    match refusal.phrase() {
+        Some(phrase) => crate::call::with_phrase(bytes, phrase),
+        None => bytes,
+    }
+}

@@ -1,0 +1,218 @@
+//! A call as people see it: a row, all of it, its ladder, and one sentence a leg that explains what its media does.
+
+use crate::call::{Call, Stage};
+use crate::desk::Desk;
+use crate::leg::{Leg, Record};
+use crate::refusal::Refusal;
+use crate::trace::method_name;
+use base::{Duration, Now};
+use command::{BridgeReport, PortReport, Verdict};
+use core::net::IpAddr;
+use ledger::{
+    CallId, CallState, CallSummary, CallView, Cdr, Direction, LegView, ReleasedBy, TraceEntry, TraceView,
+};
+use sdp::{AddressKind, Side, address_kind};
+use sip::flow::Flow;
+use sip::message::Message;
+
+impl Call {
+    /// Whether it is going down.
+    pub fn is_ending(&self) -> bool {
+        self.stage == Stage::Ending
+    }
+
+    /// A row of the list.
+    pub fn summary(&self) -> CallSummary {
+        let state = match self.stage {
+            Stage::Resolving | Stage::Opening => CallState::Setup,
+            Stage::Calling if self.a.record.progress.is_some() => CallState::Ringing,
+            Stage::Calling => CallState::Setup,
+            Stage::Up => CallState::Answered,
+            Stage::Ending => CallState::Ending,
+        };
+        CallSummary {
+            id: self.id,
+            state,
+            created: self.a.record.created.wall,
+            answered: self.answered.map(|at| at.wall),
+            from: self.a.record.from_user.clone(),
+            to: self.a.record.to_user.clone(),
+            trunk_in: self.trunk(self.admitted.trunk).name.clone(),
+            trunk_out: Some(self.trunk(self.trunk_out()).name.clone()),
+        }
+    }
+
+    /// All of it, with media as the shard reported it.
+    pub fn view(&self, desk: &Desk, report: Option<&BridgeReport>) -> CallView {
+        let _ = desk;
+        let legs = [Some(&self.a), self.b.as_ref()];
+        CallView {
+            summary: self.summary(),
+            route: Some(self.spec.routes[self.admitted.route].name.clone()),
+            legs: legs.into_iter().flatten().map(|leg| self.leg_view(leg, report)).collect(),
+            timeline: self.timeline.clone(),
+        }
+    }
+
+    fn leg_view(&self, leg: &Leg, report: Option<&BridgeReport>) -> LegView {
+        let name = match leg.number {
+            0 => "A".to_owned(),
+            1 => "B".to_owned(),
+            n => format!("B{n}"),
+        };
+        let state = match (&leg.dialog, leg.ended) {
+            (_, true) => "ended",
+            (Some(_), false) if leg.record.answered.is_some() => "confirmed",
+            _ => "early",
+        };
+        let ports: Vec<PortReport> = report
+            .map(|r| r.ports.iter().filter(|p| p.party == leg.side.party()).cloned().collect())
+            .unwrap_or_default();
+        let lines = self.negotiation.describe(leg.side);
+        let codecs = lines
+            .iter()
+            .map(|line| match line.refused {
+                true => format!("{} refused", line.kind.name()),
+                false => format!("{} {} {}", line.kind.name(), line.codecs.join(" "), line.direction.name()),
+            })
+            .collect();
+        let sentence = self.sentence(&name, leg, &ports);
+        LegView {
+            name,
+            direction: leg.record.direction,
+            trunk: Some(self.trunk(leg.trunk).name.clone()),
+            state: state.into(),
+            sip_call_id: leg.record.sip_call_id.clone(),
+            remote: Some(leg.target.remote),
+            local: leg.target.local,
+            transport: leg.target.transport.via(),
+            media: ports,
+            codecs,
+            sentence,
+        }
+    }
+
+    /// What this leg's media does or lacks, for somebody who hears nothing.
+    fn sentence(&self, name: &str, leg: &Leg, ports: &[PortReport]) -> String {
+        if ports.is_empty() {
+            return format!("{name}: no media ports are open");
+        }
+        let received: u64 = ports.iter().map(|p| p.received.packets).sum();
+        let sent: u64 = ports.iter().map(|p| p.sent.packets).sum();
+        let port = &ports[0];
+        let signalled = match port.signalled {
+            Some(address) => format!("SDP says {address}{}", remark(address.ip())),
+            None => "its SDP names no address".to_owned(),
+        };
+        let mut text = format!("{name}: {received} packets received, {sent} sent; {signalled}");
+        match port.learned {
+            Some(learned) if Some(learned) != port.signalled => {
+                text.push_str(&format!(", media comes from {learned}{}", remark(learned.ip())));
+            }
+            Some(_) => {}
+            None => text.push_str(&format!(", SIP came from {}", leg.target.remote.ip())),
+        }
+        let direction = self.negotiation.describe(leg.side).first().map(|l| l.direction);
+        if let Some(direction) = direction
+            && direction.name() != "sendrecv"
+        {
+            text.push_str(&format!(", it is {}", direction.name()));
+        }
+        for (verdict, count) in ports.iter().flat_map(|p| &p.dropped) {
+            text.push_str(&format!("; {count} dropped {}", verdict.name()));
+            if *verdict == Verdict::SourceLocked
+                && let Some(foreign) = port.foreign
+            {
+                text.push_str(&format!(" from {foreign}"));
+            }
+        }
+        let (lost, of) = ports.iter().flat_map(|p| &p.streams).fold((0, 0), |(lost, of), stream| {
+            (lost + stream.lost, of + stream.lost + stream.packets)
+        });
+        if lost > 0 {
+            text.push_str(&format!("; {lost} of {of} lost before us"));
+        }
+        text
+    }
+
+    /// The ladder, with the messages that are still remembered.
+    pub fn trace(&self, desk: &Desk) -> TraceView {
+        let unspecified = core::net::SocketAddr::new(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
+        let entries = self
+            .steps
+            .iter()
+            .map(|step| {
+                let leg = if step.leg == 0 { Some(&self.a) } else { self.leg(Side::B) };
+                let target = leg.map(|l| l.target);
+                let method = method_name(step.method);
+                TraceEntry {
+                    at: step.at,
+                    leg: step.leg,
+                    received: step.received,
+                    local: target.and_then(|t| t.local).unwrap_or(unspecified),
+                    remote: target.map_or(unspecified, |t| t.remote),
+                    transport: target.map_or("UDP", |t| t.transport.via()),
+                    line: match step.code {
+                        0 => method.to_owned(),
+                        code => format!("{code} {} ({method})", sip::message::write::reason(code)),
+                    },
+                    raw: desk.trace.get(self.key, step.serial).map(<[u8]>::to_vec),
+                }
+            })
+            .collect();
+        TraceView { entries, forgotten: 0 }
+    }
+}
+
+/// A remark on an address that cannot be reached from everywhere.
+fn remark(ip: IpAddr) -> &'static str {
+    match address_kind(ip) {
+        AddressKind::Private => " (private)",
+        AddressKind::Cgnat => " (carrier NAT)",
+        _ => "",
+    }
+}
+
+/// The record of a call that was refused before it was one.
+pub(crate) fn refused_record(
+    id: CallId,
+    now: Now,
+    flow: &Flow,
+    message: &Message<'_>,
+    refusal: Refusal,
+    trunk: Option<String>,
+) -> Cdr {
+    let record = Record::new(now, Direction::In, message);
+    Cdr {
+        call: id,
+        leg: 0,
+        direction: Direction::In,
+        trunk,
+        route: None,
+        sip_call_id: record.sip_call_id,
+        from_user: record.from_user,
+        from_name: record.from_name,
+        from_header: record.from_header,
+        to_user: record.to_user,
+        to_host: record.to_host,
+        to_uri: record.to_uri,
+        local: Some(flow.local),
+        remote: Some(flow.remote),
+        created: now.wall,
+        progress: None,
+        progress_status: None,
+        answered: None,
+        final_status: Some(refusal.status()),
+        final_reason: refusal
+            .phrase()
+            .unwrap_or(sip::message::write::reason(refusal.status()))
+            .to_owned(),
+        ended: now.wall,
+        post_dial_delay: None,
+        duration: Duration::ZERO,
+        released_by: ReleasedBy::Engine,
+        release_cause: refusal.name().to_owned(),
+        tags: record.tags,
+        quality: None,
+    }
+}
