@@ -1,6 +1,6 @@
 //! Where one SIP message ends, in a datagram and in a stream of octets, and how its header section divides into
 //! lines. One set of rules for both, so that nobody can be made to see two borders (RFC 3261 sections 7.5 and 18.3).
-use crate::message::{ErrorClass, Name, trim};
+use crate::message::{Class, ErrorClass, Name, skip, trim, trim_end};
 use std::ops::Range;
 
 /// Octets that one message may have.
@@ -236,17 +236,14 @@ impl Iterator for Lines<'_> {
 
 /// Length of the name and place of the value in a field line; `None` without colon or where the name is no token.
 pub(crate) fn field(line: &[u8]) -> Option<(usize, Range<usize>)> {
-    let colon = memchr::memchr(b':', line)?;
-    let mut name_len = colon;
-    while name_len > 0 && matches!(line[name_len - 1], b' ' | b'\t') {
-        name_len -= 1;
+    let name_len = skip(line, 0, Class::TOKEN);
+    let mut colon = name_len;
+    while matches!(line.get(colon), Some(b' ' | b'\t')) {
+        colon += 1;
     }
-    if name_len > usize::from(u8::MAX) || !crate::message::is_token(&line[..name_len]) {
+    if name_len == 0 || name_len > usize::from(u8::MAX) || line.get(colon) != Some(&b':') {
         return None;
     }
-    let tail = &line[colon + 1..];
-    let value = trim(tail);
-    let start =
-        if value.is_empty() { line.len() } else { line.len() - crate::message::trim_start(tail).len() };
-    Some((name_len, start..start + value.len()))
+    let start = skip(line, colon + 1, Class::BLANK);
+    Some((name_len, start..start + trim_end(&line[start..]).len()))
 }

@@ -4,6 +4,7 @@ mod text; // octets: blanks, quotes, lists, parameters
 mod name; // header field names
 mod method;
 mod uri;
+mod grammar; // whether a value is what it should be
 mod address; // name-addr and addr-spec
 mod via;
 mod error; // error classes, and what is readable of a bad message
@@ -16,8 +17,8 @@ pub use earns::OPTION_TAGS;
 pub use error::{ErrorClass, Malformed};
 pub use method::Method;
 pub use name::Name;
+pub(crate) use text::{Class, is_token_byte, skip, trim_end};
 pub use text::{Params, Split, split, trim, unfold, unquote};
-pub(crate) use text::{is_token, is_token_byte, trim_start};
 pub use uri::{Scheme, Uri, host_port, unescape};
 pub use via::{COOKIE, Via};
 

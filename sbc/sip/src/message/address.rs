@@ -1,6 +1,7 @@
 //! `name-addr` and `addr-spec` of From, To, Contact, Route and their like (RFC 3261 section 20.10 and 25.1).
+use super::grammar::{self, Address};
 use super::text::{self, Params, Split};
-use super::uri::{Uri, is_scheme};
+use super::uri::Uri;
 use std::borrow::Cow;
 
 /// One address with what stands around it, read leniently: what cannot be read is empty.
@@ -71,10 +72,11 @@ impl<'a> NameAddr<'a> {
         text::unquote(self.display)
     }
 
-    /// The `tag` parameter, if it is not empty.
+    /// The first `tag` parameter that is not empty.
     #[must_use]
     pub fn tag(&self) -> Option<&'a [u8]> {
-        self.params.value(b"tag").filter(|tag| !tag.is_empty())
+        let mut tags = self.params.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"tag"));
+        tags.find_map(|(_, value)| value.filter(|tag| !tag.is_empty()))
     }
 
     /// The value of a header parameter; `None` also for a flag.
@@ -83,88 +85,11 @@ impl<'a> NameAddr<'a> {
         self.params.value(name)
     }
 
-    /// Whether this is a name-addr or addr-spec of RFC 3261 section 25.1 for From and To, with the liberties that
-    /// real devices need: any URI scheme (RFC 4475 section 3.3.4), display names out of more octets than tokens
-    /// have (but no comma), a last `;` with nothing behind it, and text between `>` and `;`, which is ignored.
+    /// Whether this is one address of From or To after the grammar: what `Message::parse` asks of requests.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
-        self.has_shape() && has_scheme(self.uri) && are_params(self.params, Quotes::Closed)
+        grammar::is_address(self.raw, Address::Party)
     }
-
-    /// As [`NameAddr::is_well_formed`], for a Contact: what is no URI passes and [`NameAddr::parsed`] says so; a
-    /// quoted parameter without its last quote reaches to the end.
-    pub(crate) fn is_contact(&self) -> bool {
-        self.has_shape() && are_params(self.params, Quotes::MayBeOpen)
-    }
-
-    /// As [`NameAddr::is_well_formed`], for Route and its like: a URI that can be routed by.
-    pub(crate) fn is_route(&self) -> bool {
-        self.is_well_formed() && self.parsed().is_some()
-    }
-
-    fn has_shape(&self) -> bool {
-        let uri_ok = if self.bracketed {
-            let closed = self.raw.len() > self.display.len() + self.uri.len() + 1;
-            closed && is_display(self.display)
-        } else {
-            // `?` and `,` would be taken for the header field's own, hence <> is a must (RFC 3261 section 20).
-            let sip = self.parsed().is_none_or(|uri| uri.is_sip());
-            memchr::memchr(b',', self.uri).is_none() && !(sip && memchr::memchr(b'?', self.uri).is_some())
-        };
-        uri_ok && text::is_uri_text(self.uri)
-    }
-}
-
-fn has_scheme(uri: &[u8]) -> bool {
-    memchr::memchr(b':', uri).is_some_and(|colon| is_scheme(&uri[..colon]))
-}
-
-/// Quoted text that begins the value, or anything without what would divide the value otherwise.
-fn is_display(display: &[u8]) -> bool {
-    if display.first() == Some(&b'"') {
-        return text::quoted_len(display) == Some(display.len());
-    }
-    !display.iter().any(|&byte| {
-        matches!(byte, b',' | b';' | b'<' | b'>' | 0x7f) || (byte < b' ' && !text::is_blank(byte))
-    })
-}
-
-/// What becomes of a quoted parameter value without its last quote.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Quotes {
-    /// It is a fault: parameters that are added behind it would be swallowed.
-    Closed,
-    /// It reaches to the end.
-    MayBeOpen,
-}
-
-/// Whether `params` is `*( ";" token [ "=" value ] )` with no empty member but perhaps the last.
-pub(crate) fn are_params(params: Params<'_>, quotes: Quotes) -> bool {
-    let mut rest = params.raw();
-    while let Some(body) = rest.strip_prefix(b";") {
-        let end = text::find_outside(body, b';').unwrap_or(body.len());
-        let param = text::trim(&body[..end]);
-        rest = &body[end..];
-        let is_last_and_empty = param.is_empty() && rest.is_empty();
-        if !is_last_and_empty && !is_param(param, quotes) {
-            return false;
-        }
-    }
-    true
-}
-
-fn is_param(param: &[u8], quotes: Quotes) -> bool {
-    let Some(equals) = memchr::memchr(b'=', param) else { return text::is_token(param) };
-    let value = text::trim_start(&param[equals + 1..]);
-    let value_ok = match value.first() {
-        Some(b'"') => match text::quoted_len(value) {
-            Some(len) => len == value.len(),
-            None => quotes == Quotes::MayBeOpen,
-        },
-        // An empty value (`;branch=`) is read as a flag; blanks and quotes inside a value are not repaired.
-        _ => !value.iter().any(|&byte| text::is_blank(byte) || matches!(byte, b'"' | b',')),
-    };
-    value_ok && text::is_token(text::trim_end(&param[..equals]))
 }
 
 /// The addresses of a list field, in order.
@@ -217,10 +142,14 @@ mod tests {
             "sip:user@example.com?Route=%3Csip:sip.example.com%3E",
             "\"Joe\" <sip:joe@example.org>;;;;",
             "<sip:a@b",
+            "x  <sip:a@b",
             "sip:a@b;;tag=1",
             "<sip:a@b>;=1",
             "<sip:a@b>;x=\"1",
             "something",
+            "<sip:a@b> junk;tag=1",
+            "<sip:a@b>;tag=<1",
+            "<sip:a@b>, <sip:c@d>",
             "<>",
         ] {
             assert!(!read(bad).is_well_formed(), "{bad}");
@@ -232,7 +161,6 @@ mod tests {
             "<sip:a@b?x=y>",
             "a b c<sip:a@b>",
             "\\\"a\\\" <sip:a@b>",
-            "<sip:a@b> junk;tag=1",
             "<sip:a@b>;tag=1;",
             "http://example.com/?a=b",
         ] {
@@ -242,11 +170,22 @@ mod tests {
 
     #[test]
     fn a_contact_has_more_liberties() {
-        for good in ["something", "<sip:a@$HOST:$PORT>", "<sip:a@b>;+sip.instance=\"<urn:uuid:1>"] {
-            assert!(read(good).is_contact(), "{good}");
-            assert!(!read(good).is_route(), "{good}");
+        for good in [
+            "something",
+            "<sip:a@$HOST:$PORT>",
+            "<sip:a@b>;+sip.instance=\"<urn:uuid:1>",
+            "<sip:a@b>;+sip.instance=<urn:uuid:1>;q=1",
+            "<sip:a@b> junk;q=1",
+        ] {
+            assert!(grammar::are_addresses(good.as_bytes(), Address::Contact), "{good}");
+            assert!(!grammar::are_addresses(good.as_bytes(), Address::Route), "{good}");
         }
-        assert!(!read("\"Joe\" <sip:joe@example.org>;;;;").is_contact());
+        for bad in
+            ["\"Joe\" <sip:joe@example.org>;;;;", "", ",", ",<sip:a>", "<sip:a>,,<sip:b>", "x\"y <sip:a>"]
+        {
+            assert!(!grammar::are_addresses(bad.as_bytes(), Address::Contact), "{bad}");
+        }
+        assert!(grammar::are_addresses(b"<sip:a> , b<sip:b>;lr,, ", Address::Route));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From octets to a checked message: start line, field lines, framing of the body, then the values of the fields
 //! that every element reads. Reading goes on after a fault, so that the fault can be answered (RFC 4475).
-use super::address::NameAddr;
+use super::grammar::{self, Address};
 use super::text;
 use super::{
     ABSENT, CSeq, ErrorClass, HEADER_LINE_MAX, HEADERS_MAX, Malformed, Message, Method, Name, RAck,
@@ -195,24 +195,25 @@ fn check(message: &mut Message<'_>, faults: &mut Faults) {
 /// (`strict` is false) may be damaged, as captures of old gateways show.
 fn check_value(name: Name, value: &[u8], strict: bool, faults: &mut Faults) {
     match name {
+        Name::Via if strict => faults.check(grammar::are_vias(value), ErrorClass::Via),
         Name::Via => {
-            let good =
-                all_members(value, |via| Via::read(via).is_some_and(|via| !strict || via.is_well_formed()));
+            let good = text::split(value, b',').all(|via| via.is_empty() || Via::read(via).is_some());
             faults.check(good, ErrorClass::Via);
         }
-        Name::From if strict => faults.check(NameAddr::read(value).is_well_formed(), ErrorClass::From),
-        Name::To if strict => faults.check(NameAddr::read(value).is_well_formed(), ErrorClass::To),
+        Name::From if strict => faults.check(grammar::is_address(value, Address::Party), ErrorClass::From),
+        Name::To if strict => faults.check(grammar::is_address(value, Address::Party), ErrorClass::To),
         Name::CallId => {
             let good =
                 !value.is_empty() && (!strict || value.iter().all(|&byte| byte > b' ' && byte != 0x7f));
             faults.check(good, ErrorClass::CallId);
         }
         Name::Contact => {
-            let good = value == b"*" || all_members(value, |contact| NameAddr::read(contact).is_contact());
+            let good = value == b"*" || grammar::are_addresses(value, Address::Contact);
             faults.check(good, ErrorClass::Contact);
         }
         Name::Route | Name::RecordRoute | Name::Path | Name::ServiceRoute => {
-            faults.check(all_members(value, |route| NameAddr::read(route).is_route()), ErrorClass::Route);
+            let kind = if strict { Address::Route } else { Address::Contact };
+            faults.check(grammar::are_addresses(value, kind), ErrorClass::Route);
         }
         Name::ContentType => faults.check(is_media_type(value), ErrorClass::ContentType),
         Name::Expires => faults.check(seconds(value).is_some(), ErrorClass::Expires),
@@ -229,21 +230,6 @@ fn check_value(name: Name, value: &[u8], strict: bool, faults: &mut Faults) {
 /// Whether a date ends in the only zone that there is (RFC 3261 section 20.17).
 fn is_gmt(date: &[u8]) -> bool {
     date.last_chunk::<3>().is_some_and(|zone| zone.eq_ignore_ascii_case(b"GMT"))
-}
-
-/// Whether the list has members and all are good; commas with nothing behind them may stand at its end only.
-fn all_members(value: &[u8], good: impl Fn(&[u8]) -> bool) -> bool {
-    let (mut found, mut ended) = (false, false);
-    for member in text::split(value, b',') {
-        if member.is_empty() {
-            ended = true;
-        } else if ended || !good(member) {
-            return false;
-        } else {
-            found = true;
-        }
-    }
-    found
 }
 
 fn is_media_type(value: &[u8]) -> bool {

@@ -2,57 +2,96 @@
 //! value belongs to a fold, so both count as blanks here (RFC 3261 section 25.1, LWS).
 use std::borrow::Cow;
 
-/// Octets of a `token` (RFC 3261 section 25.1).
-const TOKEN: u8 = 1;
-/// Space, tab and the line end inside a fold.
-const BLANK: u8 = 2;
-/// Octets that a host name or address may hold; `_` because real hosts have it.
-const HOST: u8 = 4;
-/// Octets that never stand in a URI: blanks, controls, `<>"`.
-const NOT_URI: u8 = 8;
+/// Sets of octets.
+#[derive(Clone, Copy)]
+pub(crate) struct Class(u8);
+
+impl Class {
+    /// Octets of a `token` (RFC 3261 section 25.1).
+    pub(crate) const TOKEN: Self = Self(1);
+    /// Space, tab and the line end inside a fold.
+    pub(crate) const BLANK: Self = Self(2);
+    /// Octets that a host name or address may hold; `_` because real hosts have it.
+    pub(crate) const HOST: Self = Self(4);
+    /// Octets that a URI may hold: all but blanks, controls, `<>"`.
+    pub(crate) const URI: Self = Self(8);
+    /// Octets of a display name or a URI without brackets: blanks too, but nothing that would divide the value.
+    pub(crate) const DISPLAY: Self = Self(16);
+    /// Octets of a parameter value without quotes.
+    pub(crate) const VALUE: Self = Self(32);
+    /// Octets up to the parameters of a Via.
+    pub(crate) const SENT_BY: Self = Self(64);
+
+    fn has(self, byte: u8) -> bool {
+        CLASS[usize::from(byte)] & self.0 != 0
+    }
+}
 
 static CLASS: [u8; 256] = {
     let mut class = [0; 256];
     let mut octet = 0;
     while octet < 256 {
         let byte = octet as u8;
-        if byte.is_ascii_alphanumeric()
+        let alphanumeric = byte.is_ascii_alphanumeric();
+        let blank = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let visible = byte > b' ' && byte != 0x7f;
+        let divides = matches!(byte, b',' | b';');
+        let bracket = matches!(byte, b'<' | b'>' | b'"');
+        if alphanumeric
             || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
         {
-            class[octet] |= TOKEN;
+            class[octet] |= Class::TOKEN.0;
         }
-        if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-            class[octet] |= BLANK;
+        if blank {
+            class[octet] |= Class::BLANK.0;
         }
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
-            class[octet] |= HOST;
+        if alphanumeric || matches!(byte, b'-' | b'.' | b'_') {
+            class[octet] |= Class::HOST.0;
         }
-        if byte <= b' ' || byte == 0x7f || matches!(byte, b'<' | b'>' | b'"') {
-            class[octet] |= NOT_URI;
+        if visible && !bracket {
+            class[octet] |= Class::URI.0;
+        }
+        if (visible || blank) && !bracket && !divides {
+            class[octet] |= Class::DISPLAY.0;
+        }
+        if visible && !divides && !matches!(byte, b'<' | b'"') {
+            class[octet] |= Class::VALUE.0;
+        }
+        if (visible || blank) && !divides && !matches!(byte, b'<' | b'>' | b'\\') {
+            class[octet] |= Class::SENT_BY.0;
         }
         octet += 1;
     }
     class
 };
 
+/// Offset of the first octet from `at` on that is not of this class.
+pub(crate) fn skip(bytes: &[u8], at: usize, class: Class) -> usize {
+    let mut end = at;
+    while end < bytes.len() && class.has(bytes[end]) {
+        end += 1;
+    }
+    end
+}
+
 pub(crate) fn is_blank(byte: u8) -> bool {
-    CLASS[byte as usize] & BLANK != 0
+    Class::BLANK.has(byte)
 }
 
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| CLASS[byte as usize] & TOKEN != 0)
+    !bytes.is_empty() && skip(bytes, 0, Class::TOKEN) == bytes.len()
 }
 
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    CLASS[byte as usize] & TOKEN != 0
+    Class::TOKEN.has(byte)
 }
 
 pub(crate) fn is_host_text(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| CLASS[byte as usize] & HOST != 0)
+    !bytes.is_empty() && skip(bytes, 0, Class::HOST) == bytes.len()
 }
 
 pub(crate) fn is_uri_text(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| CLASS[byte as usize] & NOT_URI == 0)
+    !bytes.is_empty() && skip(bytes, 0, Class::URI) == bytes.len()
 }
 
 /// Without blanks (and folds) at both ends.

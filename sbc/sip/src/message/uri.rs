@@ -40,9 +40,14 @@ impl<'a> Uri<'a> {
     /// URI has no host, a host of other octets than names have, or a port beyond 65,535.
     #[must_use]
     pub fn parse(raw: &'a [u8]) -> Option<Self> {
-        let colon = memchr::memchr(b':', raw)?;
+        if text::is_uri_text(raw) { Self::split(raw) } else { None }
+    }
+
+    /// As [`Uri::parse`], for text that has none of the octets that no URI has.
+    pub(super) fn split(raw: &'a [u8]) -> Option<Self> {
+        let colon = scheme_len(raw)?;
         let (scheme, rest) = (&raw[..colon], &raw[colon + 1..]);
-        if !is_scheme(scheme) || !text::is_uri_text(rest) {
+        if rest.is_empty() {
             return None;
         }
         let opaque = |scheme| Self {
@@ -188,9 +193,11 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
-pub(super) fn is_scheme(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(u8::is_ascii_alphabetic)
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+/// Length of the scheme before the first colon.
+pub(super) fn scheme_len(bytes: &[u8]) -> Option<usize> {
+    let len =
+        bytes.iter().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'-' | b'.'))?;
+    (bytes[len] == b':' && bytes[0].is_ascii_alphabetic()).then_some(len)
 }
 
 #[cfg(test)]

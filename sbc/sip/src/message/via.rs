@@ -1,5 +1,5 @@
 //! One Via value (RFC 3261 section 20.42, RFC 3581).
-use super::address::{Quotes, are_params};
+use super::grammar;
 use super::text::{self, Params};
 use super::uri::host_port;
 
@@ -11,6 +11,8 @@ pub const COOKIE: &[u8] = b"z9hG4bK";
 pub struct Via<'a> {
     /// The whole value as it stands, perhaps folded.
     pub raw: &'a [u8],
+    /// Version of SIP; all but `2.0` is malformed, yet can be answered with 505.
+    pub version: &'a [u8],
     /// Transport as written: `UDP`, `TCP`, `TLS`, `WS`, `WSS` or an unknown one.
     pub transport: &'a [u8],
     /// Host of sent-by; IPv6 without its brackets. Answers go to where the request came from, so a sent-by that is
@@ -32,11 +34,10 @@ impl<'a> Via<'a> {
         let slash = memchr::memchr(b'/', head)?;
         let rest = &head[slash + 1..];
         let second = memchr::memchr(b'/', rest)?;
-        if !text::trim_end(&head[..slash]).eq_ignore_ascii_case(b"SIP")
-            || text::trim(&rest[..second]) != b"2.0"
-        {
+        if !text::trim_end(&head[..slash]).eq_ignore_ascii_case(b"SIP") {
             return None;
         }
+        let version = text::trim(&rest[..second]);
         let rest = text::trim_start(&rest[second + 1..]);
         // Some devices leave the transport out: SIP/2.0/192.0.2.9:5060.
         let blank = rest.iter().position(|&byte| text::is_blank(byte)).unwrap_or(0);
@@ -47,13 +48,13 @@ impl<'a> Via<'a> {
             return None;
         }
         let (host, port) = host_port(sent_by).unwrap_or((sent_by, None));
-        Some(Self { raw, transport, host, port, params: Params(&raw[end..]) })
+        Some(Self { raw, version, transport, host, port, params: Params(&raw[end..]) })
     }
 
-    /// Whether the parameters follow the grammar too.
+    /// Whether version, transport and parameters follow the grammar too.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
-        are_params(self.params, Quotes::Closed)
+        grammar::are_vias(self.raw)
     }
 
     /// The branch as written; RFC 2543 devices may have none.
@@ -118,6 +119,9 @@ mod tests {
         let via = Via::read(b"SIP/2.0/UDP 192.0.2.15;;,;,,").unwrap();
         assert_eq!(via.host, b"192.0.2.15");
         assert!(!via.is_well_formed());
+        let via = Via::read(b"SIP/7.0/UDP 192.0.2.15").unwrap();
+        assert_eq!(via.host, b"192.0.2.15");
+        assert!(!via.is_well_formed());
     }
 
     #[test]
@@ -129,9 +133,7 @@ mod tests {
 
     #[test]
     fn what_is_no_via_is_refused() {
-        for bad in
-            [&b""[..], b"SIP/2.0/UDP ", b"SIP/3.0/UDP h", b"HTTP/2.0/UDP h", b"SIP/2.0 h", b"SIP/2.0/U@P h"]
-        {
+        for bad in [&b""[..], b"SIP/2.0/UDP ", b"HTTP/2.0/UDP h", b"SIP/2.0 h", b"SIP/2.0/U@P h"] {
             assert_eq!(Via::read(bad), None);
         }
     }
