@@ -82,9 +82,9 @@ impl<I: Io> Shard<I> {
             rng: rng.fork(),
         };
         let (index, shards) = (config.index, config.shards);
-        outbox.started(index, generation);
         stats.starts.set(generation.0.into());
         stats.bridges.set(0);
+        outbox.started(index, generation);
         Ok(Shard {
             clock: config.clock,
             commands,
@@ -101,22 +101,27 @@ impl<I: Io> Shard<I> {
         })
     }
 
-    /// Turns until `stop` is set and the bell is rung.
+    /// Steps until `stop` is set and the bell is rung.
     pub fn run(&mut self, stop: &AtomicBool) {
         let mut now = read(&self.clock);
         while !stop.load(Ordering::Relaxed) {
-            let due = self.due(now);
-            // From here on senders ring the bell; what came just before must not be slept over.
-            let quiet = self.commands.sleep() || self.outbox.is_clogged();
-            let stay_up = !quiet || self.idle && self.ports.stock_up(now.mono);
-            self.io.wait(if stay_up { Duration::ZERO } else { due.since(now.mono) });
-            self.commands.awake();
-            now = read(&self.clock);
-            if now.mono >= due {
-                self.stats.lateness.record(now.mono.nanos_since(due), 1);
-            }
-            now = self.turn(now);
+            now = self.step(now);
         }
+    }
+
+    /// Waits until something has come or is due, then takes one turn. From the last turn's end to this one's.
+    pub fn step(&mut self, now: Now) -> Now {
+        let due = self.due(now);
+        // From here on senders ring the bell; what came just before must not be slept over.
+        let quiet = self.commands.sleep() || self.outbox.is_clogged();
+        let stay_up = !quiet || self.idle && self.ports.stock_up(now.mono);
+        self.io.wait(if stay_up { Duration::ZERO } else { due.since(now.mono) });
+        self.commands.awake();
+        let now = read(&self.clock);
+        if now.mono >= due {
+            self.stats.lateness.record(now.mono.nanos_since(due), 1);
+        }
+        self.turn(now)
     }
 
     /// One turn: commands, packets in, timers, packets out, events out. Returns the time at its end.
@@ -236,7 +241,7 @@ impl<I: Io> Shard<I> {
             }
             Command::Panic if self.allow_panic => panic!("a command asked the media shard to fail"),
             Command::Panic => {
-                tracing::warn!("a command to fail was ignored: the engine was not started for tests")
+                tracing::warn!("a command to fail was ignored: the engine was not started for tests");
             }
         }
     }

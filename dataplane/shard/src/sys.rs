@@ -84,14 +84,9 @@ impl Memory {
         Ok(Memory { start, len })
     }
 
-    /// Where it begins; valid for [`Memory::len`] bytes while `self` lives.
+    /// Where it begins; valid for all its bytes while `self` lives.
     pub fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()
-    }
-
-    /// How long it is, bytes.
-    pub fn len(&self) -> usize {
-        self.len
     }
 
     /// A part of it.
@@ -224,7 +219,7 @@ mod tests {
     #[test]
     fn memory_is_zeroed_and_sliced_within_its_bounds() {
         let mut memory = Memory::new(8192).unwrap();
-        assert!(memory.slice(0, memory.len()).iter().all(|byte| *byte == 0));
+        assert!(memory.slice(0, 8192).iter().all(|byte| *byte == 0));
         memory.slice_mut(8190, 2).copy_from_slice(&[1, 2]);
         assert_eq!(memory.slice(8190, 2), [1, 2]);
         assert!(std::panic::catch_unwind(|| Memory::new(16).unwrap().slice(16, 1).len()).is_err());

@@ -277,6 +277,10 @@ impl Drop for Uring {
         let second = Timespec::new().sec(1);
         // ENOENT when nothing was in flight.
         let _ = self.ring.submitter().register_sync_cancel(Some(second), CancelBuilder::any());
+        if self.registered {
+            // Else the sockets would stay bound until the kernel takes the ring apart, some time later.
+            let _ = self.ring.submitter().unregister_files();
+        }
     }
 }
 
