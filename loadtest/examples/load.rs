@@ -23,7 +23,13 @@ fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
         let media = p.media.clone().unwrap_or_default();
         println!(
             "{:5.1}s  {} active  {} done  {} failed  {} sent  {} missing  p99 {:.0} µs",
-            p.seconds, p.calls.active, p.calls.completed, p.calls.failed, media.sent, media.missing, media.p99_us
+            p.seconds,
+            p.calls.active,
+            p.calls.completed,
+            p.calls.failed,
+            media.sent,
+            media.missing,
+            media.p99_us
         );
     })?;
     println!("{report}");

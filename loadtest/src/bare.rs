@@ -45,10 +45,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    fn spawn(
-        name: &str,
-        relay: impl FnOnce(&AtomicBool) -> Used + Send + 'static,
-    ) -> io::Result<Self> {
+    fn spawn(name: &str, relay: impl FnOnce(&AtomicBool) -> Used + Send + 'static) -> io::Result<Self> {
         let (id, stop) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
         let (its_id, its_stop) = (Arc::clone(&id), Arc::clone(&stop));
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -135,6 +132,7 @@ mod tests {
         passes_packets_both_ways(epoll::start);
     }
 
+    #[expect(clippy::print_stdout, reason = "a test that cannot be run here says so")]
     #[test]
     fn the_uring_relay_passes_packets_both_ways() {
         if io_uring::IoUring::new(8).is_err() {

@@ -98,7 +98,13 @@ impl Dialog {
         Dialog { local, ..Self::new(invite, Name::To, Name::From, routes, fallback) }
     }
 
-    fn new(message: &Message<'_>, local: Name, remote: Name, routes: Vec<Vec<u8>>, fallback: SocketAddr) -> Self {
+    fn new(
+        message: &Message<'_>,
+        local: Name,
+        remote: Name,
+        routes: Vec<Vec<u8>>,
+        fallback: SocketAddr,
+    ) -> Self {
         let field = |name| message.header(name).unwrap_or_default().to_vec();
         let target = message.contact().map_or_else(Vec::new, |contact| contact.uri.to_vec());
         let first = routes.first().map(|route| sip::message::NameAddr::read(route).uri);

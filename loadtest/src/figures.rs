@@ -123,7 +123,10 @@ mod tests {
         times.record(u64::MAX); // counts as the longest
         let p = times.percentiles();
         assert_eq!(p.count, 1001);
-        assert!((p.p50_us - 501e3).abs() < 1e3 && (p.p99_us - 991e3).abs() < 1e3 && p.max_us >= 59.9e6, "{p:?}");
+        assert!(
+            (p.p50_us - 501e3).abs() < 1e3 && (p.p99_us - 991e3).abs() < 1e3 && p.max_us >= 59.9e6,
+            "{p:?}"
+        );
         assert_eq!(Times::default().percentiles(), Percentiles::default());
     }
 

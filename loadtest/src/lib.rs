@@ -16,3 +16,5 @@ pub mod phone; // the thread and socket of either
 pub mod slo; // what a run must reach
 pub mod run; // a whole run of calls
 pub mod report; // what it found, for machines and people
+pub mod bencode; // the notation of the NG protocol
+pub mod ng; // media proxies that speak rtpengine's NG protocol

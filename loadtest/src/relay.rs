@@ -73,7 +73,12 @@ pub struct Report {
 ///
 /// # Errors
 /// As [`Media::start`], or the process under test is gone.
-pub fn run(load: &Load, parties: Parties, ports: &[Ports], cpu_ns: Option<&dyn Fn() -> u64>) -> io::Result<Report> {
+pub fn run(
+    load: &Load,
+    parties: Parties,
+    ports: &[Ports],
+    cpu_ns: Option<&dyn Fn() -> u64>,
+) -> io::Result<Report> {
     let Parties { a, b } = parties;
     let (a_count, b_count) = (a.len(), b.len());
     let media = Media::start(load.media.clone(), a.into_iter().chain(b).collect())?;

@@ -136,7 +136,8 @@ impl Report {
             }
         }
         let invalid = self.invalid();
-        let passed = complaints.is_empty() && invalid.is_none();
+        // Without an SLO no figure decides, so none needs to be believed.
+        let passed = complaints.is_empty() && (invalid.is_none() || slo.conditions().is_empty());
         self.verdict = Verdict { passed, complaints, invalid };
         self
     }
@@ -148,6 +149,10 @@ impl Report {
         }
         if calls.failed > 0 {
             complaints.push(format!("{} of {} calls failed", calls.failed, calls.placed));
+        }
+        if calls.unplaced > 0 {
+            complaints
+                .push(format!("{} calls found no room: those before them lasted too long", calls.unplaced));
         }
         let Some(media) = &self.media else { return };
         let counts = &media.counts;
@@ -170,7 +175,10 @@ impl Report {
             return Some(format!("{} calls found no room in the generator", self.calls.unplaced));
         }
         if self.calls.own_drops > 0 {
-            return Some(format!("the generator's own sockets dropped {} SIP datagrams", self.calls.own_drops));
+            return Some(format!(
+                "the generator's own sockets dropped {} SIP datagrams",
+                self.calls.own_drops
+            ));
         }
         self.media.as_ref().and_then(|media| media.invalid.clone())
     }
@@ -224,7 +232,11 @@ impl Report {
         if let Some(media) = &self.media {
             let c = &media.counts;
             let loss = c.loss() * 100.0;
-            writeln!(out, "RTP          {} sent, {} received, {} lost ({loss:.4} %)", c.sent, c.received, c.lost)?;
+            writeln!(
+                out,
+                "RTP          {} sent, {} received, {} lost ({loss:.4} %)",
+                c.sent, c.received, c.lost
+            )?;
             let wrong = c.wrong_source + c.wrong_party + c.unknown;
             writeln!(
                 out,
@@ -240,7 +252,11 @@ impl Report {
         if let Some(usage) = &self.process {
             let cores = usage.cores * 100.0;
             let rss = usage.rss_bytes as f64 / 1e6;
-            write!(out, "process      {cores:.1} % of a core, {rss:.1} MB, {} descriptors", usage.descriptors)?;
+            write!(
+                out,
+                "process      {cores:.1} % of a core, {rss:.1} MB, {} descriptors",
+                usage.descriptors
+            )?;
             if let Some(cpu) = self.cpu_us_per_packet {
                 write!(out, ", {} CPU a packet", human_us(cpu))?;
             }
@@ -330,6 +346,9 @@ mod tests {
         assert_eq!(json["calls"]["failed"], 1);
         assert_eq!(json["arguments"]["seed"], 1);
         let table = report.to_string();
-        assert!(table.contains("1000 placed, 999 completed, 1 failed") && table.ends_with("FAILED"), "{table}");
+        assert!(
+            table.contains("1000 placed, 999 completed, 1 failed") && table.ends_with("FAILED"),
+            "{table}"
+        );
     }
 }

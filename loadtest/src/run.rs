@@ -60,6 +60,8 @@ pub struct LoadSip {
     pub pid: Option<u32>,
     /// What decides; empty: all calls and packets must arrive.
     pub slo: Slo,
+    /// Figures are not to be believed when 1 % of the packets left later than this after their intended time.
+    pub lateness_max: Duration,
     /// The core for the media thread.
     pub media_cpu: Option<usize>,
     /// Set by the caller to end early; calls then hang up and the report is made of what there was.
@@ -102,6 +104,7 @@ impl LoadSip {
             seed: 1,
             pid: None,
             slo: Slo::default(),
+            lateness_max: media::Config::default().lateness_max,
             media_cpu: None,
             stop: None,
         }
@@ -301,7 +304,13 @@ struct Stage {
 }
 
 impl Stage {
-    fn open(load: &LoadSip, calls_max: usize, uac: IpAddr, uas: Option<IpAddr>, rng: &mut Rng) -> io::Result<Self> {
+    fn open(
+        load: &LoadSip,
+        calls_max: usize,
+        uac: IpAddr,
+        uas: Option<IpAddr>,
+        rng: &mut Rng,
+    ) -> io::Result<Self> {
         let Some(codec) = load.media else {
             return Ok(Stage { media: None, uac_media: vec![], uas_media: vec![] });
         };
@@ -314,6 +323,7 @@ impl Stage {
             codec,
             seed: rng.u64(),
             rtcp: load.rtcp,
+            lateness_max: load.lateness_max,
             cpu: load.media_cpu,
             ..media::Config::default()
         };

@@ -75,9 +75,14 @@ mod tests {
     fn media_lines_overrule_the_session_and_refusals_are_none() {
         let read = |text: &str| read(text.as_bytes()).map(|r| (r.rtp.to_string(), r.rtcp.port()));
         let session = "v=0\nc=IN IP4 10.0.0.1\n";
-        let both = format!("{session}m=audio 6 RTP/AVP 0\nc=IN IP4 10.0.0.2\na=rtcp:9\nm=video 8 X 1\nc=IN IP4 9.9.9.9\n");
+        let both = format!(
+            "{session}m=audio 6 RTP/AVP 0\nc=IN IP4 10.0.0.2\na=rtcp:9\nm=video 8 X 1\nc=IN IP4 9.9.9.9\n"
+        );
         assert_eq!(read(&both), Some(("10.0.0.2:6".to_owned(), 9)));
-        assert_eq!(read(&format!("{session}m=audio 6 X 0\na=rtcp-mux\n")), Some(("10.0.0.1:6".to_owned(), 6)));
+        assert_eq!(
+            read(&format!("{session}m=audio 6 X 0\na=rtcp-mux\n")),
+            Some(("10.0.0.1:6".to_owned(), 6))
+        );
         for refused in ["", "m=audio 6 X 0", "c=IN IP4 host\nm=audio 6 X 0"] {
             assert_eq!(read(refused), None);
         }

@@ -77,7 +77,9 @@ pub enum BadSlo {
     #[error("{0:?} has no `<`, `<=`, `>` or `>=`, as in setup_p99<50ms")]
     NoComparison(String),
     /// An unknown name.
-    #[error("{0:?} is not known; known are setup, ringing, bye, latency and jitter with _p50, _p90, _p99, _p999 or _max, and loss, fail, mos, cpu, cpu_packet")]
+    #[error(
+        "{0:?} is not known; known are setup, ringing, bye, latency and jitter with _p50, _p90, _p99, _p999 or _max, and loss, fail, mos, cpu, cpu_packet"
+    )]
     Metric(String),
     /// An unreadable limit.
     #[error("{0:?} is no limit here: times end in us, ms or s, shares may end in %")]

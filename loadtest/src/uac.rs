@@ -264,7 +264,8 @@ impl Uac {
         };
         let next = at.saturating_add(gap_ns as u64);
         let attempts = self.tally.placed + self.tally.unplaced + 1;
-        self.next_arrival = (next < self.last_arrival && attempts < u64::from(self.plan.total)).then_some(next);
+        self.next_arrival =
+            (next < self.last_arrival && attempts < u64::from(self.plan.total)).then_some(next);
         if self.active >= self.plan.calls_max || (!self.plan.media.is_empty() && self.free.is_empty()) {
             self.tally.unplaced += 1;
             return;
@@ -409,7 +410,14 @@ impl Uac {
         }
     }
 
-    fn on_request(&mut self, number: u32, call: &mut Call, now: u64, source: SocketAddr, request: &Message<'_>) {
+    fn on_request(
+        &mut self,
+        number: u32,
+        call: &mut Call,
+        now: u64,
+        source: SocketAddr,
+        request: &Message<'_>,
+    ) {
         let tag = format!("a{number}{}", self.run);
         match request.method() {
             Method::Ack => (),
@@ -631,7 +639,8 @@ mod tests {
             let mut world = World { uac, uas, spoke: 0, hushed: 0, now: start };
             let mut network: VecDeque<(u64, SocketAddr, Vec<u8>)> = VecDeque::new();
             while !world.uac.is_done() || world.uas.active() > 0 {
-                let timers = [world.uac.poll_timeout(), world.uas.poll_timeout(), network.front().map(|p| p.0)];
+                let timers =
+                    [world.uac.poll_timeout(), world.uas.poll_timeout(), network.front().map(|p| p.0)];
                 world.now = timers.into_iter().flatten().min().expect("something is due").max(world.now);
                 let now = world.now;
                 if let Some((_, to, bytes)) = network.pop_front_if(|packet| packet.0 <= now) {
@@ -738,7 +747,8 @@ mod tests {
     fn the_other_side_may_hang_up_or_refresh_the_session() {
         let start = 1_000 * SECOND;
         let mut uac = Uac::new(Plan { total: 1, ..plan() }, start, Rng::from_seed(8));
-        let mut uas = Uas::new(Script { ring: Ring::None, answer_after_ns: 0, ..script() }, Rng::from_seed(9));
+        let mut uas =
+            Uas::new(Script { ring: Ring::None, answer_after_ns: 0, ..script() }, Rng::from_seed(9));
         let sent = |output: Option<Output>| match output {
             Some(Output::Send { bytes, .. }) => bytes,
             other => panic!("{other:?}"),

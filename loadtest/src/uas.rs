@@ -212,7 +212,9 @@ impl Uas {
             }
             method if self.calls.contains_key(&id) => {
                 self.with_call(&id, |uas, call| match method {
-                    Method::Invite if message.to_tag().is_none() => uas.on_repeated_invite(call, source, &message),
+                    Method::Invite if message.to_tag().is_none() => {
+                        uas.on_repeated_invite(call, source, &message);
+                    }
                     Method::Ack => uas.on_ack(call, now, &message),
                     Method::Bye => uas.on_bye(call, now, source, &message),
                     Method::Cancel => uas.on_cancel(call, now, source, &message),

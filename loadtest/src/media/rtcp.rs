@@ -43,7 +43,9 @@ pub(super) fn write(now_ns: u64, own: &Stream, heard: Option<&mut Stream>) -> Ve
         out.extend((highest as u32).to_be_bytes());
         out.extend(heard.jitter_units().to_be_bytes());
         let (last, delay) = match heard.reports.last {
-            Some((ntp, at_ns)) => (ntp, ((u128::from(now_ns.saturating_sub(at_ns)) << 16) / 1_000_000_000) as u32),
+            Some((ntp, at_ns)) => {
+                (ntp, ((u128::from(now_ns.saturating_sub(at_ns)) << 16) / 1_000_000_000) as u32)
+            }
             None => (0, 0),
         };
         out.extend(last.to_be_bytes());
@@ -70,7 +72,8 @@ pub(super) struct SenderReport {
 
 /// `None` if the packet does not begin with a sender report.
 pub(super) fn read(bytes: &[u8]) -> Option<SenderReport> {
-    let word = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_be_bytes(b.try_into().expect("four bytes")));
+    let word =
+        |at: usize| bytes.get(at..at + 4).map(|b| u32::from_be_bytes(b.try_into().expect("four bytes")));
     let (first, kind) = (*bytes.first()?, *bytes.get(1)?);
     if first >> 6 != 2 || kind != 200 {
         return None;
@@ -100,8 +103,15 @@ mod tests {
     fn stream(ssrc: u32) -> Stream {
         let target = Target::from(std::net::SocketAddr::from(([127, 0, 0, 1], 4000)));
         let (first_seq, first_timestamp) = (10, 20);
-        let birth =
-            Birth { ssrc, first_seq, first_timestamp, speech_start: 0, socket: 0, target, rtcp_target: target };
+        let birth = Birth {
+            ssrc,
+            first_seq,
+            first_timestamp,
+            speech_start: 0,
+            socket: 0,
+            target,
+            rtcp_target: target,
+        };
         Stream::new(birth, Codec::Pcmu)
     }
 

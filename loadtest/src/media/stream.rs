@@ -165,7 +165,14 @@ impl Stream {
     }
 
     /// Judges a packet of this stream that arrived, and records how long it took.
-    pub(super) fn arrive(&mut self, arrived: &Arrived, bytes: &[u8], at_ns: u64, speech: &Speech, times: &mut Times) {
+    pub(super) fn arrive(
+        &mut self,
+        arrived: &Arrived,
+        bytes: &[u8],
+        at_ns: u64,
+        speech: &Speech,
+        times: &mut Times,
+    ) {
         let Some(number) = self.number_of(arrived.header.sequence_number) else {
             self.counts.unknown += 1;
             return;
