@@ -6,6 +6,7 @@ mod engine; // the thread's loop
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -126,6 +127,7 @@ pub struct Media {
     thread: JoinHandle<Report>,
     commands: Sender<Command>,
     live: Arc<Mutex<Live>>,
+    received: Arc<AtomicU64>,
 }
 
 /// Tells the media thread about parties; one for each signalling thread.
@@ -152,10 +154,11 @@ impl Media {
     /// No descriptor or thread left.
     pub fn start(config: Config, sockets: Vec<Socket>) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
-        let live = Arc::new(Mutex::new(Live::default()));
-        let engine = engine::Engine::new(config, sockets, inbox, Arc::clone(&live))?;
+        let (live, received) = (Arc::new(Mutex::new(Live::default())), Arc::new(AtomicU64::new(0)));
+        let shared = (Arc::clone(&live), Arc::clone(&received));
+        let engine = engine::Engine::new(config, sockets, inbox, shared)?;
         let thread = thread::Builder::new().name("load-media".to_owned()).spawn(move || engine.run())?;
-        Ok(Media { thread, commands, live })
+        Ok(Media { thread, commands, live, received })
     }
 
     /// For telling it about parties.
@@ -174,6 +177,11 @@ impl Media {
     /// If the media thread did.
     pub fn live(&self) -> Live {
         self.live.lock().expect("the media thread does not panic").clone()
+    }
+
+    /// Packets received so far, each once; not older than a millisecond or two.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Ends all streams, waits for what is under way, and reports.
@@ -378,6 +386,26 @@ mod tests {
         let report = direct(1, true);
         assert!(!report.counts.clean());
         assert!(report.counts.wrong_party > 0, "{report:?}");
+    }
+
+    #[test]
+    fn a_packet_from_an_address_that_the_party_does_not_send_to_is_noticed() {
+        let sockets = Socket::bind_many(LOCALHOST, 2).unwrap();
+        let [x, y, other] = [0; 3].map(|_| UdpSocket::bind((LOCALHOST, 0)).unwrap());
+        let [to_x, to_y, to_other] = [&x, &y, &other].map(|socket| socket.local_addr().unwrap());
+        let pair = crate::bare::Pair { x, y, x_peer: sockets[0].address(), y_peer: sockets[1].address() };
+        let relay = crate::bare::epoll::start(vec![pair], None).unwrap();
+        let media = Media::start(Config { rtcp: false, ..Config::default() }, sockets).unwrap();
+        // B believes that its port is another one than the relay sends from.
+        media.switchboard().speak(Party::new(1, Side::B, 1, to_other));
+        media.switchboard().speak(Party::new(1, Side::A, 0, to_x));
+        while media.received() < 10 {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let report = media.finish();
+        relay.stop();
+        assert!(to_y != to_other && report.counts.wrong_source >= 10, "{report:?}");
+        assert_eq!((report.counts.wrong_party, report.counts.corrupted), (0, 0));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Report {
     pub calls: usize,
     /// The judge's findings; counts are of the whole run, times of the measured part.
     pub media: media::Report,
-    /// RTP and RTCP packets that arrived in the measured part.
+    /// RTP packets that arrived in the measured part.
     pub packets: u64,
     /// What the process under test used in the measured part.
     pub process: Option<Usage>,
@@ -90,12 +90,12 @@ pub fn run(
     thread::sleep(load.warm_up);
     media.reset_times();
     let sample = || load.pid.map(Sample::of).transpose();
-    let (before, cpu_before, live_before) = (sample()?, cpu_ns.map(|read| read()), media.live());
+    let (before, cpu_before, received_before) = (sample()?, cpu_ns.map(|read| read()), media.received());
     thread::sleep(load.measure);
-    let (after, cpu_after, live_after) = (sample()?, cpu_ns.map(|read| read()), media.live());
+    let (after, cpu_after, received_after) = (sample()?, cpu_ns.map(|read| read()), media.received());
     let report = media.finish();
 
-    let packets = live_after.received - live_before.received;
+    let packets = received_after - received_before;
     let process = after.zip(before).map(|(after, before)| after.since(&before));
     let cpu = match (&process, cpu_after.zip(cpu_before)) {
         (Some(usage), _) => Some(usage.cpu_seconds * 1e9),

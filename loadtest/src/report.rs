@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::figures::{Percentiles, human_us};
 use crate::media;
 use crate::process::Usage;
-use crate::run::LoadSip;
+use crate::run::{LoadSip, Steady};
 use crate::slo::{Condition, Metric, Point, Subject};
 use crate::uas;
 
@@ -33,8 +33,10 @@ pub struct Report {
     pub answering: Option<uas::Tally>,
     /// The media judge's, where there was media.
     pub media: Option<media::Report>,
-    /// What the process under test used.
+    /// What the process under test used in the whole run.
     pub process: Option<Usage>,
+    /// What it used while all calls were up, if that was for a second at least.
+    pub steady: Option<Steady>,
     /// Its CPU time for each RTP packet that it relayed, signalling included, microseconds.
     pub cpu_us_per_packet: Option<f64>,
     /// Calls completed for each second of its CPU time.
@@ -265,6 +267,11 @@ impl Report {
             }
             writeln!(out)?;
         }
+        if let Some(steady) = &self.steady {
+            let cores = steady.process.cores * 100.0;
+            let cpu = human_us(steady.cpu_us_per_packet);
+            writeln!(out, "all calls up {cores:.1} % of a core, {cpu} CPU a packet")?;
+        }
         for complaint in &self.verdict.complaints {
             writeln!(out, "not reached  {complaint}")?;
         }
@@ -315,6 +322,7 @@ mod tests {
             answering: None,
             media: None,
             process: None,
+            steady: None,
             cpu_us_per_packet: None,
             calls_per_cpu_second: None,
             verdict: Verdict::default(),

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::media::{self, Media, Socket};
 use crate::phone::{self, Answering, Phone, Voice};
-use crate::process::Sample;
+use crate::process::{Sample, Usage};
 use crate::report::{self, Calls, Machine, Report, Verdict};
 use crate::slo::Slo;
 use crate::speech::Codec;
@@ -216,7 +216,7 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
     let machine = Uac::new(plan, sys::real_ns(), rng.fork());
     let uac = Phone::start("load-uac", lines.uac, machine, stage.voice(0))?;
 
-    watch(load, &uac, stage.media.as_ref(), before.clone(), start_ns, &mut progress);
+    let steady = watch(load, &uac, stage.media.as_ref(), before.clone(), start_ns, &mut progress);
 
     // The process is read before the generator rests, so that idle time does not dilute its figures.
     let after = load.pid.map(Sample::of).transpose();
@@ -258,12 +258,14 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
         answering: uas.map(|(machine, _)| machine.uas.tally().clone()),
         media,
         process,
+        steady,
         verdict: Verdict::default(),
     };
     Ok(report.judge())
 }
 
-/// Shows progress until the calling side has ended, or the caller wants it to.
+/// Shows progress until the calling side has ended, or the caller wants it to. Returns what the process under test
+/// used while all calls were up and none had ended yet, if that was for some seconds.
 fn watch(
     load: &LoadSip,
     uac: &Phone<Uac>,
@@ -271,8 +273,10 @@ fn watch(
     mut last: Option<Sample>,
     start_ns: u64,
     progress: &mut impl FnMut(&Progress),
-) {
+) -> Option<Steady> {
     let mut show_at = start_ns;
+    let mut plateau: Option<(Sample, u64)> = None;
+    let mut steady = None;
     while !uac.is_finished() {
         thread::sleep(Duration::from_millis(20));
         if load.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
@@ -285,14 +289,43 @@ fn watch(
         show_at = now + 1_000_000_000;
         let sample = load.pid.and_then(|pid| Sample::of(pid).ok());
         let usage = sample.as_ref().zip(last.as_ref()).map(|(now, before)| now.since(before));
+        let calls = uac.live();
+        if calls.active >= u64::from(load.calls)
+            && calls.completed + calls.failed == 0
+            && let Some(sample) = &sample
+        {
+            let received = media.map_or(0, Media::received);
+            let (from, received_from) = plateau.get_or_insert_with(|| (sample.clone(), received));
+            steady = Steady::between(from, sample, received - *received_from);
+        }
         last = sample.or(last);
         progress(&Progress {
             seconds: (now - start_ns) as f64 / 1e9,
-            calls: uac.live(),
+            calls,
             media: media.map(Media::live),
             cores: usage.as_ref().map(|usage| usage.cores),
             rss_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
         });
+    }
+    steady
+}
+
+/// What the process under test used while all calls were up: media alone, without set-up and hang-up.
+#[derive(Clone, Debug, Serialize)]
+pub struct Steady {
+    /// In that time.
+    pub process: Usage,
+    /// RTP packets that it relayed.
+    pub packets: u64,
+    /// CPU time for each of them, microseconds.
+    pub cpu_us_per_packet: f64,
+}
+
+impl Steady {
+    fn between(from: &Sample, to: &Sample, packets: u64) -> Option<Self> {
+        let process = to.since(from);
+        let cpu_us_per_packet = process.cpu_seconds * 1e6 / packets as f64;
+        (process.seconds >= 0.9 && packets > 0).then_some(Steady { process, packets, cpu_us_per_packet })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +24,7 @@ pub(super) struct Engine {
     config: Config,
     inbox: Receiver<Command>,
     live: Arc<Mutex<Live>>,
+    received: Arc<AtomicU64>,
     epoll: Epoll,
     sockets: Vec<Socket>,
     book: Book,
@@ -42,6 +44,8 @@ struct Book {
     streams: Vec<Option<Stream>>,
     free: Vec<u32>,
     calls: BTreeMap<u32, [Option<u32>; 2]>,
+    /// Packets received, each once, by all streams that ever were.
+    received: u64,
     /// Of streams that are gone, and of packets that belong to none.
     closed: Counts,
     latency: Times,
@@ -59,7 +63,7 @@ impl Engine {
         config: Config,
         sockets: Vec<Socket>,
         inbox: Receiver<Command>,
-        live: Arc<Mutex<Live>>,
+        (live, received): (Arc<Mutex<Live>>, Arc<AtomicU64>),
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         for (number, socket) in sockets.iter().enumerate() {
@@ -71,6 +75,7 @@ impl Engine {
         Ok(Engine {
             inbox,
             live,
+            received,
             epoll,
             sockets,
             book: Book::new(speech),
@@ -99,6 +104,7 @@ impl Engine {
                 for &number in &ready {
                     self.fetch(number, &mut inbox);
                 }
+                self.received.store(self.book.received, Ordering::Relaxed);
                 // More may wait: go on at once, after what has become due meanwhile.
                 if ready.len() < ready.capacity() {
                     fetch_at = now + FETCH_EVERY_NS;
@@ -275,6 +281,7 @@ impl Book {
             streams: Vec::new(),
             free: Vec::new(),
             calls: BTreeMap::new(),
+            received: 0,
             closed: Counts::default(),
             latency: Times::default(),
             recent: Times::default(),
@@ -357,6 +364,7 @@ impl Book {
         stream.arrive(&arrived, datagram.bytes, datagram.arrived_ns, &self.speech, &mut self.latency);
         if stream.counts.received > before {
             self.recent.record(stream.last_transit_ns());
+            self.received += 1;
         }
     }
 
