@@ -59,6 +59,7 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Pattern, BadPattern> {
         if let Some(expression) = text.strip_prefix('~') {
             return regex::bytes::RegexBuilder::new(expression)
+                .unicode(false)
                 .size_limit(1 << 16)
                 .build()
                 .map(Pattern::Regex)

@@ -60,6 +60,11 @@ impl Switch {
         self.desk.spec = spec;
     }
 
+    /// The configuration in force.
+    pub fn spec(&self) -> Arc<Spec> {
+        Arc::clone(&self.desk.spec)
+    }
+
     /// What the listeners are really bound to, by listener.
     pub fn set_bound(&mut self, bound: Vec<Vec<(Transport, SocketAddr)>>) {
         self.desk.bound = bound;

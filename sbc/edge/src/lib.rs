@@ -1,1 +1,11 @@
-//! Placeholder.
+//! The signalling thread and what serves it: sockets, connections, DNS. Holds no opinion about calls; the B2BUA has them.
+#![expect(clippy::disallowed_methods, reason = "a shell: it reads the clock once a turn and makes its threads")]
+pub mod udp; // datagram sockets: batches, local addresses, ICMP errors
+pub mod input; // what others put into a signalling thread's mailbox
+pub mod stream; // TCP connections on the control threads
+pub mod resolver; // RFC 3263 look-ups on the control threads
+pub mod run; // the loop of a signalling thread
+pub mod spawn; // its start, its death, its restart
+
+pub use input::{Input, Records};
+pub use spawn::{EdgeConfig, spawn};

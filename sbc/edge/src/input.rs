@@ -1,0 +1,71 @@
+//! What others put into a signalling thread's mailbox, and how they wake it.
+
+use b2bua::{Hop, Query, Spec};
+use base::Wake;
+use core::net::IpAddr;
+use ledger::{Ask, Cdr};
+use sip::flow::{Flow, FlowId};
+use sip::stack::ClientTx;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+/// One thing that has come from elsewhere than the thread's own sockets.
+#[derive(Debug)]
+pub enum Input {
+    /// A whole message from a stream, or one that another signalling thread received and that is ours by its Call-ID.
+    Message(Flow, Box<[u8]>),
+    /// The answer of DNS.
+    Resolved(Query, Vec<Hop>),
+    /// Addresses of a host name that identifies a trunk.
+    Host(String, Vec<IpAddr>),
+    /// A message could not be sent on a stream.
+    SendFailed(ClientTx),
+    /// A stream has closed.
+    StreamClosed(FlowId),
+    /// A question of control.
+    Ask(Ask),
+    /// A new configuration.
+    Apply(Arc<Spec>),
+    /// Stop the thread.
+    Stop,
+}
+
+/// Where records go; never blocks.
+pub trait Records: Send + Sync {
+    /// A leg was answered.
+    fn opened(&self, cdr: Box<Cdr>);
+    /// A leg ended.
+    fn ended(&self, cdr: Box<Cdr>);
+}
+
+/// An eventfd that wakes a thread out of epoll.
+#[derive(Clone, Debug)]
+pub struct Bell {
+    fd: Arc<OwnedFd>,
+}
+
+impl Bell {
+    /// A silent one.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn new() -> std::io::Result<Bell> {
+        Ok(Bell { fd: Arc::new(crate::udp::eventfd()?) })
+    }
+
+    /// To be watched for reading.
+    pub fn raw(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
+    /// Makes it silent again.
+    pub fn quiet(&self) {
+        crate::udp::read_eventfd(&self.fd);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        crate::udp::ring_eventfd(&self.fd);
+    }
+}

@@ -1,0 +1,438 @@
+//! The loop of a signalling thread. One turn: mailbox, media events, datagrams, timers, then all that is to be sent.
+//! First file of a call's way: a datagram is parsed here once and handed to its owner.
+
+use crate::input::{Input, Records};
+use crate::resolver::{Resolver, is_literal};
+use crate::stream::{StreamOut, Streams};
+use crate::udp::{BATCH, Buffers, Poll, UdpSocket, source_address};
+use b2bua::desk::Query;
+use b2bua::spec::Target as SpecTarget;
+use b2bua::{Hop, Output, Switch, Transport};
+use base::{Clock, HashKey, Instant, Mailbox, Now};
+use command::{Command, Event};
+use core::net::{IpAddr, SocketAddr};
+use sip::flow::Flow;
+use sip::frame::Framing;
+use sip::message::Message;
+use sip::stack::Transmit;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Tokens of epoll beside the numbers of sockets.
+const BELL: u64 = u64::MAX;
+/// Inputs that one turn takes before it looks at its sockets again.
+const INPUTS: usize = 256;
+
+/// One signalling thread, as long as it lives. Sockets and rings outlive it.
+pub(crate) struct Turner<'a> {
+    pub clock: Clock,
+    pub shard: usize,
+    pub switch: Switch,
+    pub world: &'a mut World,
+}
+
+/// What a signalling thread keeps over its restarts.
+pub(crate) struct World {
+    /// Datagram sockets with the listener that each belongs to.
+    pub sockets: Vec<(u16, UdpSocket)>,
+    pub poll: Poll,
+    pub bell: crate::input::Bell,
+    pub inbox: Mailbox<Input>,
+    pub events: Mailbox<Event>,
+    /// All signalling threads, this one included.
+    pub peers: Vec<Mailbox<Input>>,
+    pub media: Vec<Mailbox<Command>>,
+    pub steering: HashKey,
+    pub records: Arc<dyn Records>,
+    pub streams: Streams,
+    pub resolver: Resolver,
+    pub listener_names: Vec<String>,
+    pub buffers: Buffers,
+    pub ready: Vec<u64>,
+    /// Commands for a media shard whose ring was full; `Close` must not be lost.
+    pub backlog: Vec<VecDeque<Command>>,
+    pub sources: Sources,
+    pub stop: bool,
+    pub load: Load,
+}
+
+/// Local addresses towards peers, remembered for a while.
+#[derive(Default)]
+pub(crate) struct Sources {
+    known: BTreeMap<IpAddr, (Instant, IpAddr)>,
+}
+
+/// How busy the thread is.
+#[derive(Default)]
+pub(crate) struct Load {
+    since: Instant,
+    busy_ns: u64,
+}
+
+impl Turner<'_> {
+    /// Turns until it is told to stop.
+    pub fn run(&mut self) {
+        while !self.world.stop {
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.clock.now();
+        self.take_inputs(now);
+        self.take_events(now);
+        self.take_datagrams(now);
+        self.switch.handle_timeout(now);
+        self.flush(now);
+        self.measure(now);
+        self.sleep();
+    }
+
+    fn take_inputs(&mut self, now: Now) {
+        for _ in 0..INPUTS {
+            let Some(input) = self.world.inbox.receive() else { return };
+            match input {
+                Input::Message(flow, bytes) => self.take_message(now, &flow, &bytes, Framing::Stream, false),
+                Input::Resolved(query, hops) => self.switch.handle_resolved(now, query, hops),
+                Input::Host(name, addresses) => self.switch.set_resolved(name, addresses),
+                Input::SendFailed(client) => self.switch.handle_send_failed(now, client),
+                Input::StreamClosed(stream) => self.switch.handle_stream_failed(now, stream),
+                Input::Ask(ask) => self.switch.handle_ask(now, ask),
+                Input::Apply(spec) => {
+                    self.world.resolver.watch(&spec);
+                    self.switch.apply(spec);
+                }
+                Input::Stop => self.world.stop = true,
+            }
+        }
+    }
+
+    fn take_events(&mut self, now: Now) {
+        for _ in 0..INPUTS {
+            let Some(event) = self.world.events.receive() else { return };
+            self.switch.handle_media(now, event);
+            self.flush(now);
+        }
+    }
+
+    fn take_datagrams(&mut self, now: Now) {
+        for index in 0..self.world.sockets.len() {
+            if !self.world.ready.contains(&(index as u64)) {
+                continue;
+            }
+            // Bounded, so that a flood on one socket starves nobody; epoll says again what is left.
+            for _ in 0..4 {
+                // Taken out for the batch, so that the switch may be called with what is in them.
+                let mut buffers = core::mem::replace(&mut self.world.buffers, Buffers::empty());
+                let (listener, socket) = &mut self.world.sockets[index];
+                let listener = *listener;
+                match socket.receive(&mut buffers) {
+                    Ok(Some(drops)) => {
+                        let new = socket.new_drops(drops);
+                        if new > 0 {
+                            let name = self.world.listener_names[usize::from(listener)].as_str();
+                            self.switch.stats().kernel_drops.add(&[name], i64::from(new));
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(_) => self.take_errors(now, index),
+                }
+                let count = buffers.received.len();
+                for i in 0..count {
+                    let datagram = buffers.received[i];
+                    let flow = Flow {
+                        transport: Transport::Udp,
+                        listener,
+                        local: datagram.local,
+                        remote: datagram.remote,
+                        stream: None,
+                    };
+                    self.take_message(now, &flow, buffers.datagram(i), Framing::Datagram, true);
+                }
+                self.world.buffers = buffers;
+                self.flush(now);
+                if count < BATCH {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// One message: parsed once, then handled here or handed to the thread that owns its Call-ID.
+    fn take_message(&mut self, now: Now, flow: &Flow, bytes: &[u8], framing: Framing, may_hand_over: bool) {
+        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return; // Keep-alive of a peer behind a NAT (RFC 5626 section 4.4.1).
+        }
+        match Message::parse(bytes, framing) {
+            Ok(message) => {
+                let shards = self.world.peers.len();
+                let owner = self.world.steering.owner(message.call_id(), shards);
+                if owner != self.shard && may_hand_over {
+                    if self.world.peers[owner].send(Input::Message(*flow, message.raw().into())).is_err() {
+                        self.switch.stats().queue_dropped.add(&["signalling"], 1);
+                    }
+                    return;
+                }
+                count_message(&self.switch, "in", &message);
+                self.switch.handle_message(now, flow, &message);
+            }
+            Err(malformed) => self.switch.handle_malformed(flow, &malformed),
+        }
+    }
+
+    /// ICMP errors: the transactions to that peer need not wait for their time-out.
+    fn take_errors(&mut self, now: Now, index: usize) {
+        let mut quoted = [0u8; 2048];
+        for _ in 0..64 {
+            let Some((remote, len)) = self.world.sockets[index].1.next_error(&mut quoted) else { return };
+            let branch = branch_of(&quoted[..len]);
+            self.switch.handle_unreachable(now, remote, branch);
+        }
+    }
+
+    /// Does all that the switch wants done.
+    fn flush(&mut self, now: Now) {
+        while let Some(output) = self.switch.poll_output() {
+            match output {
+                Output::Send(transmit) => self.send(transmit),
+                Output::Media { shard, command } => self.ask_media(now, shard, command),
+                Output::Resolve { query, target } => self.resolve(now, query, target),
+                Output::Opened(cdr) => self.world.records.opened(cdr),
+                Output::Ended(cdr) => self.world.records.ended(cdr),
+            }
+        }
+        for shard in 0..self.world.backlog.len() {
+            while let Some(command) = self.world.backlog[shard].pop_front() {
+                if let Err(command) = self.world.media[shard].send(command) {
+                    self.world.backlog[shard].push_front(command);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, transmit: Transmit) {
+        count_sent(&self.switch, &transmit.bytes);
+        let target = transmit.target;
+        if target.transport != Transport::Udp {
+            let failed = transmit.client;
+            let out = StreamOut { target, bytes: transmit.bytes, client: transmit.client, shard: self.shard };
+            if self.world.streams.send(out).is_err()
+                && let Some(client) = failed
+            {
+                let _ = self.world.inbox.send(Input::SendFailed(client));
+            }
+            return;
+        }
+        let socket = self.world.sockets.iter().find(|(listener, socket)| {
+            *listener == target.listener
+                && socket.local().is_ipv4() == target.remote.is_ipv4()
+                && target.local.is_none_or(|l| {
+                    socket.local().port() == l.port()
+                        && (socket.local().ip().is_unspecified() || socket.local().ip() == l.ip())
+                })
+        });
+        let sent = match socket {
+            Some((_, socket)) => {
+                let local = target.local.map(|l| l.ip());
+                socket.send(&transmit.bytes, target.remote, local).or_else(|error| match error.kind() {
+                    // An ICMP error of an earlier datagram was waiting; it is told by the error queue. Once more.
+                    std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::HostUnreachable => {
+                        socket.send(&transmit.bytes, target.remote, local)
+                    }
+                    _ => Err(error),
+                })
+            }
+            None => Err(std::io::Error::other("no socket of that family on the listener")),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(remote = %target.remote, %error, "not sent");
+            if let Some(client) = transmit.client
+                && error.kind() != std::io::ErrorKind::WouldBlock
+            {
+                let _ = self.world.inbox.send(Input::SendFailed(client));
+            }
+        }
+    }
+
+    fn ask_media(&mut self, now: Now, shard: usize, command: Command) {
+        let Some(ring) = self.world.media.get(shard) else { return };
+        let backlog = &mut self.world.backlog[shard];
+        let refused = if backlog.is_empty() { ring.send(command).err() } else { Some(command) };
+        match refused {
+            None => {}
+            // A full ring refuses new calls; what belongs to live ones is kept and sent as soon as there is room.
+            Some(Command::Open { bridge, .. }) => {
+                self.switch.stats().queue_dropped.add(&["media_open"], 1);
+                let why = command::OpenRefusal::Full;
+                self.switch.handle_media(now, Event::Refused { bridge, why });
+            }
+            Some(command) => backlog.push_back(command),
+        }
+    }
+
+    fn resolve(&mut self, now: Now, query: Query, target: SpecTarget) {
+        if let Some(ip) = is_literal(&target.host) {
+            let transport = target.transport.unwrap_or(Transport::Udp);
+            let remote = SocketAddr::new(ip, target.port.unwrap_or(transport.default_port()));
+            let hops = self.world.sources.find(now.mono, remote).map(|local| Hop { transport, remote, local });
+            self.switch.handle_resolved(now, query, hops.into_iter().collect());
+        } else if self.world.resolver.ask(self.shard, query, target).is_err() {
+            self.switch.stats().queue_dropped.add(&["dns"], 1);
+            self.switch.handle_resolved(now, query, Vec::new());
+        }
+    }
+
+    fn measure(&mut self, started: Now) {
+        let now = self.clock.now().mono;
+        let load = &mut self.world.load;
+        let turn_ns = now.nanos_since(started.mono);
+        load.busy_ns += turn_ns;
+        let window = now.nanos_since(load.since);
+        if window >= 1_000_000_000 {
+            let ppm = (u128::from(load.busy_ns) * 1_000_000 / u128::from(window)) as u64;
+            self.switch.stats().load_ppm.set(ppm);
+            (load.since, load.busy_ns) = (now, 0);
+            self.switch.publish();
+        }
+        // A turn that takes a quarter of a second, or rings that fill, mean that T1 is in danger: new calls are shed.
+        let behind = turn_ns > 250_000_000 || self.world.inbox.fill() > 0.8 || self.world.events.fill() > 0.8;
+        self.switch.set_overloaded(behind);
+    }
+
+    fn sleep(&mut self) {
+        let may_sleep = self.world.inbox.sleep() & self.world.events.sleep();
+        let has_backlog = self.world.backlog.iter().any(|b| !b.is_empty());
+        let timeout = match (may_sleep, self.switch.poll_timeout()) {
+            (false, _) => 0,
+            (true, _) if has_backlog => 1,
+            // Rounded up, so that a timer is due when we wake; at least once a second for what is published.
+            (true, Some((at, _))) => {
+                let now = self.clock.now().mono;
+                (at.nanos_since(now).div_ceil(1_000_000)).min(1_000) as i32
+            }
+            (true, None) => 1_000,
+        };
+        self.world.poll.wait(timeout, &mut self.world.ready);
+        self.world.inbox.awake();
+        self.world.events.awake();
+        if self.world.ready.contains(&BELL) {
+            self.world.bell.quiet();
+        }
+    }
+}
+
+impl World {
+    /// Watches the sockets and the bell.
+    pub fn watch(&self) -> std::io::Result<()> {
+        self.poll.watch(self.bell.raw(), BELL)?;
+        for (index, (_, socket)) in self.sockets.iter().enumerate() {
+            self.poll.watch(socket.raw(), index as u64)?;
+        }
+        Ok(())
+    }
+}
+
+impl Sources {
+    /// The kernel's choice, asked anew after some seconds since routes change.
+    fn find(&mut self, now: Instant, remote: SocketAddr) -> Option<IpAddr> {
+        const KEEP_NS: u64 = 5_000_000_000;
+        const KNOWN_MAX: usize = 4_096;
+        if let Some((at, local)) = self.known.get(&remote.ip())
+            && now.nanos_since(*at) < KEEP_NS
+        {
+            return Some(*local);
+        }
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        let local = source_address(remote)?;
+        self.known.insert(remote.ip(), (now, local));
+        Some(local)
+    }
+}
+
+fn count_message(switch: &Switch, direction: &str, message: &Message<'_>) {
+    let method = message.method().known().map_or("OTHER", |m| core::str::from_utf8(m.as_bytes()).unwrap_or("OTHER"));
+    switch.stats().messages.add(&[direction, method, code_label(message.status())], 1);
+}
+
+/// Counts one of ours by its first line; it was made by us, so a look is enough.
+fn count_sent(switch: &Switch, bytes: &[u8]) {
+    let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
+    let text = |b| core::str::from_utf8(b).unwrap_or("OTHER");
+    match line.strip_prefix(b"SIP/2.0 ") {
+        Some(rest) => {
+            let code = core::str::from_utf8(rest.get(..3).unwrap_or_default()).ok().and_then(|c| c.parse().ok());
+            let method = memchr::memmem::find(bytes, b"\r\nCSeq: ")
+                .and_then(|at| bytes[at + 8..].split(|b| *b == b'\r').next())
+                .and_then(|value| value.rsplit(|b| *b == b' ').next())
+                .unwrap_or_default();
+            let known = sip::message::Method::of(method).known();
+            switch.stats().messages.add(&["out", known.map_or("OTHER", |m| text(m.as_bytes())), code_label(code)], 1);
+        }
+        None => {
+            let method = line.split(|b| *b == b' ').next().unwrap_or_default();
+            let known = sip::message::Method::of(method).known();
+            switch.stats().messages.add(&["out", known.map_or("OTHER", |m| text(m.as_bytes())), "request"], 1);
+        }
+    }
+}
+
+/// Codes as labels: the usual ones by name, others by class, so that strangers cannot make series.
+fn code_label(code: Option<u16>) -> &'static str {
+    match code {
+        None => "request",
+        Some(100) => "100",
+        Some(180) => "180",
+        Some(183) => "183",
+        Some(200) => "200",
+        Some(400) => "400",
+        Some(401) => "401",
+        Some(403) => "403",
+        Some(404) => "404",
+        Some(405) => "405",
+        Some(407) => "407",
+        Some(408) => "408",
+        Some(422) => "422",
+        Some(480) => "480",
+        Some(481) => "481",
+        Some(482) => "482",
+        Some(483) => "483",
+        Some(484) => "484",
+        Some(486) => "486",
+        Some(487) => "487",
+        Some(488) => "488",
+        Some(491) => "491",
+        Some(500) => "500",
+        Some(501) => "501",
+        Some(503) => "503",
+        Some(603) => "603",
+        Some(100..=199) => "1xx",
+        Some(200..=299) => "2xx",
+        Some(300..=399) => "3xx",
+        Some(400..=499) => "4xx",
+        Some(500..=599) => "5xx",
+        Some(_) => "6xx",
+    }
+}
+
+/// The branch in the quoted beginning of a request of ours.
+fn branch_of(quoted: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::find(quoted, b";branch=")? + 8;
+    let rest = &quoted[at..];
+    let end = rest.iter().position(|b| matches!(b, b';' | b',' | b'\r' | b'\n' | b' '))?;
+    Some(&rest[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_branch_is_found_in_what_icmp_quotes() {
+        let quoted = b"INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKabc;rport\r\nMax-Forw";
+        assert_eq!(branch_of(quoted), Some(&b"z9hG4bKabc"[..]));
+        assert_eq!(branch_of(&quoted[..50]), None);
+    }
+}
