@@ -1,9 +1,25 @@
 //! The bridges of one media shard: what signalling wants, what each packet meets on its way, what was seen.
 //! Opens no socket and reads no clock: the shard numbers sockets by [`Slot`] and sends where a [`Hop`] says.
 
-use base::{Duration, Instant, Now, Rng};
-use command::{BridgeId, BridgeReport, BridgeSpec, Event, Generation, OpenRefusal, PortIndex, Verdict};
+mod learn; // where packets may come from
+mod relay; // what changes on the way of a relayed packet
+mod reports; // RTCP of rewritten streams
+mod port; // one port: class, source, counts, targets
+mod silence; // the clock of silence
+
+use crate::wire::rtcp::Compound;
+use base::hash::KeyedMap;
+use base::{Duration, HashKey, Instant, Key, Now, Rng, Slab, Wheel};
+use command::{
+    BridgeId, BridgeReport, BridgeSpec, EdgeSpec, Event, Generation, OpenRefusal, PortIndex, Transform,
+    Verdict,
+};
 use core::net::{IpAddr, SocketAddr};
+use port::{Found, Port, Sender};
+use relay::Edge;
+use reports::Identity;
+use silence::Clock;
+use std::collections::VecDeque;
 
 /// One local socket (an RTP or an RTCP address) as the shard numbers it: a dense index from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,58 +99,255 @@ pub struct Counters {
 /// The bridges of one shard.
 #[derive(Debug)]
 pub struct Bridges {
+    /// By slot: whose socket it is.
+    slots: Vec<Place>,
+    ports: Slab<Port>,
+    bridges: Slab<Bridge>,
+    bridges_max: u32,
+    by_id: KeyedMap<BridgeId, Key>,
+    more_hops: Vec<Hop>,
+    silences: Wheel<Key>,
+    /// Bridges without an owner, by the time until which they may live: the time is the same for all, so it is sorted.
+    orphans: VecDeque<(Instant, Key)>,
+    /// The time of the last `handle_timeout`.
+    timed: Instant,
+    /// Of each signalling shard.
+    generations: Vec<Generation>,
+    events: VecDeque<Event>,
+    events_max: usize,
+    orphan: Duration,
+    own: Vec<IpAddr>,
+    rng: Rng,
     counters: Counters,
 }
 
+/// One bridge: what its ports share.
+#[derive(Debug)]
+struct Bridge {
+    id: BridgeId,
+    /// Places, by port index.
+    ports: Vec<u32>,
+    clock: Clock,
+    /// The first foreign source has been told of.
+    foreign_told: bool,
+    generation: Generation,
+    /// Its signalling shard has died: the time until which it lives.
+    orphaned: Option<Instant>,
+    /// Hides CNAMEs.
+    secret: HashKey,
+}
+
+/// Which port a slot belongs to, and whether it is the RTCP one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u32);
+
+impl Place {
+    const NONE: Place = Place(u32::MAX);
+
+    fn new(port: u32, is_rtcp: bool) -> Self {
+        Place(port << 1 | u32::from(is_rtcp))
+    }
+
+    fn port(self) -> u32 {
+        self.0 >> 1
+    }
+
+    fn is_rtcp(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+/// Sinks that one port may feed.
+const SINKS_MAX: usize = 16;
+/// How exact the clocks of silence are.
+const SILENCE_TICK: Duration = Duration::from_millis(100);
+
 impl Bridges {
-    /// No bridge yet; takes the memory for `slots_max` slots now.
-    pub fn new(_now: Now, _config: BridgesConfig) -> Self {
-        Bridges { counters: Counters::default() }
+    /// No bridge yet; takes the memory for `slots_max` slots and `events_max` events now.
+    pub fn new(now: Now, mut config: BridgesConfig) -> Self {
+        let key = HashKey::new([config.rng.u64(), config.rng.u64()]);
+        Bridges {
+            slots: vec![Place::NONE; config.slots_max as usize],
+            ports: Slab::preallocated(config.slots_max / 2),
+            bridges: Slab::preallocated(config.bridges_max),
+            bridges_max: config.bridges_max,
+            by_id: KeyedMap::with_hasher(key),
+            more_hops: Vec::with_capacity(SINKS_MAX),
+            silences: Wheel::new(now.mono, SILENCE_TICK),
+            orphans: VecDeque::new(),
+            timed: now.mono,
+            generations: vec![Generation::default(); 256],
+            events: VecDeque::with_capacity(config.events_max),
+            events_max: config.events_max,
+            orphan: config.orphan,
+            own: config.own,
+            rng: config.rng,
+            counters: Counters::default(),
+        }
     }
 
     /// Whether `ports` more ports for this bridge (which may be new) would be taken; ask before binding sockets.
-    pub fn has_room(&self, _bridge: BridgeId, _ports: usize) -> bool {
-        true
+    pub fn has_room(&self, bridge: BridgeId, ports: usize) -> bool {
+        let of_bridge = self.bridge(bridge).map_or(0, |bridge| bridge.ports.len());
+        let is_known = self.by_id.contains_key(&bridge);
+        (is_known || self.bridges.len() < self.bridges_max as usize)
+            && self.ports.len() + ports <= self.slots.len() / 2
+            && of_bridge + ports <= PORTS_MAX
     }
 
     /// The index that the next port of this bridge gets; 0 for a new bridge.
-    pub fn next_port(&self, _bridge: BridgeId) -> PortIndex {
-        PortIndex(0)
+    pub fn next_port(&self, bridge: BridgeId) -> PortIndex {
+        PortIndex(self.bridge(bridge).map_or(0, |bridge| bridge.ports.len() as u16))
     }
 
     /// Takes a pair of sockets over for a bridge; the first makes the bridge.
     ///
     /// # Errors
-    /// [`OpenRefusal::Full`] when there is no room for it; nothing has changed then.
-    pub fn open(&mut self, _now: Now, _bridge: BridgeId, _port: OpenPort) -> Result<(), OpenRefusal> {
+    /// [`OpenRefusal::Full`] when there is no room for it, when a slot is taken or too high, or when the port is not
+    /// the next one; nothing has changed then.
+    pub fn open(&mut self, now: Now, bridge: BridgeId, open: OpenPort) -> Result<(), OpenRefusal> {
+        let is_free = |slot: Slot| self.slots.get(slot.0 as usize) == Some(&Place::NONE);
+        if !self.has_room(bridge, 1)
+            || open.port != self.next_port(bridge)
+            || !(is_free(open.rtp) && is_free(open.rtcp) && open.rtp != open.rtcp)
+        {
+            return Err(OpenRefusal::Full);
+        }
+        let key = match self.by_id.get(&bridge) {
+            Some(key) => *key,
+            None => self.create(now, bridge)?,
+        };
+        let place = self.ports.insert(Port::new(key, &open)).map_err(|_| OpenRefusal::Full)?.index;
+        self.slots[open.rtp.0 as usize] = Place::new(place, false);
+        self.slots[open.rtcp.0 as usize] = Place::new(place, true);
+        let bridge = self.bridges.get_mut(key).expect("found or made above");
+        bridge.ports.push(place);
+        self.adopt(key);
         Ok(())
+    }
+
+    fn create(&mut self, now: Now, id: BridgeId) -> Result<Key, OpenRefusal> {
+        let bridge = Bridge {
+            id,
+            ports: Vec::new(),
+            clock: Clock::new(now.mono),
+            foreign_told: false,
+            generation: Generation::default(),
+            orphaned: None,
+            secret: HashKey::new([self.rng.u64(), self.rng.u64()]),
+        };
+        let key = self.bridges.insert(bridge).map_err(|_| OpenRefusal::Full)?;
+        self.by_id.insert(id, key);
+        Ok(key)
+    }
+
+    /// Its signalling shard has spoken of it: it is no orphan.
+    fn adopt(&mut self, key: Key) {
+        if let Some(bridge) = self.bridges.get_mut(key) {
+            bridge.orphaned = None;
+            bridge.generation = self.generations[bridge.id.signalling_shard() % 256];
+        }
     }
 
     /// Makes a bridge what the spec says. The same spec again changes nothing.
     ///
     /// # Errors
     /// What cannot be done, in words; the bridge is as before.
-    pub fn set(&mut self, _now: Now, _bridge: BridgeId, _spec: &BridgeSpec) -> Result<(), Unsupported> {
+    pub fn set(&mut self, now: Now, bridge: BridgeId, spec: &BridgeSpec) -> Result<(), Unsupported> {
+        let key = *self.by_id.get(&bridge).ok_or(Unsupported("a bridge that was never opened"))?;
+        let bridge = self.bridges.get_mut(key).expect("the map holds living bridges");
+        check(spec, bridge.ports.len())?;
+        let mut changed = bridge.clock.apply(now.mono, spec.phase, spec.timeouts);
+        let places = core::mem::take(&mut bridge.ports);
+        self.adopt(key);
+        for (index, place) in places.iter().enumerate() {
+            let Some((_, port)) = self.ports.at_mut(*place) else { continue };
+            (port.edge, port.more_edges) = (None, Vec::new());
+            port.feeders.clear();
+            match spec.ports.iter().find(|spec| usize::from(spec.port.0) == index) {
+                Some(spec) => changed |= port.apply(now.mono, spec),
+                None => port.retire(),
+            }
+        }
+        for edge in &spec.edges {
+            self.connect(places[usize::from(edge.from.0)], places[usize::from(edge.to.0)], edge);
+        }
+        for place in &places {
+            if let Some((_, port)) = self.ports.at_mut(*place)
+                && changed
+            {
+                port.reopen_window(now.mono);
+            }
+        }
+        if let Some(bridge) = self.bridges.get_mut(key) {
+            bridge.ports = places;
+        }
+        self.aim(key);
+        self.run_clock(now.mono, key);
         Ok(())
+    }
+
+    fn connect(&mut self, from: u32, to: u32, spec: &EdgeSpec) {
+        let Some((_, sink)) = self.ports.at_mut(to) else { return };
+        sink.feeders.push(from);
+        let edge = Edge::new(spec, to, sink.party);
+        let Some((_, source)) = self.ports.at_mut(from) else { return };
+        match &source.edge {
+            None => source.edge = Some(edge),
+            Some(_) => source.more_edges.push(edge),
+        }
+    }
+
+    /// Says anew where the ports of a bridge send to.
+    fn aim(&mut self, key: Key) {
+        let Some(bridge) = self.bridges.get(key) else { return };
+        for place in &bridge.ports {
+            let Some((_, port)) = self.ports.at(*place) else { continue };
+            // Taken out for a moment, so that all ports can be asked while this one changes.
+            let mut aims = port.aims();
+            let is_ours = |target: SocketAddr| {
+                let mut ports = bridge.ports.iter().filter_map(|place| self.ports.at(*place));
+                ports.any(|(_, port)| is_local(&self.own, port.local, target))
+            };
+            for aim in &mut aims {
+                if aim.target.is_ok_and(is_ours) {
+                    aim.target = Err(Verdict::SelfSend);
+                }
+            }
+            if let Some((_, port)) = self.ports.at_mut(*place) {
+                [port.media, port.control] = aims;
+            }
+        }
     }
 
     /// Ends a bridge and gives its sockets back, a pair a call of `freed`: (RTP, RTCP). `None` if there is none.
     pub fn close(
         &mut self,
-        _now: Now,
-        _bridge: BridgeId,
-        _freed: impl FnMut(Slot, Slot),
+        now: Now,
+        bridge: BridgeId,
+        mut freed: impl FnMut(Slot, Slot),
     ) -> Option<BridgeReport> {
-        None
+        let report = self.report(now, bridge)?;
+        let key = self.by_id.remove(&bridge)?;
+        for place in self.bridges.remove(key)?.ports {
+            let Some((port_key, _)) = self.ports.at(place) else { continue };
+            let Some(port) = self.ports.remove(port_key) else { continue };
+            for slot in [port.rtp, port.rtcp] {
+                self.slots[slot.0 as usize] = Place::NONE;
+            }
+            freed(port.rtp, port.rtcp);
+        }
+        Some(report)
     }
 
     /// What a bridge has seen so far.
-    pub fn report(&self, _now: Now, _bridge: BridgeId) -> Option<BridgeReport> {
-        None
+    pub fn report(&self, _now: Now, bridge: BridgeId) -> Option<BridgeReport> {
+        let ports = self.bridge(bridge)?.ports.iter().filter_map(|place| self.ports.at(*place));
+        Some(BridgeReport { ports: ports.map(|(_, port)| port.report()).collect() })
     }
 
-    /// The packet path: from whom, what is it, may it, where to. The packet's bytes are as they are to be sent
-    /// afterwards. No allocation, no lock, no log, no panic; every drop is counted here, by port and in all.
+    /// The packet path: what is it, who sent it, where to. Afterwards the packet's bytes are as they are to be sent.
+    /// No allocation, no lock, no log, no panic; every drop is counted here, by port and in all.
     ///
     /// `source` must be canonical: IPv4 in IPv4 form, also on a socket of both families.
     ///
@@ -143,71 +356,387 @@ impl Bridges {
     #[inline]
     pub fn handle_packet(
         &mut self,
-        _now: Now,
-        _slot: Slot,
-        _source: SocketAddr,
-        _packet: &mut Packet<'_>,
+        now: Now,
+        slot: Slot,
+        source: SocketAddr,
+        packet: &mut Packet<'_>,
     ) -> Result<Hop, Verdict> {
-        Err(Verdict::Idle)
+        self.more_hops.clear();
+        self.counters.packets_in += 1;
+        self.counters.bytes_in += packet.len as u64;
+        let place = self.slots.get(slot.0 as usize).copied().unwrap_or(Place::NONE);
+        let routed = self.pass(now.mono, place, source, packet);
+        match routed {
+            Ok(_) => {
+                self.counters.packets_out += 1;
+                self.counters.bytes_out += packet.len as u64;
+            }
+            Err(verdict) => self.on_dropped(place, source, verdict),
+        }
+        routed
+    }
+
+    #[inline]
+    fn pass(
+        &mut self,
+        now: Instant,
+        place: Place,
+        source: SocketAddr,
+        packet: &mut Packet<'_>,
+    ) -> Result<Hop, Verdict> {
+        if packet.truncated {
+            return Err(Verdict::Oversize);
+        }
+        let bytes = packet.buffer.get_mut(..packet.len).ok_or(Verdict::Oversize)?;
+        let (_, port) =
+            self.ports.at_mut(place.port()).filter(|(_, port)| port.named).ok_or(Verdict::Idle)?;
+        let found = port.classify(now, place.is_rtcp(), bytes)?;
+        let sender = port.check_source(now, source, place.is_rtcp(), &found)?;
+        port.count(now, &found, sender, bytes.len());
+        let only_sink = match (found, &port.edge) {
+            (Found::Rtp(header), Some(edge)) if edge.open && port.more_edges.is_empty() => {
+                edge.write_header(header, bytes);
+                Some(edge.sink)
+            }
+            (Found::Rtp(_) | Found::Rtcp(_) | Found::Datagram, _) => None,
+        };
+        if let Sender::Learned { moved } = sender {
+            self.on_learned(place, source, moved);
+        }
+        if let Some(sink) = only_sink {
+            return self.send(sink, false, bytes.len());
+        }
+        let mut is_rtcp = place.is_rtcp();
+        if let Found::Rtcp(_) = found {
+            packet.len = self.pass_rtcp(now, place, bytes)?;
+            is_rtcp = true;
+        }
+        self.fan_out(place, is_rtcp, packet.len)
+    }
+
+    /// The sink's socket and target; counted as sent.
+    #[inline]
+    fn send(&mut self, sink: u32, is_rtcp: bool, len: usize) -> Result<Hop, Verdict> {
+        let (_, sink) = self.ports.at_mut(sink).ok_or(Verdict::NoTarget)?;
+        let aim = if is_rtcp { &sink.control } else { &sink.media };
+        let hop = Hop { slot: aim.slot, target: aim.target? };
+        if is_rtcp {
+            sink.rtcp_sent += 1;
+        } else {
+            sink.sent.packets += 1;
+            sink.sent.bytes += len as u64;
+        }
+        Ok(hop)
+    }
+
+    /// To every sink: the first hop is the answer, the others wait in `more_hops`. A sink that cannot be sent to is
+    /// counted; it is the answer if there is no hop at all.
+    fn fan_out(&mut self, place: Place, is_rtcp: bool, len: usize) -> Result<Hop, Verdict> {
+        let mut first = Err(Verdict::Closed);
+        for n in 0..SINKS_MAX {
+            let Some((_, port)) = self.ports.at(place.port()) else { break };
+            let Some(edge) = port.edges().nth(n) else { break };
+            let hop = if edge.open { self.send(edge.sink, is_rtcp, len) } else { Err(Verdict::Closed) };
+            match (first, hop) {
+                (Ok(_), Ok(hop)) => {
+                    self.more_hops.push(hop);
+                    self.counters.packets_out += 1;
+                    self.counters.bytes_out += len as u64;
+                }
+                (Ok(_), Err(verdict)) => self.count_drop(place, verdict),
+                (Err(_), Ok(hop)) => {
+                    if n > 0
+                        && let Err(verdict) = first
+                    {
+                        self.count_drop(place, verdict);
+                    }
+                    first = Ok(hop);
+                }
+                (Err(_), Err(verdict)) => {
+                    if n > 0 {
+                        self.count_drop(place, verdict);
+                    }
+                    first = Err(verdict);
+                }
+            }
+        }
+        first
+    }
+
+    /// Takes from RTCP what it tells of streams, hides names, and fits it to rewritten streams; returns its length.
+    #[cold]
+    fn pass_rtcp(&mut self, now: Instant, place: Place, bytes: &mut [u8]) -> Result<usize, Verdict> {
+        let Some((_, port)) = self.ports.at(place.port()) else { return Err(Verdict::Idle) };
+        if port.sealed {
+            return Ok(bytes.len());
+        }
+        let bridge = port.bridge;
+        self.hear_reports(now, place.port(), bytes);
+        if let Some(bridge) = self.bridges.get(bridge) {
+            relay::hide_names(&bridge.secret, bytes);
+        }
+        let identity = self.identity(place.port());
+        if identity.is_plain() { Ok(bytes.len()) } else { reports::translate(&identity, bytes) }
+    }
+
+    fn hear_reports(&mut self, now: Instant, place: u32, bytes: &[u8]) {
+        let Ok(compound) = Compound::parse(bytes) else { return };
+        for part in compound.parts() {
+            if let (Some(sender), Some(info)) = (part.sender(), part.sender_info())
+                && let Some((_, port)) = self.ports.at_mut(place)
+            {
+                let tag = port.tag();
+                if let Some(stream) = port.streams.find(tag, sender) {
+                    stream.on_sender_report(now, &info);
+                }
+            }
+            for mut block in part.blocks() {
+                for n in 0..SINKS_MAX {
+                    let Some((_, port)) = self.ports.at(place) else { return };
+                    let Some(feeder) = port.feeders.get(n).copied() else { break };
+                    let Some((_, feeder)) = self.ports.at_mut(feeder) else { continue };
+                    let rewrite =
+                        feeder.edges().find(|edge| edge.sink == place).and_then(|edge| edge.rewrite);
+                    if let (Some(rewrite), Some(current)) = (rewrite, feeder.streams.current_ssrc())
+                        && rewrite.ssrc == block.ssrc
+                    {
+                        block.ssrc = current;
+                    }
+                    let tag = feeder.tag();
+                    if let Some(stream) = feeder.streams.find(tag, block.ssrc) {
+                        stream.on_report(now, &block);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How RTCP of a port must change on the way to its (only) sink.
+    fn identity(&self, place: u32) -> Identity {
+        let Some((_, port)) = self.ports.at(place) else { return Identity::default() };
+        let Some(edge) = &port.edge else { return Identity::default() };
+        let forward = edge.rewrite.map(|rewrite| (port.streams.current_ssrc(), rewrite));
+        let back = self.ports.at(edge.sink).and_then(|(_, sink)| {
+            let rewrite = sink.edges().find(|edge| edge.sink == place)?.rewrite?;
+            Some((sink.streams.current_ssrc(), rewrite))
+        });
+        Identity { forward, back }
     }
 
     /// Further hops of the packet that [`Bridges::handle_packet`] has just given a hop: the same bytes go there too.
     /// Empty but for ports with several sinks.
     #[inline]
     pub fn more_hops(&self) -> &[Hop] {
-        &[]
+        &self.more_hops
     }
 
-    /// The kernel did not take a packet that was to leave by this slot.
-    pub fn handle_send_failed(&mut self, _slot: Slot) {}
+    #[cold]
+    fn on_learned(&mut self, place: Place, source: SocketAddr, moved: bool) {
+        let Some((_, port)) = self.ports.at(place.port()) else { return };
+        let (key, index) = (port.bridge, port.index);
+        let Some(bridge) = self.bridges.get(key) else { return };
+        let rtcp = place.is_rtcp();
+        let event = Event::Learned { bridge: bridge.id, port: index, rtcp, source, moved };
+        self.tell(event);
+        self.aim(key);
+    }
+
+    fn on_dropped(&mut self, place: Place, source: SocketAddr, verdict: Verdict) {
+        self.count_drop(place, verdict);
+        if verdict == Verdict::SourceLocked {
+            self.on_foreign(place, source);
+        }
+    }
+
+    fn count_drop(&mut self, place: Place, verdict: Verdict) {
+        self.counters.dropped[verdict as usize] += 1;
+        if let Some((_, port)) = self.ports.at_mut(place.port()) {
+            port.dropped[verdict as usize] += 1;
+        }
+    }
+
+    fn on_foreign(&mut self, place: Place, source: SocketAddr) {
+        let Some((_, port)) = self.ports.at(place.port()) else { return };
+        let Some(bridge) = self.bridges.get_mut(port.bridge) else { return };
+        if !bridge.foreign_told {
+            bridge.foreign_told = true;
+            let event = Event::Foreign { bridge: bridge.id, port: port.index, source };
+            self.tell(event);
+        }
+    }
+
+    /// The kernel did not take a packet that was to leave by this slot. It stays counted as sent.
+    pub fn handle_send_failed(&mut self, slot: Slot) {
+        let place = self.slots.get(slot.0 as usize).copied().unwrap_or(Place::NONE);
+        self.count_drop(place, Verdict::SendFailed);
+    }
 
     /// How many packets the kernel has dropped in all on this slot's socket (`SO_RXQ_OVFL`).
-    pub fn set_kernel_drops(&mut self, _slot: Slot, _n: u64) {}
+    pub fn set_kernel_drops(&mut self, slot: Slot, n: u64) {
+        let place = self.slots.get(slot.0 as usize).copied().unwrap_or(Place::NONE);
+        if let Some((_, port)) = self.ports.at_mut(place.port()) {
+            port.kernel_drops[usize::from(place.is_rtcp())] = n;
+        }
+    }
 
     /// The DSCP that packets leaving by this slot should carry, 0 to 63; changes only with [`Bridges::set`].
-    pub fn dscp(&self, _slot: Slot) -> u8 {
-        0
+    pub fn dscp(&self, slot: Slot) -> u8 {
+        let place = self.slots.get(slot.0 as usize).copied().unwrap_or(Place::NONE);
+        self.ports.at(place.port()).map_or(0, |(_, port)| port.dscp)
     }
 
     /// The sockets of a bridge, by port: (RTP, RTCP).
-    pub fn slots(&self, _bridge: BridgeId) -> impl Iterator<Item = (PortIndex, Slot, Slot)> {
-        core::iter::empty()
+    pub fn slots(&self, bridge: BridgeId) -> impl Iterator<Item = (PortIndex, Slot, Slot)> {
+        let places = self.bridge(bridge).map(|bridge| bridge.ports.as_slice()).unwrap_or_default();
+        let ports = places.iter().filter_map(|place| self.ports.at(*place));
+        ports.map(|(_, port)| (port.index, port.rtp, port.rtcp))
     }
 
     /// Runs the clocks of silence and of orphans that are due. Afterwards ask [`Bridges::poll_orphan`].
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.timed = now.mono;
+        let mut due = Vec::new();
+        self.silences.expire(now.mono, |at, key| due.push((at, key)));
+        for (at, key) in due {
+            if let Some(bridge) = self.bridges.get_mut(key)
+                && bridge.clock.due == Some(at)
+            {
+                bridge.clock.due = None;
+                self.run_clock(now.mono, key);
+            }
+        }
+    }
+
+    /// Looks at a bridge's clock of silence and makes sure that it is looked at again in time.
+    fn run_clock(&mut self, now: Instant, key: Key) {
+        let Some(bridge) = self.bridges.get_mut(key) else { return };
+        let ports = bridge.ports.iter().filter_map(|place| self.ports.at(*place)).map(|(_, port)| port);
+        let mut told = Vec::new();
+        let next = bridge.clock.check(now, bridge.id, ports.clone(), |event| told.push(event));
+        // A timer that fires too early only looks; that is cheaper than a wheel of stale ones.
+        if let Some(next) = next
+            && bridge.clock.due.is_none_or(|due| next < due)
+        {
+            bridge.clock.due = Some(next);
+            self.silences.insert(next, key);
+        }
+        told.into_iter().for_each(|event| self.tell(event));
+    }
 
     /// When to call [`Bridges::handle_timeout`] next, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        let silence = self.silences.poll_timeout().map(|at| (at, "silence"));
+        let orphan = self.orphans.front().map(|(at, _)| (*at, "orphan"));
+        silence.into_iter().chain(orphan).min()
     }
 
     /// The next event, in the order in which they happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() < self.events_max {
+            self.events.push_back(event);
+        } else {
+            self.counters.events_lost += 1;
+        }
     }
 
     /// A bridge whose orphan time is over: the caller closes it as if its signalling shard had asked.
     pub fn poll_orphan(&mut self) -> Option<BridgeId> {
-        None
+        loop {
+            let (at, key) = *self.orphans.front().filter(|(at, _)| *at <= self.timed)?;
+            self.orphans.pop_front();
+            if let Some(bridge) = self.bridges.get(key).filter(|bridge| bridge.orphaned == Some(at)) {
+                return Some(bridge.id);
+            }
+        }
     }
 
     /// A signalling shard has (re)started: bridges that an earlier generation of it left behind live on for the
     /// orphan time and are then named by [`Bridges::poll_orphan`], unless `set` or `open` comes for them before.
-    pub fn hello(&mut self, _now: Now, _signalling: u8, _generation: Generation) {}
+    pub fn hello(&mut self, now: Now, signalling: u8, generation: Generation) {
+        self.generations[usize::from(signalling)] = generation;
+        let until = now.mono + self.orphan;
+        for (key, bridge) in self.bridges.iter_mut() {
+            let is_its = bridge.id.signalling_shard() == usize::from(signalling);
+            if is_its && bridge.generation != generation && bridge.orphaned.is_none() {
+                bridge.orphaned = Some(until);
+                self.orphans.push_back((until, key));
+            }
+        }
+    }
+
+    fn bridge(&self, id: BridgeId) -> Option<&Bridge> {
+        self.bridges.get(*self.by_id.get(&id)?)
+    }
 
     /// How many bridges there are.
     pub fn len(&self) -> usize {
-        0
+        self.bridges.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.bridges.is_empty()
     }
 
     /// What was seen since start.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
+}
+
+/// Ports that one bridge may have.
+const PORTS_MAX: usize = 256;
+
+/// Whether a spec can be done with this many opened ports.
+fn check(spec: &BridgeSpec, opened: usize) -> Result<(), Unsupported> {
+    for port in &spec.ports {
+        if usize::from(port.port.0) >= opened {
+            return Err(Unsupported("a port that was never opened"));
+        }
+        if port.secure.is_some() {
+            return Err(Unsupported("encryption that ends here"));
+        }
+        if port.ice.is_some() {
+            return Err(Unsupported("ICE"));
+        }
+    }
+    for edge in &spec.edges {
+        if [edge.from, edge.to].iter().any(|port| usize::from(port.0) >= opened) {
+            return Err(Unsupported("an edge of a port that was never opened"));
+        }
+        match &edge.transform {
+            Transform::Relay { .. } | Transform::Drop => {}
+            Transform::Transcode { .. } => return Err(Unsupported("transcoding")),
+            Transform::Mix => return Err(Unsupported("mixing")),
+            Transform::Silence => return Err(Unsupported("replacement by silence")),
+        }
+        let beside = spec.edges.iter().filter(|other| other.from == edge.from).count();
+        if beside > SINKS_MAX {
+            return Err(Unsupported("more than 16 sinks of one port"));
+        }
+        // Several sinks get the same bytes.
+        let changes = |edge: &EdgeSpec| {
+            matches!(&edge.transform, Transform::Relay { payload_map, rewrite }
+                if rewrite.is_some() || payload_map.iter().any(|(from, to)| from != to))
+        };
+        if beside > 1 && spec.edges.iter().any(|e| (e.from == edge.from || e.to == edge.from) && changes(e)) {
+            return Err(Unsupported("a payload map or rewrite at a port with several sinks"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an address is the RTP or RTCP address of a port bound to `local`.
+fn is_local(own: &[IpAddr], local: SocketAddr, target: SocketAddr) -> bool {
+    let is_here = if local.ip().is_unspecified() {
+        own.contains(&target.ip()) || target.ip().is_loopback()
+    } else {
+        local.ip() == target.ip()
+    };
+    is_here && (target.port() == local.port() || local.port().checked_add(1) == Some(target.port()))
 }

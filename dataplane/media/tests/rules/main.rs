@@ -1,0 +1,11 @@
+//! media.md, rule by rule, through the boundary that the shard uses, in virtual time.
+mod world; // two peers and a bridge between them
+
+mod classes;
+mod forks;
+mod learning;
+mod lifetime;
+mod relaying;
+mod reports;
+mod silence;
+mod storms;
