@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The engine's HTTP side: calls, configuration, health, metrics, and the page that documents them. A shell that owns
+//! sockets and waits for strangers; what it shows comes from the [`Engine`] that `main` hands in.
+#![forbid(unsafe_code)]
+pub mod metrics; // families, and the page that Prometheus reads
+pub mod engine; // what the API needs of the engine
+pub mod auth; // tokens and roles
+mod problem; // errors as application/problem+json
+mod input; // bodies and query strings, bounded
+mod ask; // questions to signalling shards, with a deadline
+mod view; // calls as JSON
+mod pcap; // a ladder as a capture file
+mod calls; // /v1/calls
+mod objects; // /v1/listeners, trunks, routes, number_rules
+mod configuration; // /v1/config
+mod operation; // drain, log, health, metrics
+mod routes; // all of them in one table, and OpenAPI
+mod connection; // a client's connection and how long it may dawdle
+pub mod server; // accept and serve
+
+pub use auth::{Role, TokenError, Tokens};
+pub use engine::{ApplyError, ConfigVersion, Engine, Fault};
+pub use metrics::Page;
+pub use server::{Limits, ServeError, Server, serve, spawn};

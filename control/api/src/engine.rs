@@ -1,0 +1,110 @@
+//! What the API needs of the engine. `main` implements it; tests use a fake. No method may wait for media or signalling:
+//! questions to shards go by [`Engine::ask`], whose answers come when they come.
+
+use crate::metrics::Page;
+use base::{Now, Wall};
+use ledger::{Ask, SignallingStats};
+use std::sync::Arc;
+
+/// The running engine, as control sees it.
+pub trait Engine: Send + Sync + 'static {
+    /// The clock that the shards' instants are read from.
+    fn now(&self) -> Now;
+
+    /// How many signalling shards there are.
+    fn shards(&self) -> usize;
+
+    /// Puts a question into a signalling shard's mailbox.
+    ///
+    /// # Errors
+    /// Gives it back when the mailbox is full or there is no such shard.
+    fn ask(&self, shard: usize, ask: Ask) -> Result<(), Ask>;
+
+    /// Counters of the signalling shards, in order.
+    fn signalling(&self) -> Vec<Arc<SignallingStats>>;
+
+    /// Adds everything to the metrics page that is not a signalling shard's: media shards, pools, writers, queues.
+    fn collect(&self, page: &mut Page);
+
+    /// Whether the process does its work.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence.
+    fn health(&self) -> Result<(), String>;
+
+    /// Whether new calls are welcome; not while starting or draining.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Takes no new calls (`true`), or takes them again.
+    fn drain(&self, on: bool);
+
+    /// Whether it drains.
+    fn draining(&self) -> bool;
+
+    /// The log filter in force.
+    fn log(&self) -> String;
+
+    /// Sets the log filter, such as `info` or `sip=debug`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn set_log(&self, filter: &str) -> Result<(), String>;
+
+    /// A version of the configuration, or the one in force; `None` if it is not (or no longer) kept.
+    fn config(&self, version: Option<u64>) -> Option<ConfigVersion>;
+
+    /// The versions that are kept, oldest first.
+    fn versions(&self) -> Vec<(u64, Wall)>;
+
+    /// Checks a configuration; may take a while, is called where it may block.
+    ///
+    /// # Errors
+    /// All faults that were found.
+    fn validate(&self, text: &str) -> Result<(), Vec<Fault>>;
+
+    /// Puts a configuration in force, whole or not at all, and gives its number. With `expected`, only if that version is
+    /// in force at that moment.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    fn apply(&self, text: &str, expected: Option<u64>) -> Result<u64, ApplyError>;
+}
+
+/// One version of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigVersion {
+    /// Its number.
+    pub version: u64,
+    /// When it was put in force.
+    pub applied: Wall,
+    /// The file's text.
+    pub text: Arc<str>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Fault {
+    /// Path of the key, such as `trunk.acme.limit.cps`; empty where the text is not even TOML.
+    pub field: String,
+    /// What was expected there.
+    pub expected: String,
+    /// Line of the file, from 1 on.
+    pub line: Option<usize>,
+}
+
+/// Why a configuration was not put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplyError {
+    /// It is invalid.
+    Invalid(Vec<Fault>),
+    /// Another version than the expected one is in force.
+    Stale {
+        /// The one in force.
+        version: u64,
+    },
+    /// It is valid, but this running engine cannot take it: an address in use, a key that only a start can change.
+    Refused(String),
+}

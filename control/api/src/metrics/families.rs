@@ -1,0 +1,97 @@
+//! Every family that exists. docs/metrics.md repeats this list, and a test keeps both equal.
+
+use super::{Family, Kind};
+
+macro_rules! families {
+    ($($ident:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(#[doc = $help] pub static $ident: Family =
+            Family { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)+
+        /// All of them, in the order of the page that documents them.
+        pub static ALL: &[&Family] = &[$(&$ident),+];
+    };
+}
+
+families! {
+    BUILD_INFO = Gauge "strowger_build_info" ["version"] "Always 1; the label says which version runs.";
+    CONFIG_VERSION = Gauge "strowger_config_version" [] "Number of the configuration that new calls get.";
+    DRAINING = Gauge "strowger_draining" [] "1 while the engine takes no new calls.";
+
+    CALLS_CURRENT = Gauge "strowger_calls_current" [] "Calls that exist now; each is counted once.";
+    CALLS_ACTIVE = Gauge "strowger_calls_active" ["trunk", "direction"] "Legs of calls that exist now, by trunk and direction as seen from us.";
+    CALLS = Counter "strowger_calls_total" ["trunk", "direction", "result"] "Legs that have ended, by trunk, direction and result.";
+    CALLS_REFUSED = Counter "strowger_calls_refused_total" ["reason"] "Calls that were refused, by reason.";
+    CALL_SETUP = Histogram "strowger_call_setup_seconds" [] "From INVITE to its final answer, of answered calls.";
+    ONE_WAY_AUDIO = Counter "strowger_one_way_audio_total" ["trunk"] "Ended legs whose peer should have sent media and never did.";
+    LIMIT_USED = Gauge "strowger_limit_used" ["limit"] "Places in use in a pool of places.";
+    LIMIT_DRIFT = Gauge "strowger_limit_drift" [] "Places in use that no live call holds, as the auditor recounts them; must be 0.";
+
+    SIP_MESSAGES = Counter "strowger_sip_messages_total" ["direction", "method", "code"] "SIP messages; code is request for requests.";
+    SIP_PARSE_ERRORS = Counter "strowger_sip_parse_errors_total" ["class"] "Datagrams or frames that were no SIP message, by class of the error.";
+    SIP_RETRANSMISSIONS = Counter "strowger_sip_retransmissions_total" ["direction"] "Retransmissions: in were absorbed, out were sent by us.";
+    SIP_UNKNOWN_DROPPED = Counter "strowger_sip_unknown_dropped_total" [] "Requests from sources that are nobody, left without an answer.";
+    SIP_TRANSACTIONS = Gauge "strowger_sip_transactions" [] "SIP transactions that exist now.";
+
+    RTP_PACKETS = Counter "strowger_rtp_packets_total" ["shard", "direction"] "Media packets: in as received, out as handed to the kernel.";
+    RTP_BYTES = Counter "strowger_rtp_bytes_total" ["shard", "direction"] "Bytes of UDP payload of media packets.";
+    RTP_DROPPED = Counter "strowger_rtp_dropped_total" ["shard", "reason"] "Media packets that were not forwarded, by reason.";
+    RTP_LOST = Counter "strowger_rtp_lost_total" [] "RTP packets of ended calls that never reached us.";
+    RTP_FORWARD = Histogram "strowger_rtp_forward_seconds" ["shard"] "From the start of the turn that took a packet to its end: the engine's own share of the delay.";
+    BRIDGES = Gauge "strowger_bridges" ["shard", "kind"] "Bridges that exist now, by kind.";
+    PORTS_FREE = Gauge "strowger_ports_free" ["listener", "shard"] "Pairs of media ports that can be opened now.";
+    PORTS_USED = Gauge "strowger_ports_used" ["listener", "shard"] "Pairs of media ports in use.";
+
+    SHARD_LOAD = Gauge "strowger_shard_load" ["shard"] "Fraction of the last second that the shard's thread was busy; signalling shards are named sip-N.";
+    SHARD_LATENESS = Histogram "strowger_shard_lateness_seconds" ["shard"] "How much later than asked for the shard's thread woke up for a timer.";
+    SHARD_RESTARTS = Counter "strowger_shard_restarts_total" ["shard"] "How often a shard was restarted after a panic.";
+    KERNEL_DROPS = Counter "strowger_kernel_drops_total" ["listener"] "Datagrams that the kernel dropped because a socket's queue was full.";
+    QUEUE_DROPPED = Counter "strowger_queue_dropped_total" ["queue"] "Messages between threads that were given up because a queue was full; must stay 0.";
+
+    CDRS_WRITTEN = Counter "strowger_cdrs_written_total" [] "Call detail records written.";
+    CDR_WRITE_ERRORS = Counter "strowger_cdr_write_errors_total" [] "Writes of call detail records that failed and were tried again.";
+    CDR_QUEUE = Gauge "strowger_cdr_queue" [] "Call detail records that wait for the writer.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of the page, as they are to be.
+    fn rows() -> String {
+        let row = |family: &&Family| {
+            let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+            format!(
+                "| `{}` | {} | {} | {} |\n",
+                family.name,
+                family.kind.name(),
+                labels.join(", "),
+                family.help
+            )
+        };
+        ALL.iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_page_that_documents_the_families_is_complete() {
+        let page = include_str!("../../../../docs/metrics.md");
+        assert!(page.contains(&rows()), "docs/metrics.md should have exactly these rows:\n{}", rows());
+        let listed = page.lines().filter(|line| line.starts_with("| `strowger_")).count();
+        let later = page.split("## Later").nth(1).expect("a section of what comes later");
+        assert_eq!(listed, ALL.len(), "the table has a row too many");
+        for family in ALL {
+            assert!(!later.contains(family.name), "{} exists and is not for later", family.name);
+        }
+    }
+
+    #[test]
+    fn names_follow_the_rules_of_prometheus() {
+        let mut names: Vec<_> = ALL.iter().map(|family| family.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len(), "no name twice");
+        for family in ALL {
+            assert_eq!(family.kind == Kind::Counter, family.name.ends_with("_total"), "{}", family.name);
+            assert_eq!(family.kind == Kind::Histogram, family.name.ends_with("_seconds"), "{}", family.name);
+            assert!(family.help.ends_with('.') && !family.help.contains('|'), "{}", family.name);
+        }
+    }
+}

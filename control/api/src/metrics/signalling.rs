@@ -1,0 +1,39 @@
+//! Figures of signalling shards: what [`SignallingStats`] counts, under the names of the page.
+
+use super::{Family, Page, families as f};
+use ledger::SignallingStats;
+use ledger::stats::Labelled;
+
+impl Page {
+    /// Adds the figures of one signalling shard; those of several add up.
+    pub fn signalling(&mut self, shard: usize, stats: &SignallingStats) {
+        let shard = format!("sip-{shard}");
+        self.add(&f::CALLS_CURRENT, &[], stats.calls_now.get() as f64);
+        self.labelled(&f::CALLS_ACTIVE, &stats.calls_active);
+        self.labelled(&f::CALLS, &stats.calls);
+        self.labelled(&f::CALLS_REFUSED, &stats.refused);
+        self.histogram(&f::CALL_SETUP, &[], &stats.setup);
+        self.labelled(&f::ONE_WAY_AUDIO, &stats.one_way);
+        self.labelled(&f::SIP_MESSAGES, &stats.messages);
+        self.labelled(&f::SIP_PARSE_ERRORS, &stats.parse_errors);
+        self.count(&f::SIP_RETRANSMISSIONS, &["in"], stats.retransmissions_in.get());
+        self.count(&f::SIP_RETRANSMISSIONS, &["out"], stats.retransmissions_out.get());
+        self.count(&f::SIP_UNKNOWN_DROPPED, &[], stats.unknown_dropped.get());
+        self.add(&f::SIP_TRANSACTIONS, &[], stats.transactions.get() as f64);
+        self.count(&f::RTP_LOST, &[], stats.rtp_lost.get());
+        self.add(&f::SHARD_LOAD, &[&shard], stats.load_ppm.get() as f64 / 1e6);
+        self.count(&f::SHARD_RESTARTS, &[&shard], stats.restarts.get());
+        self.labelled(&f::KERNEL_DROPS, &stats.kernel_drops);
+        self.labelled(&f::QUEUE_DROPPED, &stats.queue_dropped);
+    }
+
+    fn labelled(&mut self, family: &'static Family, members: &Labelled) {
+        self.declare(family);
+        for (labels, n) in members.snapshot() {
+            let mut labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            // A very long label has cut those behind it off; the member is still counted.
+            labels.resize(family.labels.len(), "");
+            self.add(family, &labels, n as f64);
+        }
+    }
+}

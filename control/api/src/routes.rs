@@ -1,0 +1,161 @@
+//! Every route in one table, with the role that it needs; and the same routes as OpenAPI.
+
+use crate::auth::{Role, guard};
+use crate::problem::uniform;
+use crate::server::Api;
+use crate::{calls, configuration, objects, operation};
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+use utoipa::OpenApi;
+
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    /// `None`: open to anybody, since it tells nothing of calls or configuration.
+    role: Option<Role>,
+    handler: MethodRouter<Api>,
+}
+
+fn all() -> Vec<Route> {
+    use Role::{Admin, Calls, Read};
+    let route = |method, path, role: Option<Role>, handler| Route { method, path, role, handler };
+    vec![
+        route("get", "/v1/calls", Some(Read), get(calls::list)),
+        route("get", "/v1/calls/{id}", Some(Read), get(calls::show)),
+        route("delete", "/v1/calls/{id}", Some(Calls), delete(calls::hangup)),
+        route("get", "/v1/calls/{id}/trace", Some(Read), get(calls::trace)),
+        route("get", "/v1/listeners", Some(Read), get(objects::listeners)),
+        route("get", "/v1/listeners/{name}", Some(Read), get(objects::listener)),
+        route("get", "/v1/trunks", Some(Read), get(objects::trunks)),
+        route("get", "/v1/trunks/{name}", Some(Read), get(objects::trunk)),
+        route("get", "/v1/routes", Some(Read), get(objects::routes)),
+        route("get", "/v1/routes/{name}", Some(Read), get(objects::route)),
+        route("get", "/v1/number_rules", Some(Read), get(objects::number_rules)),
+        route("get", "/v1/number_rules/{name}", Some(Read), get(objects::number_rule)),
+        // The text of a configuration may hold passwords.
+        route("get", "/v1/config", Some(Admin), get(configuration::show)),
+        route("put", "/v1/config", Some(Admin), put(configuration::replace)),
+        route("get", "/v1/config/versions", Some(Admin), get(configuration::versions)),
+        route("post", "/v1/config/validate", Some(Admin), post(configuration::validate)),
+        route("post", "/v1/config/diff", Some(Admin), post(configuration::diff)),
+        route("post", "/v1/config/rollback", Some(Admin), post(configuration::rollback)),
+        route("post", "/v1/drain", Some(Admin), post(operation::drain)),
+        route("get", "/v1/log", Some(Admin), get(operation::log)),
+        route("put", "/v1/log", Some(Admin), put(operation::set_log)),
+        route("get", "/metrics", Some(Read), get(operation::metrics)),
+        route("get", "/healthz", None, get(operation::health)),
+        route("get", "/readyz", None, get(operation::ready)),
+        route("get", "/openapi.json", None, get(operation::openapi)),
+        route("get", "/docs", None, get(operation::docs)),
+    ]
+}
+
+/// The router, with the guard of each route inside and the form of errors outside.
+pub(crate) fn router(api: Api) -> Router {
+    let mut router = Router::new();
+    for Route { path, role, handler, .. } in all() {
+        router = router.route(path, handler.route_layer(from_fn_with_state((api.clone(), role), guard)));
+    }
+    router.layer(from_fn(uniform)).with_state(api)
+}
+
+/// The description, made once.
+pub(crate) fn openapi() -> &'static str {
+    &TEXT
+}
+
+static TEXT: LazyLock<String> = LazyLock::new(|| description().to_string());
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Strowger",
+        description = "Control API of the Strowger session border controller and media engine.",
+        version = env!("CARGO_PKG_VERSION"),
+    ),
+    paths(
+        calls::list, calls::show, calls::hangup, calls::trace,
+        objects::listeners, objects::listener, objects::trunks, objects::trunk,
+        objects::routes, objects::route, objects::number_rules, objects::number_rule,
+        configuration::show, configuration::replace, configuration::versions,
+        configuration::validate, configuration::diff, configuration::rollback,
+        operation::drain, operation::log, operation::set_log, operation::metrics,
+        operation::health, operation::ready, operation::openapi, operation::docs,
+    ),
+)]
+struct Description;
+
+/// What the macros cannot know is added here: which role each route needs, and that errors are problem+json.
+fn description() -> Value {
+    let mut api = serde_json::to_value(Description::openapi()).expect("the description is plain data");
+    api["components"]["securitySchemes"] = json!({ "token": { "type": "http", "scheme": "bearer" } });
+    for Route { method, path, role, .. } in all() {
+        let operation = &mut api["paths"][path][method];
+        match role {
+            Some(role) => {
+                operation["security"] = json!([{ "token": [] }]);
+                operation["x-role"] = json!(role.name());
+            }
+            None => operation["security"] = json!([]),
+        }
+        let Some(responses) = operation["responses"].as_object_mut() else { continue };
+        for response in responses.values_mut() {
+            let content = &mut response["content"];
+            let problem = json!({ "$ref": "#/components/schemas/Problem" });
+            if content["application/json"]["schema"] == problem {
+                *content = json!({ "application/problem+json": { "schema": problem } });
+            } else if content.is_null()
+                && let Some(response) = response.as_object_mut()
+            {
+                response.remove("content");
+            }
+        }
+    }
+    api
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_description_lists_exactly_the_routes_that_exist() {
+        let api = serde_json::to_value(Description::openapi()).unwrap();
+        let described: BTreeSet<(String, String)> = api["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(|m| (m.clone(), path.clone()))
+            })
+            .collect();
+        let existing: BTreeSet<(String, String)> =
+            all().iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
+        assert_eq!(described, existing);
+    }
+
+    #[test]
+    fn each_operation_says_its_role_and_what_it_does() {
+        let api = description();
+        for Route { method, path, role, .. } in all() {
+            let operation = &api["paths"][path][method];
+            assert_eq!(operation["x-role"].as_str(), role.map(Role::name), "{method} {path}");
+            assert!(operation["summary"].as_str().is_some_and(|text| text.ends_with('.')), "{method} {path}");
+        }
+        let wrong = &api["paths"]["/v1/calls/{id}"]["get"]["responses"]["404"]["content"];
+        assert!(wrong["application/problem+json"].is_object(), "{wrong}");
+    }
+
+    #[test]
+    fn every_route_is_documented() {
+        let page = include_str!("../../../docs/api.md");
+        for Route { method, path, role, .. } in all() {
+            let row = format!("| `{} {path}` | {} |", method.to_uppercase(), role.map_or("open", Role::name));
+            assert!(page.contains(&row), "docs/api.md lacks {row}");
+        }
+    }
+}
