@@ -76,7 +76,7 @@ pub(crate) fn write_refused(media: &Media<'_>, address: IpAddr, names: &Names<'_
 
 fn write_session(sdp: &Sdp<'_>, edit: &Edit<'_>, names: &Names<'_>, out: &mut Vec<u8>) {
     // Strict readers want both; their place is before the attributes.
-    let has = |letter| sdp.session_lines().any(|line| line.letter == letter);
+    let has = |letter| sdp.session_lines().any(|line| line.letter == letter && !names.are_in(line.value));
     if !has(b's') {
         put_line(b"s=-", out);
     }
@@ -86,7 +86,6 @@ fn write_session(sdp: &Sdp<'_>, edit: &Edit<'_>, names: &Names<'_>, out: &mut Ve
             b'v' | b'o' => {}
             // Who to ask about the session: never ours to tell.
             b'u' | b'e' | b'p' => {}
-            b's' if names.are_in(line.value) => put_line(b"s=-", out),
             b'c' => {
                 if core::mem::take(&mut connection_is_due) {
                     put_connection(edit.address, out);

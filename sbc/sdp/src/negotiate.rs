@@ -264,6 +264,8 @@ struct Exchange {
 struct Fork {
     tag: RemoteTag,
     sdp: Box<[u8]>,
+    /// Wants other media than the offerer was told.
+    is_other: bool,
 }
 
 impl Exchange {
@@ -279,17 +281,17 @@ impl Exchange {
     }
 
     /// Takes a fork's answer and makes it the active one; false if nothing is new.
-    fn activate(&mut self, tag: RemoteTag, sdp: &[u8]) -> bool {
+    fn activate(&mut self, tag: RemoteTag, sdp: &[u8], is_other: bool) -> bool {
         let was_active = self.active.replace(tag) == Some(tag);
         match self.forks.iter_mut().find(|fork| fork.tag == tag) {
             Some(fork) if *fork.sdp == *sdp => return !was_active,
-            Some(fork) => fork.sdp = sdp.into(),
+            Some(fork) => *fork = Fork { tag, sdp: sdp.into(), is_other },
             None => {
                 // One that was forgotten comes back with its final answer.
                 if self.forks.len() == FORKS_MAX {
                     self.forks.remove(0);
                 }
-                self.forks.push(Fork { tag, sdp: sdp.into() });
+                self.forks.push(Fork { tag, sdp: sdp.into(), is_other });
             }
         }
         true
@@ -410,7 +412,7 @@ impl Negotiation {
         };
         let exchange = if is_pending { &mut self.pending } else { &mut self.agreed };
         let exchange = exchange.as_mut().expect("it was there above");
-        let changed = exchange.activate(tag, sdp);
+        let changed = exchange.activate(tag, sdp, is_other);
         if exchange.answer.is_none() {
             exchange.answer = Some(told.clone().into());
         }
@@ -426,20 +428,18 @@ impl Negotiation {
     /// # Errors
     /// [`Unacceptable::NoOffer`] if that fork has not answered.
     pub fn commit(&mut self, tag: RemoteTag) -> Result<bool, Unacceptable> {
-        let exchange = self.pending.as_ref().or(self.agreed.as_ref()).ok_or(Unacceptable::NoOffer)?;
+        let is_pending = self.pending.is_some();
+        let exchange = if is_pending { &mut self.pending } else { &mut self.agreed };
+        let exchange = exchange.as_mut().ok_or(Unacceptable::NoOffer)?;
         let fork = exchange.forks.iter().find(|fork| fork.tag == tag).ok_or(Unacceptable::NoOffer)?;
-        let told = exchange.answer.as_deref().ok_or(Unacceptable::NoOffer)?;
-        let answer = Sdp::parse(&fork.sdp)?;
-        let (fresh, _) = self.write_answer(exchange, &answer)?;
-        let is_other = is_other_media(told, &fresh, &answer);
-        let answerer = exchange.offerer.other();
-        if let Some(mut exchange) = self.pending.take().or(self.agreed.take()) {
-            exchange.active = Some(tag);
-            exchange.forks.retain(|fork| fork.tag == tag);
-            exchange.forks.shrink_to_fit();
-            self.agreed = Some(exchange);
+        let is_other = fork.is_other;
+        exchange.active = Some(tag);
+        exchange.forks.retain(|fork| fork.tag == tag);
+        exchange.forks.shrink_to_fit();
+        self.tags[exchange.offerer.other() as usize] = tag;
+        if is_pending {
+            self.agreed = self.pending.take();
         }
-        self.tags[answerer as usize] = tag;
         Ok(is_other)
     }
 

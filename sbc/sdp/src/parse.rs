@@ -161,6 +161,16 @@ impl<'a> Sdp<'a> {
         self.connection
     }
 
+    /// The address of the first m-line that is not refused, 0.0.0.0 and :: included: which family its writer speaks.
+    /// `None` for a host name, or when nothing is live.
+    pub fn first_address(&self) -> Option<IpAddr> {
+        let live = self.media.iter().find(|media| media.port != 0)?;
+        match live.connection?.host {
+            Host::Address(address) => Some(address),
+            Host::Name(_) => None,
+        }
+    }
+
     /// The value of a session attribute; empty for a bare one.
     pub fn attribute(&self, name: &str) -> Option<&'a [u8]> {
         find_attribute(self.session, name)
@@ -464,8 +474,9 @@ impl<'a> Connection<'a> {
     fn parse(value: &'a [u8]) -> Result<Self, SdpError> {
         let (net, rest) = word(value);
         let (family, rest) = word(rest);
-        let (host, rest) = word(rest);
-        if !net.eq_ignore_ascii_case(b"IN") || !trim(rest).is_empty() {
+        // Some write a remark after the address.
+        let (host, _) = word(rest);
+        if !net.eq_ignore_ascii_case(b"IN") {
             return Err(SdpError::Connection);
         }
         let (host, suffix) = match memchr::memchr(b'/', host) {
@@ -725,4 +736,79 @@ fn parse_port_and_count(word: &[u8]) -> Result<(u16, u16), SdpError> {
 fn parse_ms(value: &[u8]) -> Option<u16> {
     let whole = value.split(|b| *b == b'.').next()?;
     parse_number(whole).and_then(|n| u16::try_from(n).ok()).filter(|ms| *ms > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_m_line_has_what_the_session_says_unless_it_says_otherwise() {
+        let text =
+            b"v=0\no=x y 1 2 IN IP4 gw\nc=IN IP4 192.0.2.1\na=inactive\na=setup:active\na=group:BUNDLE a b\n\
+            m=audio 4000 RTP/AVP 0\na=mid:a\nm=video 4002/2 RTP/SAVPF 31\nc=IN IP6 2001:db8::1\na=sendonly\n\
+            a=setup:passive\na=crypto:1 X inline:Y\na=rtcp:4010\nm=text 0 RTP/AVP 98\n";
+        let sdp = Sdp::parse(text).expect("valid");
+        let origin = sdp.origin().expect("there is one");
+        assert_eq!((origin.username, origin.session_id, origin.address), (&b"x"[..], &b"1"[..], &b"gw"[..]));
+        assert_eq!(sdp.bundles().collect::<Vec<_>>(), [b"a b"]);
+        let [audio, video, refused] = sdp.media() else { panic!("three m-lines") };
+        assert_eq!(
+            (audio.kind(), audio.direction(), audio.mid()),
+            (Kind::Audio, Direction::Inactive, Some(&b"a"[..]))
+        );
+        assert_eq!(audio.rtp(), "192.0.2.1:4000".parse().ok());
+        assert_eq!((audio.rtcp(false), audio.rtcp(true)), ("192.0.2.1:4001".parse().ok(), audio.rtp()));
+        assert_eq!((audio.setup(), video.setup()), (Some(&b"active"[..]), Some(&b"passive"[..])));
+        assert_eq!(
+            (video.port_count(), video.proto(), video.direction()),
+            (2, Proto::Srtp, Direction::SendOnly)
+        );
+        assert_eq!(video.rtcp(false), "[2001:db8::1]:4010".parse().ok());
+        assert!(video.has_crypto() && !audio.has_crypto());
+        assert_eq!((refused.rtp(), refused.rtcp(false)), (None, None));
+        assert_eq!(sdp.first_address(), "192.0.2.1".parse().ok());
+    }
+
+    #[test]
+    fn protocols_fall_into_classes() {
+        for (text, proto) in [
+            ("RTP/AVP", Proto::Rtp),
+            ("rtp/avpf", Proto::Rtp),
+            ("RTP/SAVP", Proto::Srtp),
+            ("RTP/SAVPF", Proto::Srtp),
+            ("RTP/XAVP", Proto::OtherRtp),
+            ("UDP/TLS/RTP/SAVPF", Proto::DtlsRtp),
+            ("UDP/DTLS/SCTP", Proto::Dtls),
+            ("DTLS/SCTP", Proto::Dtls),
+            ("udptl", Proto::Udptl),
+            ("UDPTL", Proto::Udptl),
+            ("UDP/BFCP", Proto::Udp),
+            ("udp", Proto::Udp),
+            ("TCP/MSRP", Proto::Tcp),
+            ("TCP/TLS/BFCP", Proto::Tcp),
+            ("TCP", Proto::Tcp),
+            ("*", Proto::Other),
+        ] {
+            assert_eq!(Proto::of(text.as_bytes()), proto, "{text}");
+        }
+    }
+
+    #[test]
+    fn all_line_ends_are_taken() {
+        let lines: Vec<_> = Lines::new(b"v=0\r\ns=a\n\nt=b\rnonsense\r\n\r\nA=x")
+            .map(|line| (line.letter, line.value))
+            .collect();
+        let text = |s: &'static str| s.as_bytes();
+        assert_eq!(
+            lines,
+            [
+                (b'v', text("0")),
+                (b's', text("a")),
+                (b't', text("b")),
+                (0, text("nonsense")),
+                (0, text("A=x"))
+            ]
+        );
+    }
 }

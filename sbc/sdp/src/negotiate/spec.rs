@@ -57,7 +57,9 @@ pub(super) fn build(negotiation: &Negotiation) -> BridgeSpec {
         is_any_live = true;
         is_any_both_ways |= forth && back;
     }
-    let phase = match (negotiation.is_answered, is_any_live && !is_any_both_ways) {
+    // A late offer waits for the ACK's answer: until then nobody can be silent.
+    let phase = match (negotiation.is_answered && reading.active.is_some(), is_any_live && !is_any_both_ways)
+    {
         (false, _) => Phase::Early,
         (true, false) => Phase::Active,
         (true, true) => Phase::Held,

@@ -166,6 +166,10 @@ fn unknown_lines_survive_in_order() {
             "identity",
             "source-filter",
             "group",
+            "tcap",
+            "acap",
+            "pcfg",
+            "acfg",
         ];
         let survivors = |sdp: &Sdp<'_>| {
             let live =
