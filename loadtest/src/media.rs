@@ -351,6 +351,14 @@ mod tests {
 
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+    fn wait_until(condition: impl Fn() -> bool) {
+        let begun = std::time::Instant::now();
+        while !condition() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never came true");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// `calls` calls between sockets that send to each other directly.
     fn direct(calls: u32, wrong_target: bool) -> Report {
         let sockets = Socket::bind_many(LOCALHOST, calls as usize * 2).unwrap();
@@ -363,9 +371,7 @@ mod tests {
             switchboard.speak(Party::new(call, Side::A, a, addresses[b]));
             switchboard.speak(Party::new(call, Side::B, b, b_target));
         }
-        while media.live().sent < u64::from(calls) * 2 * 25 {
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(|| media.live().sent >= u64::from(calls) * 2 * 25);
         (0..calls).for_each(|call| switchboard.hush(call));
         media.finish()
     }
@@ -399,9 +405,7 @@ mod tests {
         // B believes that its port is another one than the relay sends from.
         media.switchboard().speak(Party::new(1, Side::B, 1, to_other));
         media.switchboard().speak(Party::new(1, Side::A, 0, to_x));
-        while media.received() < 10 {
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(|| media.received() >= 10);
         let report = media.finish();
         relay.stop();
         assert!(to_y != to_other && report.counts.wrong_source >= 10, "{report:?}");
@@ -417,9 +421,7 @@ mod tests {
         )
         .unwrap();
         media.switchboard().speak(Party::new(9, Side::A, 0, hole.local_addr().unwrap()));
-        while media.live().sent < 5 {
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(|| media.live().sent >= 5);
         let report = media.finish();
         assert_eq!(report.counts.lost, report.counts.sent);
         assert_eq!((report.counts.silent_streams, report.counts.lossy_streams), (1, 1));
