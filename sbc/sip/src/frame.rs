@@ -1,6 +1,6 @@
 //! Where one SIP message ends, in a datagram and in a stream of octets, and how its header section divides into
 //! lines. One set of rules for both, so that nobody can be made to see two borders (RFC 3261 sections 7.5 and 18.3).
-use crate::message::{Class, ErrorClass, Name, skip, trim, trim_end};
+use crate::message::{Class, ErrorClass, Name, is_token, skip, trim, trim_end};
 use std::ops::Range;
 
 /// Octets that one message may have.
@@ -91,8 +91,8 @@ fn find_message(bytes: &[u8], mode: Framing, progress: &mut Progress) -> Result<
     let lengths = Lines::new(&bytes[start..head]).skip(1).filter_map(|line| {
         let (from, to) = line.ok()?;
         let line = &bytes[start + from..start + to];
-        let (name_len, value) = field(line)?;
-        (Name::of(&line[..name_len]) == Name::ContentLength).then(|| &line[value])
+        let (name, _, value) = field(line)?;
+        (name == Name::ContentLength).then(|| &line[value])
     });
     let len = body_len(lengths, bytes.len() - head, mode).map_err(Frame::Bad)?;
     if head - start + len > MESSAGE_MAX {
@@ -234,16 +234,117 @@ impl Iterator for Lines<'_> {
     }
 }
 
-/// Length of the name and place of the value in a field line; `None` without colon or where the name is no token.
-pub(crate) fn field(line: &[u8]) -> Option<(usize, Range<usize>)> {
-    let name_len = skip(line, 0, Class::TOKEN);
-    let mut colon = name_len;
-    while matches!(line.get(colon), Some(b' ' | b'\t')) {
-        colon += 1;
+/// Name of a field line, the length of its text, and the place of the value; `None` without colon or where the name
+/// is no token.
+pub(crate) fn field(line: &[u8]) -> Option<(Name, usize, Range<usize>)> {
+    let colon = memchr::memchr(b':', line)?;
+    let mut name_len = colon;
+    while name_len > 0 && matches!(line[name_len - 1], b' ' | b'\t') {
+        name_len -= 1;
     }
-    if name_len == 0 || name_len > usize::from(u8::MAX) || line.get(colon) != Some(&b':') {
+    let name = Name::of(&line[..name_len]);
+    if name == Name::Other && (name_len > usize::from(u8::MAX) || !is_token(&line[..name_len])) {
         return None;
     }
     let start = skip(line, colon + 1, Class::BLANK);
-    Some((name_len, start..start + trim_end(&line[start..]).len()))
+    Some((name, name_len, start..start + trim_end(&line[start..]).len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP c\r\n";
+
+    fn check(fields: &str, datagram: &Frame, stream: &Frame) {
+        let bytes = format!("{HEAD}{fields}\r\nfour");
+        assert_eq!(&frame(bytes.as_bytes(), Framing::Datagram), datagram, "{fields}");
+        assert_eq!(&frame(bytes.as_bytes(), Framing::Stream), stream, "{fields}");
+    }
+
+    fn message(fields: &str, body: usize) -> Frame {
+        Frame::Message(0..HEAD.len() + fields.len() + 2 + body)
+    }
+
+    #[test]
+    fn the_body_is_as_long_as_content_length_says() {
+        for fields in [
+            "Content-Length: 4\r\n",
+            "l:4\r\n",
+            "Content-Length :\r\n 4\r\n",
+            "L: 4\r\nContent-Length: 04\r\n",
+        ] {
+            check(fields, &message(fields, 4), &message(fields, 4));
+        }
+        let fields = "l: 3\r\n";
+        check(fields, &message(fields, 3), &message(fields, 3));
+    }
+
+    #[test]
+    fn only_a_datagram_may_leave_content_length_out() {
+        check("", &message("", 4), &Frame::Bad(ErrorClass::ContentLengthMissing));
+    }
+
+    #[test]
+    fn a_length_beyond_the_octets_is_a_fault_of_a_datagram_and_a_wait_of_a_stream() {
+        let more = Frame::NeedMore(HEAD.len() + "l: 5\r\n".len() + 2 + 5);
+        check("l: 5\r\n", &Frame::Bad(ErrorClass::ContentLengthTooLarge), &more);
+    }
+
+    #[test]
+    fn lying_lengths_are_faults_everywhere() {
+        for (fields, class) in [
+            ("l: -4\r\n", ErrorClass::ContentLength),
+            ("l: +4\r\n", ErrorClass::ContentLength),
+            ("l: 4, 4\r\n", ErrorClass::ContentLength),
+            ("l: 4x\r\n", ErrorClass::ContentLength),
+            ("l:\r\n", ErrorClass::ContentLength),
+            ("l: 4\r\nContent-Length: 3\r\n", ErrorClass::ContentLengthMismatch),
+        ] {
+            check(fields, &Frame::Bad(class), &Frame::Bad(class));
+        }
+        let bytes = format!("{HEAD}l: 99999999999999999999999\r\n\r\n");
+        assert_eq!(frame(bytes.as_bytes(), Framing::Stream), Frame::Bad(ErrorClass::TooLarge));
+    }
+
+    #[test]
+    fn a_field_that_only_looks_like_content_length_says_nothing() {
+        let fields = "Subject: x\r\n l: 1\r\nX-l: 2\r\nl: 4\r\n";
+        check(fields, &message(fields, 4), &message(fields, 4));
+    }
+
+    #[test]
+    fn empty_lines_before_a_message_are_skipped_and_alone_they_are_a_ping() {
+        let bytes = format!("\r\n\r\n{HEAD}l: 0\r\n\r\n");
+        assert_eq!(frame(bytes.as_bytes(), Framing::Stream), Frame::Message(4..bytes.len()));
+        for mode in [Framing::Datagram, Framing::Stream] {
+            assert_eq!(frame(b"\r\n\r\n", mode), Frame::KeepAlive { len: 4, ping: true });
+            assert_eq!(frame(b"\r\n", mode), Frame::KeepAlive { len: 2, ping: false });
+        }
+        assert_eq!(frame(b"", Framing::Stream), Frame::NeedMore(1));
+        assert_eq!(frame(b"\r", Framing::Stream), Frame::NeedMore(2));
+    }
+
+    #[test]
+    fn bare_line_feeds_end_lines_too() {
+        let bytes = b"OPTIONS sip:a@b SIP/2.0\nl: 1\n\nxrest";
+        assert_eq!(frame(bytes, Framing::Stream), Frame::Message(0..bytes.len() - 4));
+    }
+
+    #[test]
+    fn a_head_without_end_is_waited_for_up_to_the_limit() {
+        let mut bytes = b"OPTIONS sip:a@b SIP/2.0\r\nX: ".to_vec();
+        let mut progress = Progress::default();
+        while bytes.len() <= MESSAGE_MAX {
+            let more = resume(&bytes, Framing::Stream, &mut progress);
+            assert_eq!(more, Frame::NeedMore(bytes.len() + 1));
+            assert!(progress.searched + 2 >= bytes.len(), "no octet is searched twice");
+            bytes.resize(bytes.len() + 1_000, b'x');
+        }
+        assert_eq!(resume(&bytes, Framing::Stream, &mut progress), Frame::Bad(ErrorClass::TooLarge));
+        assert_eq!(
+            frame(b"OPTIONS sip:a@b SIP/2.0\r\n", Framing::Datagram),
+            Frame::Bad(ErrorClass::Truncated)
+        );
+    }
 }

@@ -37,7 +37,7 @@ fn answer(request: &Message<'_>) {
         }
         // What is added may bring a line beyond its limit.
         Err(malformed) => {
-            assert_eq!(malformed.class, ErrorClass::HeaderTooLong, "{:?}", malformed.readable())
+            assert_eq!(malformed.class, ErrorClass::HeaderTooLong, "{:?}", malformed.readable());
         }
     }
 }

@@ -193,3 +193,80 @@ impl Json {
         self.close(b'}');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_shown_as_json() {
+        let bytes = b"BYE sip:b@b SIP/2.0\r\nVia: SIP/2.0/UDP a:5062;rport;branch=z9hG4bK1\r\n\
+            From: \"A \\\"\xff\xc3\xa9\" <sip:a@a>;tag=1;x\r\nTo: sip:b@b\r\nCall-ID: 1\\2\r\nCSeq: 1 BYE\r\n\r\n";
+        insta::assert_snapshot!(inspect(bytes).to_json(), @r#"
+        {
+          "valid": true,
+          "error": null,
+          "error_text": null,
+          "response": null,
+          "kind": "request",
+          "method": "BYE",
+          "uri": "sip:b@b",
+          "status": null,
+          "reason": null,
+          "via": [
+            {
+              "transport": "UDP",
+              "host": "a",
+              "port": 5062,
+              "branch": "z9hG4bK1",
+              "received": null,
+              "rport": null
+            }
+          ],
+          "from": {
+            "display": "A \"\u00ffé",
+            "uri": "sip:a@a",
+            "tag": "1",
+            "params": ";tag=1;x"
+          },
+          "to": {
+            "display": null,
+            "uri": "sip:b@b",
+            "tag": null,
+            "params": ""
+          },
+          "call_id": "1\\2",
+          "cseq": {
+            "number": 1,
+            "method": "BYE"
+          },
+          "max_forwards": null,
+          "contact": [],
+          "content_type": null,
+          "body_len": 0,
+          "headers": [
+            {
+              "name": "Via",
+              "value": "SIP/2.0/UDP a:5062;rport;branch=z9hG4bK1"
+            },
+            {
+              "name": "From",
+              "value": "\"A \\\"\u00ffé\" <sip:a@a>;tag=1;x"
+            },
+            {
+              "name": "To",
+              "value": "sip:b@b"
+            },
+            {
+              "name": "Call-ID",
+              "value": "1\\2"
+            },
+            {
+              "name": "CSeq",
+              "value": "1 BYE"
+            }
+          ]
+        }
+        "#);
+    }
+}

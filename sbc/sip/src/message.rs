@@ -17,7 +17,7 @@ pub use earns::OPTION_TAGS;
 pub use error::{ErrorClass, Malformed};
 pub use method::Method;
 pub use name::Name;
-pub(crate) use text::{Class, is_token_byte, skip, trim_end};
+pub(crate) use text::{Class, is_token, is_token_byte, skip, trim_end};
 pub use text::{Params, Split, split, trim, unfold, unquote};
 pub use uri::{Scheme, Uri, host_port, unescape};
 pub use via::{COOKIE, Via};

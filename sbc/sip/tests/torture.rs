@@ -84,6 +84,7 @@ fn every_message_of_our_own_gives_the_expected_result() {
 
 /// Captures and test material of others, damaged by those who kept it.
 #[test]
+#[expect(clippy::print_stderr, reason = "says how many there were")]
 fn what_vendors_send_is_parsed() {
     let mut count = 0;
     for folder in [corpus("sip/vendor"), corpus("sip/vendor-composed")].into_iter().flatten() {
@@ -283,6 +284,7 @@ fn data() -> PathBuf {
 }
 
 /// A folder of the corpora, which are not part of the project; says so where it is absent.
+#[expect(clippy::print_stderr, reason = "an absent corpus must be seen")]
 fn corpus(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("STROWGER_TESTDATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata"),

@@ -96,3 +96,60 @@ impl<'a> Message<'a> {
 fn has_bare_cookie(via: Via<'_>) -> bool {
     via.branch().is_some_and(|branch| branch.eq_ignore_ascii_case(super::COOKIE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Framing;
+
+    fn check(method: &str, uri: &str, fields: &str, body: &str, expected: Option<u16>) {
+        let text = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@a>;tag=1\r\n\
+            To: <sip:b@b>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n{fields}\r\n{body}"
+        );
+        let message = Message::parse(text.as_bytes(), Framing::Datagram).expect("valid");
+        assert_eq!(message.earns(&OPTION_TAGS), expected, "{method} {uri} {fields}");
+    }
+
+    #[test]
+    fn a_request_earns_what_it_says() {
+        check("INVITE", "sip:b@b", "Max-Forwards: 1\r\nRequire: 100REL, timer\r\n", "", None);
+        check("INVITE", "tel:+1", "", "", None);
+        check("INVITE", "sip:b@b", "Require: 100rel\r\nProxy-Require: fly\r\n", "", Some(420));
+        check("INVITE", "sip:b@b", "Max-Forwards: 0\r\n", "", Some(483));
+        check("INVITE", "mailto:b@b", "", "", Some(416));
+        check("DANCE", "sip:b@b", "", "", Some(501));
+        check("INVITE", "sip:b@b", "To: <sip:c@c>\r\n", "", Some(400));
+    }
+
+    #[test]
+    fn ack_and_cancel_have_no_extensions() {
+        check("ACK", "mailto:b@b", "Require: fly\r\nMax-Forwards: 0\r\n", "", None);
+        check("CANCEL", "sip:b@b", "Require: fly\r\n", "", None);
+    }
+
+    #[test]
+    fn the_body_of_an_invite_must_be_readable_unless_it_is_optional() {
+        check("INVITE", "sip:b@b", "c: application/sdp;x=y\r\n", "v=0", None);
+        check("INVITE", "sip:b@b", "c: multipart/mixed;boundary=b\r\n", "--b--", None);
+        check("INVITE", "sip:b@b", "c: text/plain\r\n", "hi", Some(415));
+        check("INVITE", "sip:b@b", "c: text/plain\r\n", "", None);
+        check(
+            "INVITE",
+            "sip:b@b",
+            "c: text/plain\r\nContent-Disposition: render;handling=optional\r\n",
+            "hi",
+            None,
+        );
+        check("INVITE", "sip:b@b", "c: application/sdp\r\ne: gzip\r\n", "v=0", Some(415));
+        check("INFO", "sip:b@b", "c: application/dtmf-relay\r\n", "Signal=1", None);
+    }
+
+    #[test]
+    fn an_answer_in_sdp_must_be_acceptable() {
+        check("INVITE", "sip:b@b", "Accept: text/plain, application/*;q=0.1\r\n", "", None);
+        check("INVITE", "sip:b@b", "Accept: text/plain\r\n", "", Some(406));
+        check("INVITE", "sip:b@b", "Accept:\r\n", "", Some(406));
+        check("OPTIONS", "sip:b@b", "Accept: text/plain\r\n", "", None);
+    }
+}

@@ -177,14 +177,19 @@ impl Key {
     }
 }
 
-/// Fewer than eight octets as one number.
-const fn short(mut name: &[u8]) -> u64 {
-    let mut number = 0;
-    while let [first, rest @ ..] = name {
-        number = number << 8 | *first as u64;
-        name = rest;
+/// Fewer than eight octets as one number: together with their length it stands for them alone.
+const fn short(name: &[u8]) -> u64 {
+    match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32
+        }
+        _ => match name {
+            [one] => *one as u64,
+            [one, two] => *one as u64 | (*two as u64) << 8,
+            [one, two, three] => *one as u64 | (*two as u64) << 8 | (*three as u64) << 16,
+            _ => 0,
+        },
     }
-    number
 }
 
 /// Eight octets, each ASCII capital turned into its small letter.

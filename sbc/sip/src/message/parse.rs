@@ -139,14 +139,13 @@ fn read_field(message: &mut Message<'_>, start: usize, end: usize, faults: &mut 
         return faults.add(ErrorClass::HeaderTooLong);
     }
     let line = &message.raw[start..end];
-    let Some((name_len, value)) = frame::field(line) else {
+    let Some((name, name_len, value)) = frame::field(line) else {
         return faults.add(ErrorClass::HeaderLine);
     };
     let index = message.field_count;
     if usize::from(index) == HEADERS_MAX {
         return faults.add(ErrorClass::TooManyHeaders);
     }
-    let name = Name::of(&line[..name_len]);
     message.fields[usize::from(index)] = Slot {
         name,
         name_len: name_len as u8,

@@ -276,3 +276,98 @@ pub fn reason(code: u16) -> &'static str {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Framing;
+
+    const INVITE: &str = "INVITE sip:b@b.example SIP/2.0\r\n\
+        Via: SIP/2.0/UDP a.example:5062;rport;branch=z9hG4bK-1, SIP/2.0/TCP x.example;branch=z9hG4bK-0\r\n\
+        v: SIP/2.0/TLS y.example\r\n\
+        Record-Route: <sip:p1.example;lr>,\r\n <sip:p2.example;lr>\r\n\
+        From: <sip:a@a.example>;tag=1\r\n\
+        To: \"B\"\r\n <sip:b@b.example>\r\n\
+        i: 17@a.example\r\n\
+        Timestamp: 54\r\n\
+        CSeq: 3 INVITE\r\n\r\n";
+
+    fn reply(request: &str, code: u16, tag: Option<&[u8]>) -> String {
+        let message = Message::parse(request.as_bytes(), Framing::Datagram).expect("valid");
+        String::from_utf8(Writer::reply(&message, code, tag).finish()).expect("text")
+    }
+
+    #[test]
+    fn a_reply_copies_what_the_rfc_says() {
+        assert_eq!(
+            reply(INVITE, 180, Some(b"ours")),
+            "SIP/2.0 180 Ringing\r\n\
+            Via: SIP/2.0/UDP a.example:5062;rport;branch=z9hG4bK-1, SIP/2.0/TCP x.example;branch=z9hG4bK-0\r\n\
+            Via: SIP/2.0/TLS y.example\r\n\
+            Record-Route: <sip:p1.example;lr>, <sip:p2.example;lr>\r\n\
+            From: <sip:a@a.example>;tag=1\r\n\
+            To: \"B\" <sip:b@b.example>;tag=ours\r\n\
+            Call-ID: 17@a.example\r\n\
+            CSeq: 3 INVITE\r\n\
+            Content-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_100_has_no_tag_of_ours_but_the_timestamp() {
+        let trying = reply(INVITE, 100, Some(b"ours"));
+        assert!(!trying.contains("ours") && !trying.contains("Record-Route"), "{trying}");
+        assert!(trying.contains("\r\nTimestamp: 54\r\n"), "{trying}");
+    }
+
+    #[test]
+    fn a_refusal_makes_no_dialog_and_a_tag_that_is_there_stays() {
+        assert!(!reply(INVITE, 486, Some(b"ours")).contains("Record-Route"));
+        let again = INVITE.replace("<sip:b@b.example>\r\n", "<sip:b@b.example>;tag=theirs;\r\n");
+        let answer = reply(&again, 200, Some(b"ours"));
+        assert!(answer.contains(";tag=theirs;\r\n") && !answer.contains("ours"), "{answer}");
+        let semicolon = INVITE.replace("<sip:b@b.example>\r\n", "<sip:b@b.example>;\r\n");
+        assert!(reply(&semicolon, 200, Some(b"ours")).contains("<sip:b@b.example>;tag=ours\r\n"));
+    }
+
+    #[test]
+    fn the_top_via_says_where_the_request_came_from() {
+        for (top, source, stamped) in [
+            ("SIP/2.0/UDP 192.0.2.1;branch=b", "192.0.2.1:5060", "SIP/2.0/UDP 192.0.2.1;branch=b"),
+            ("SIP/2.0/UDP 192.0.2.1", "[::ffff:192.0.2.1]:5060", "SIP/2.0/UDP 192.0.2.1"),
+            ("SIP/2.0/UDP 192.0.2.1;a=b", "192.0.2.2:9", "SIP/2.0/UDP 192.0.2.1;a=b;received=192.0.2.2"),
+            (
+                "SIP/2.0/UDP h;rport;branch=b",
+                "192.0.2.2:9",
+                "SIP/2.0/UDP h;branch=b;received=192.0.2.2;rport=9",
+            ),
+            ("SIP/2.0/TCP [2001:db8::1]", "[2001:db8::1]:9", "SIP/2.0/TCP [2001:db8::1]"),
+            ("SIP/2.0/TCP h;received=1.2.3.4", "[2001:db8::1]:9", "SIP/2.0/TCP h;received=2001:db8::1"),
+        ] {
+            let request = INVITE.replace("SIP/2.0/UDP a.example:5062;rport;branch=z9hG4bK-1", top);
+            let message = Message::parse(request.as_bytes(), Framing::Datagram).expect("valid");
+            let source = source.parse().expect("an address");
+            let bytes = Writer::reply_from(&message, source, 200, None).finish();
+            let text = String::from_utf8(bytes).expect("text");
+            let rest = "SIP/2.0/TCP x.example;branch=z9hG4bK-0\r\nVia: SIP/2.0/TLS y.example\r\n";
+            assert!(text.contains(&format!("OK\r\nVia: {stamped}\r\nVia: {rest}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_are_carried_under_their_own_spelling() {
+        let request = INVITE.replace("Timestamp: 54", "x-ODD:\r\n one\r\n two");
+        let message = Message::parse(request.as_bytes(), Framing::Datagram).expect("valid");
+        let mut writer = Writer::request(b"BYE", b"sip:b@b.example");
+        for field in message.headers().filter(|field| field.name == Name::Other) {
+            writer.field(&field);
+        }
+        writer.copy(&message, Name::Other).copy(&message, Name::RecordRoute);
+        let text = String::from_utf8(writer.finish()).expect("text");
+        assert_eq!(
+            text,
+            "BYE sip:b@b.example SIP/2.0\r\nx-ODD: one two\r\n\
+            Record-Route: <sip:p1.example;lr>, <sip:p2.example;lr>\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+}
