@@ -183,7 +183,7 @@ impl LiveLine<'_, '_> {
             mux,
             // Not even the first rank may be corrected while we cannot see who holds the key.
             learn: if is_encrypted { Learn::Strict } else { config.learn },
-            signalling_source: signalling_rank(address, config.sip_source),
+            signalling_source: signalling_rank(address, config.sip_source).filter(|_| !is_encrypted),
             accept: config.accept,
             send_to: config.send_to,
             payloads: Vec::new(),
