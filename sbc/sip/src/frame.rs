@@ -68,14 +68,14 @@ pub fn resume(bytes: &[u8], mode: Framing, progress: &mut Progress) -> Frame {
 fn find_message(bytes: &[u8], mode: Framing, progress: &mut Progress) -> Result<(usize, usize), Frame> {
     let start = empty_lines(bytes);
     if start == bytes.len() {
-        if start == 0 {
+        if start == 0 && mode == Framing::Stream {
             return Err(Frame::NeedMore(1));
         }
         let ping = bytes.starts_with(b"\r\n\r\n");
         // A lone CRLF on a stream may be the first half of a ping: the caller drops either kind at once.
         return Err(Frame::KeepAlive { len: start, ping });
     }
-    if bytes[start..] == *b"\r" {
+    if bytes[start..] == *b"\r" && mode == Framing::Stream {
         return Err(Frame::NeedMore(start + 2));
     }
     let head = match find_empty_line(bytes, progress.searched.max(start)) {
@@ -323,6 +323,8 @@ mod tests {
         }
         assert_eq!(frame(b"", Framing::Stream), Frame::NeedMore(1));
         assert_eq!(frame(b"\r", Framing::Stream), Frame::NeedMore(2));
+        assert_eq!(frame(b"", Framing::Datagram), Frame::KeepAlive { len: 0, ping: false });
+        assert_eq!(frame(b"\r", Framing::Datagram), Frame::Bad(ErrorClass::Truncated));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! (RFC 3261 sections 8.2.1 to 8.2.3 and 16.3). It reads the message only; policy comes later.
 use super::{Message, Method, Name, Scheme, Via, params_of, trim};
 
-/// Option tags that the engine understands: RFC 3262, 4028, 3891, 3327, 5626, 5627, 4488, 7044, 3312 is not one.
-pub const OPTION_TAGS: [&[u8]; 9] =
-    [b"100rel", b"timer", b"replaces", b"path", b"outbound", b"gruu", b"norefersub", b"histinfo", b"tdialog"];
+/// Option tags that the engine understands (RFC 3262, RFC 4028). Any other one is refused with 420, even where its
+/// header fields are carried.
+pub const OPTION_TAGS: [&[u8]; 2] = [b"100rel", b"timer"];
 
 /// Media types of an INVITE that are read, or carried with the SDP in them.
 const MEDIA_TYPES: [&[u8]; 4] =
