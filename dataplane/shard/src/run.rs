@@ -433,3 +433,131 @@ const COMMANDS_A_TURN: usize = 16;
 const EVENTS_MAX: usize = 4096;
 const RETRY_EVENTS: Duration = Duration::from_millis(2);
 const SECOND: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::epoll::Epoll;
+    use crate::stats::MediaListener;
+    use base::Wake;
+    use command::spec::{Accept, BridgeSpec, Learn, MediaClass, Phase, PortSpec, RtcpMux, SendTo, Timeouts};
+    use command::{Party, PortIndex, Ticket};
+    use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::net::UdpSocket;
+
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    /// A shard stepped by the test itself, and the event ring of signalling shard 0.
+    fn shard(listeners: Vec<MediaListener>) -> (Shard<Epoll>, Mailbox<Event>) {
+        let mut config = ShardConfig::new(Clock::start(), 1);
+        (config.listeners, config.pairs_max) = (listeners, 16);
+        let (bell, events) = (Bell::new().unwrap(), Mailbox::new(64, Nobody));
+        let commands = Mailbox::new(16, bell.clone());
+        let stats = Arc::new(ShardStats::new(&config.listeners));
+        let outbox = Outbox::new(vec![events.clone()], Arc::clone(&stats));
+        let shard = Shard::new(&config, Generation(1), commands, bell, outbox, stats);
+        (shard.map_err(|(error, _)| error).unwrap(), events)
+    }
+
+    fn listener(address: IpAddr) -> MediaListener {
+        MediaListener { listener: 0, address, ports: 0..=0 }
+    }
+
+    const BRIDGE: fn() -> BridgeId = || BridgeId::new(0, 0, 0, 1);
+
+    fn open(shard: &mut Shard<Epoll>, events: &Mailbox<Event>, addresses: &[IpAddr]) -> Vec<OpenedPort> {
+        let want = addresses.iter().map(|address| PortWant { listener: 0, address: *address }).collect();
+        shard.commands.send(Command::Open { bridge: BRIDGE(), want }).unwrap();
+        let now = read(&shard.clock);
+        shard.turn(now);
+        loop {
+            if let Event::Opened { ports, .. } = events.receive().expect("an answer in the same turn") {
+                return ports;
+            }
+        }
+    }
+
+    fn spec(dscp: u8) -> Box<BridgeSpec> {
+        let port = |index| PortSpec {
+            port: PortIndex(index),
+            party: Party(index),
+            class: MediaClass::Rtp,
+            remotes: Vec::new(),
+            active: None,
+            mux: RtcpMux::Separate,
+            learn: Learn::Window,
+            signalling_source: None,
+            accept: Accept::Locked,
+            send_to: SendTo::Learned,
+            payloads: Vec::new(),
+            dscp,
+            secure: None,
+            ice: None,
+        };
+        let ports = vec![port(0), port(1)];
+        Box::new(BridgeSpec { phase: Phase::Early, timeouts: Timeouts::default(), ports, edges: Vec::new() })
+    }
+
+    #[test]
+    fn sockets_carry_the_mark_of_the_spec() {
+        let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+        let (mut shard, events) = shard(vec![listener(v4), listener(v6)]);
+        open(&mut shard, &events, &[v4, v6]);
+        for dscp in [46, 46, 0, 63] {
+            shard.commands.send(Command::Set { bridge: BRIDGE(), spec: spec(dscp) }).unwrap();
+            let now = read(&shard.clock);
+            shard.turn(now);
+            let class = |slot, v6: bool| {
+                let socket = shard.io.socket(Slot(slot)).unwrap();
+                if v6 { socket.tclass_v6() } else { socket.tos_v4() }.unwrap()
+            };
+            let wanted = u32::from(dscp) << 2;
+            assert_eq!([class(0, false), class(1, false), class(2, true), class(3, true)], [wanted; 4]);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_has_dropped_is_reported() {
+        let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (mut shard, events) = shard(vec![listener(v4)]);
+        let port = open(&mut shard, &events, &[v4])[0].local;
+        let sender = UdpSocket::bind((v4, 0)).unwrap();
+        // Nobody reads: the queue fills.
+        for _ in 0..2_000 {
+            sender.send_to(&[0; 1_000], port).unwrap();
+        }
+        let mut now = read(&shard.clock);
+        for _ in 0..2 {
+            shard.commands.send(Command::Report { bridge: BRIDGE(), ticket: Ticket(1) }).unwrap();
+            now = shard.turn(now);
+        }
+        let dropped = shard.stats.kernel_drops.get();
+        assert!((500..2_000).contains(&dropped), "{dropped}");
+        let Some(Event::Report { report, .. }) = events.receive() else { panic!("no report") };
+        assert_eq!(report.ports[0].kernel_drops, dropped);
+        while shard.stats.packets_in.get() + dropped < 2_000 {
+            now = shard.step(now);
+        }
+    }
+
+    #[test]
+    fn a_turn_obeys_a_bounded_number_of_commands() {
+        let (mut shard, events) = shard(Vec::new());
+        let mut now = read(&shard.clock);
+        for _ in 0..16 {
+            let hello = Command::Hello { signalling: 0, generation: Generation(1) };
+            shard.commands.send(hello).unwrap();
+        }
+        assert!(shard.commands.send(Command::Close { bridge: BRIDGE() }).is_err(), "a full ring gives back");
+        now = shard.turn(now);
+        shard.commands.send(Command::Close { bridge: BRIDGE() }).unwrap();
+        now = shard.step(now);
+        assert_eq!(shard.stats.commands.get(), 17);
+        assert!(now.mono < shard.meter.next, "it did not sleep over the command");
+        assert!(matches!(events.receive(), Some(Event::Started { .. })));
+        assert!(matches!(events.receive(), Some(Event::Closed { .. })));
+    }
+}
