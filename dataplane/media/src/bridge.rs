@@ -15,7 +15,7 @@ use command::{
     Verdict,
 };
 use core::net::{IpAddr, SocketAddr};
-use port::{Found, Port, Sender};
+use port::{Aim, Found, Port, Sender};
 use relay::Edge;
 use reports::Identity;
 use silence::Clock;
@@ -258,7 +258,7 @@ impl Bridges {
         let bridge = self.bridges.get_mut(key).expect("the map holds living bridges");
         check(spec, bridge.ports.len())?;
         let mut changed = bridge.clock.apply(now.mono, spec.phase, spec.timeouts);
-        let places = core::mem::take(&mut bridge.ports);
+        let places = bridge.ports.clone();
         self.adopt(key);
         for (index, place) in places.iter().enumerate() {
             let Some((_, port)) = self.ports.at_mut(*place) else { continue };
@@ -279,10 +279,7 @@ impl Bridges {
                 port.reopen_window(now.mono);
             }
         }
-        if let Some(bridge) = self.bridges.get_mut(key) {
-            bridge.ports = places;
-        }
-        self.aim(key);
+        places.iter().for_each(|place| self.aim(*place));
         self.run_clock(now.mono, key);
         Ok(())
     }
@@ -298,25 +295,21 @@ impl Bridges {
         }
     }
 
-    /// Says anew where the ports of a bridge send to.
-    fn aim(&mut self, key: Key) {
-        let Some(bridge) = self.bridges.get(key) else { return };
-        for place in &bridge.ports {
-            let Some((_, port)) = self.ports.at(*place) else { continue };
-            // Taken out for a moment, so that all ports can be asked while this one changes.
-            let mut aims = port.aims();
-            let is_ours = |target: SocketAddr| {
-                let mut ports = bridge.ports.iter().filter_map(|place| self.ports.at(*place));
-                ports.any(|(_, port)| is_local(&self.own, port.local, target))
-            };
-            for aim in &mut aims {
-                if aim.target.is_ok_and(is_ours) {
-                    aim.target = Err(Verdict::SelfSend);
-                }
-            }
-            if let Some((_, port)) = self.ports.at_mut(*place) {
-                [port.media, port.control] = aims;
-            }
+    /// Says anew where a port sends to.
+    fn aim(&mut self, place: u32) {
+        let Some((_, port)) = self.ports.at(place) else { return };
+        let Some(bridge) = self.bridges.get(port.bridge) else { return };
+        // An address of the bridge itself would send the packet round and round.
+        let is_ours = |target: SocketAddr| {
+            let mut ports = bridge.ports.iter().filter_map(|place| self.ports.at(*place));
+            ports.any(|(_, port)| is_local(&self.own, port.local, target))
+        };
+        let aims = port.aims().map(|aim| match aim.target {
+            Ok(target) if is_ours(target) => Aim { target: Err(Verdict::SelfSend), ..aim },
+            Ok(_) | Err(_) => aim,
+        });
+        if let Some((_, port)) = self.ports.at_mut(place) {
+            [port.media, port.control] = aims;
         }
     }
 
@@ -534,12 +527,10 @@ impl Bridges {
     #[cold]
     fn on_learned(&mut self, place: Place, source: SocketAddr, moved: bool) {
         let Some((_, port)) = self.ports.at(place.port()) else { return };
-        let (key, index) = (port.bridge, port.index);
-        let Some(bridge) = self.bridges.get(key) else { return };
+        let Some(bridge) = self.bridges.get(port.bridge) else { return };
         let rtcp = place.is_rtcp();
-        let event = Event::Learned { bridge: bridge.id, port: index, rtcp, source, moved };
-        self.tell(event);
-        self.aim(key);
+        self.tell(Event::Learned { bridge: bridge.id, port: port.index, rtcp, source, moved });
+        self.aim(place.port());
     }
 
     fn on_dropped(&mut self, place: Place, source: SocketAddr, verdict: Verdict) {
@@ -613,7 +604,7 @@ impl Bridges {
         let Some(bridge) = self.bridges.get_mut(key) else { return };
         let ports = bridge.ports.iter().filter_map(|place| self.ports.at(*place)).map(|(_, port)| port);
         let mut told = Vec::new();
-        let next = bridge.clock.check(now, bridge.id, ports.clone(), |event| told.push(event));
+        let next = bridge.clock.check(now, bridge.id, &ports, |event| told.push(event));
         // A timer that fires too early only looks; that is cheaper than a wheel of stale ones.
         if let Some(next) = next
             && bridge.clock.due.is_none_or(|due| next < due)
@@ -715,18 +706,20 @@ fn check(spec: &BridgeSpec, opened: usize) -> Result<(), Unsupported> {
             Transform::Mix => return Err(Unsupported("mixing")),
             Transform::Silence => return Err(Unsupported("replacement by silence")),
         }
-        let beside = spec.edges.iter().filter(|other| other.from == edge.from).count();
-        if beside > SINKS_MAX {
-            return Err(Unsupported("more than 16 sinks of one port"));
-        }
-        // Several sinks get the same bytes.
-        let changes = |edge: &EdgeSpec| {
-            matches!(&edge.transform, Transform::Relay { payload_map, rewrite }
-                if rewrite.is_some() || payload_map.iter().any(|(from, to)| from != to))
-        };
-        if beside > 1 && spec.edges.iter().any(|e| (e.from == edge.from || e.to == edge.from) && changes(e)) {
-            return Err(Unsupported("a payload map or rewrite at a port with several sinks"));
-        }
+    }
+    // Several sinks get the same bytes, so nothing may change on the way to them or back.
+    let mut sinks = vec![0; opened];
+    spec.edges.iter().for_each(|edge| sinks[usize::from(edge.from.0)] += 1);
+    if sinks.iter().any(|sinks| *sinks > SINKS_MAX) {
+        return Err(Unsupported("more than 16 sinks of one port"));
+    }
+    let changes = |edge: &EdgeSpec| {
+        matches!(&edge.transform, Transform::Relay { payload_map, rewrite }
+            if rewrite.is_some() || payload_map.iter().any(|(from, to)| from != to))
+    };
+    let at_several = |edge: &EdgeSpec| [edge.from, edge.to].iter().any(|port| sinks[usize::from(port.0)] > 1);
+    if spec.edges.iter().any(|edge| at_several(edge) && changes(edge)) {
+        return Err(Unsupported("a payload map or rewrite at a port with several sinks"));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod wire; // rtp, rtcp: borrowed views; what a datagram is
 pub mod quality; // RFC 3550 statistics of a stream
-pub mod bridge; // the bridges of one shard: port, learn, relay, silence, report
+pub mod bridge; // the bridges of one shard: port, learn, relay, silence, reports
+pub mod fuzz; // fuzz entries: plain functions on bytes
 
 pub use bridge::{Bridges, BridgesConfig, Counters, Hop, OpenPort, Packet, Slot, Unsupported};

@@ -42,7 +42,7 @@ impl Clock {
         &mut self,
         now: Instant,
         bridge: BridgeId,
-        ports: impl Iterator<Item = &'p Port> + Clone,
+        ports: &(impl Iterator<Item = &'p Port> + Clone),
         mut tell: impl FnMut(Event),
     ) -> Option<Instant> {
         let started = self.started;

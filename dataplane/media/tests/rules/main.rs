@@ -1,6 +1,7 @@
 //! media.md, rule by rule, through the boundary that the shard uses, in virtual time.
 mod world; // two peers and a bridge between them
 
+mod captures;
 mod classes;
 mod forks;
 mod learning;

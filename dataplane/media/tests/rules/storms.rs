@@ -33,22 +33,22 @@ fn change(spec: &mut BridgeSpec, index: usize, what: u8, value: u8) {
     let port = &mut spec.ports[index];
     match what {
         0 => {
-            port.learn =
-                [Learn::Window, Learn::Strict, Learn::Signalled, Learn::Handover][usize::from(value % 4)]
+            let all = [Learn::Window, Learn::Strict, Learn::Signalled, Learn::Handover];
+            port.learn = all[usize::from(value % 4)];
         }
         1 => {
             let all = [Accept::Locked, Accept::Any, Accept::AnyThenLocked, Accept::Signalled];
             port.accept = all[usize::from(value % 4)];
         }
-        2 => port.send_to = if value % 2 == 0 { SendTo::Learned } else { SendTo::Signalled },
+        2 => port.send_to = if value.is_multiple_of(2) { SendTo::Learned } else { SendTo::Signalled },
         3 => port.mux = [RtcpMux::Separate, RtcpMux::Muxed, RtcpMux::Offered][usize::from(value % 3)],
         4 => port.class = [MediaClass::Rtp, MediaClass::Udptl, MediaClass::Opaque][usize::from(value % 3)],
         5 => port.remotes = vec![remote(0, SOURCES[usize::from(value) % SOURCES.len()]), remote(1, "")],
         6 => port.active = [None, Some(RemoteTag(0)), Some(RemoteTag(1))][usize::from(value % 3)],
-        7 => port.remotes.iter_mut().for_each(|remote| remote.sends = value % 2 == 0),
-        8 => port.remotes.iter_mut().for_each(|remote| remote.receives = value % 2 == 0),
+        7 => port.remotes.iter_mut().for_each(|remote| remote.sends = value.is_multiple_of(2)),
+        8 => port.remotes.iter_mut().for_each(|remote| remote.receives = value.is_multiple_of(2)),
         9 => spec.phase = [Phase::Early, Phase::Active, Phase::Held][usize::from(value % 3)],
-        10 => spec.edges[index].transform = if value % 2 == 0 { relay() } else { Transform::Drop },
+        10 => spec.edges[index].transform = if value.is_multiple_of(2) { relay() } else { Transform::Drop },
         11 => spec.edges[index].transform = rewritten(value.into(), 7, 9),
         12 => port.remotes.clear(),
         _ => port.payloads.truncate(usize::from(value % 3)),

@@ -1,0 +1,174 @@
+//! Fuzz entries: plain functions on bytes that must neither panic nor break what they promise. A driver (ours or
+//! cargo-fuzz) feeds them.
+
+use crate::bridge::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
+use crate::wire::classify::classify;
+use crate::wire::rtcp::Compound;
+use crate::wire::rtp::Rtp;
+use base::{Duration, Instant, Now, Rng, Wall};
+use command::spec::{Audience, Rewrite};
+use command::{
+    Accept, BridgeId, BridgeSpec, EdgeSpec, Learn, MediaClass, Party, Phase, PortIndex, PortSpec, Remote,
+    RemoteTag, RtcpMux, SendTo, Timeouts, Transform,
+};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// One datagram through every view of it.
+pub fn wire(data: &[u8]) {
+    let _ = classify(data);
+    if let Ok(rtp) = Rtp::parse(data) {
+        let extension = rtp.extension().map_or(0, |(_, body)| body.len() + 4);
+        let behind_head = rtp.csrcs().count() * 4 + extension + rtp.payload().len();
+        assert_eq!(12 + behind_head + usize::from(rtp.padding()), data.len(), "the parts make up the packet");
+        let mut copy = data.to_vec();
+        rtp.header().write(&mut copy);
+        assert_eq!(copy, data, "a header written over itself changes nothing");
+    }
+    if let Ok(compound) = Compound::parse(data) {
+        let mut len = 0;
+        for part in compound.parts() {
+            len += part.bytes().len();
+            let _ = (part.sender(), part.sender_info(), part.blocks().count(), part.items().count());
+        }
+        assert_eq!(len, data.len(), "the parts make up the packet");
+    }
+}
+
+/// A bridge whose spec and packets are made of the data: each record is a length, an instruction and its bytes.
+pub fn bridge(mut data: &[u8]) {
+    let start = Instant(1_000_000_000);
+    let mut now = Now { mono: start, wall: Wall(0) };
+    let id = BridgeId::new(0, 0, 0, 1);
+    let mut bridges = Bridges::new(
+        now,
+        BridgesConfig {
+            bridges_max: 1,
+            slots_max: 4,
+            events_max: 8,
+            orphan: Duration::from_secs(1),
+            own: Vec::new(),
+            rng: Rng::from_seed(1),
+        },
+    );
+    for index in 0..2u16 {
+        let (rtp, rtcp) = (Slot(u32::from(index) * 2), Slot(u32::from(index) * 2 + 1));
+        let local = peer(9, index as u8);
+        let opened = bridges.open(now, id, OpenPort { port: PortIndex(index), local, rtp, rtcp });
+        assert_eq!(opened, Ok(()), "there is room for two ports");
+    }
+    let mut buffer = [0; 256];
+    while let Some(([len, what], rest)) = data.split_first_chunk::<2>() {
+        let (bytes, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+        data = rest;
+        now.mono += Duration::from_millis(u64::from(what >> 4) * 40);
+        if *what & 0x0f == 0 {
+            let _ = bridges.set(now, id, &spec(bytes));
+            bridges.handle_timeout(now);
+            while bridges.poll_event().is_some() {}
+            continue;
+        }
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        let mut packet = Packet { buffer: &mut buffer, len: bytes.len(), truncated: false };
+        let source = peer(what & 3, what >> 3 & 1);
+        let hop = bridges.handle_packet(now, Slot(u32::from(what & 3)), source, &mut packet);
+        assert!(packet.len <= bytes.len() || hop.is_err(), "relay never makes a packet longer");
+    }
+    let counters = bridges.counters();
+    let dropped: u64 = counters.dropped.iter().sum();
+    assert_eq!(counters.packets_in, counters.packets_out + dropped, "every packet is counted once");
+    assert!(bridges.close(now, id, |_, _| {}).is_some(), "the bridge is still there");
+}
+
+fn peer(host: u8, port: u8) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)), 4000 + u16::from(port) * 2)
+}
+
+/// Any spec of two ports.
+fn spec(bytes: &[u8]) -> BridgeSpec {
+    let byte = |n: usize| bytes.get(n).copied().unwrap_or(0);
+    let port = |index: u16| {
+        let at = usize::from(index) * 3;
+        let (policy, peers, flags) = (byte(at), byte(at + 1), byte(at + 2));
+        let remote = |n: u8| Remote {
+            tag: RemoteTag(n.into()),
+            rtp: (peers >> n & 8 == 0).then(|| peer(peers & 3, n)),
+            rtcp: None,
+            sends: flags & 1 == 0,
+            receives: flags & 2 == 0,
+            keys: None,
+        };
+        PortSpec {
+            port: PortIndex(index),
+            party: Party(index),
+            class: [MediaClass::Rtp, MediaClass::Rtp, MediaClass::Udptl, MediaClass::Opaque]
+                [usize::from(flags >> 2 & 3)],
+            remotes: (0..1 + (peers >> 6 & 1)).map(remote).collect(),
+            active: Some(RemoteTag(u32::from(peers >> 7))),
+            mux: [RtcpMux::Separate, RtcpMux::Muxed, RtcpMux::Offered, RtcpMux::Muxed]
+                [usize::from(flags >> 4 & 3)],
+            learn: [Learn::Window, Learn::Strict, Learn::Signalled, Learn::Handover][usize::from(policy & 3)],
+            signalling_source: None,
+            accept: [Accept::Locked, Accept::Any, Accept::AnyThenLocked, Accept::Signalled]
+                [usize::from(policy >> 2 & 3)],
+            send_to: [SendTo::Learned, SendTo::Signalled][usize::from(policy >> 4 & 1)],
+            payloads: Vec::new(),
+            dscp: 0,
+            secure: None,
+            ice: None,
+        }
+    };
+    let edge = |from: u16, to: u16| {
+        let shape = byte(6 + usize::from(from));
+        let rewrite = Rewrite { ssrc: shape.into(), sequence_offset: 5, timestamp_offset: 9 };
+        let payload_map = if shape & 2 == 0 { Vec::new() } else { vec![(0, 8)] };
+        let relay = Transform::Relay { payload_map, rewrite: (shape & 4 != 0).then_some(rewrite) };
+        EdgeSpec {
+            from: PortIndex(from),
+            to: PortIndex(to),
+            transform: if shape & 1 == 0 { relay } else { Transform::Drop },
+            gain_centibel: 0,
+            audience: Audience::All,
+        }
+    };
+    BridgeSpec {
+        phase: [Phase::Early, Phase::Active, Phase::Held][usize::from(byte(8) % 3)],
+        timeouts: Timeouts::default(),
+        ports: (0..2).map(port).collect(),
+        edges: vec![edge(0, 1), edge(1, 0)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_survived(data in proptest::collection::vec(any::<u8>(), 0..200)) {
+            wire(&data);
+        }
+
+        #[test]
+        fn any_story_is_survived(data in proptest::collection::vec(any::<u8>(), 0..600)) {
+            bridge(&data);
+        }
+
+        /// Bytes that look like media more often than chance would have it.
+        #[test]
+        fn any_likely_story_is_survived(
+            records in proptest::collection::vec(
+                (any::<u8>(), prop_oneof![Just(0u8), Just(200), Just(201), Just(202), Just(205), Just(207)], 0..12u8),
+                1..60,
+            ),
+        ) {
+            let mut data = Vec::new();
+            for (what, kind, words) in records {
+                let body = [&[0x81, kind, 0, words][..], &vec![words; usize::from(words) * 4]].concat();
+                data.extend([body.len() as u8, what]);
+                data.extend(body);
+            }
+            bridge(&data);
+        }
+    }
+}
