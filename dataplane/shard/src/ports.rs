@@ -111,6 +111,20 @@ impl Ports {
         range.publish(&self.stats.listeners[usize::from(place.range)]);
     }
 
+    /// Lets free pairs rest that somebody else of this process has used; for the next generation of a shard.
+    pub fn rest(&mut self, now: Instant, places: &[Place]) {
+        for (number, range) in (0..).zip(&mut self.ranges) {
+            let here = places.iter().filter(|place| place.range == number);
+            let mut used: Vec<u16> = here.map(|place| place.local.port()).collect();
+            used.sort_unstable();
+            range.free.retain(|port| used.binary_search(port).is_err());
+            if !range.ephemeral {
+                range.resting.extend(used.into_iter().map(|port| (now + self.rest, port)));
+            }
+        }
+        self.publish();
+    }
+
     /// Takes back a pair that was never used.
     pub fn put_back(&mut self, pair: Pair) {
         let index = usize::from(pair.place.range);

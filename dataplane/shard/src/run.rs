@@ -45,6 +45,15 @@ struct OpenPair {
     kernel_drops: [u32; 2],
 }
 
+/// What outlives a generation of a shard.
+#[derive(Debug)]
+pub struct Remains {
+    /// Events that signalling has not got yet.
+    pub outbox: Outbox,
+    /// Ports that were in use: peers still send there, so they rest first.
+    pub places: Vec<Place>,
+}
+
 /// Measures the thread about once a second; also the longest that it sleeps.
 #[derive(Debug)]
 struct Meter {
@@ -63,14 +72,15 @@ impl<I: Io> Shard<I> {
         generation: Generation,
         commands: Mailbox<Command>,
         bell: Bell,
-        mut outbox: Outbox,
+        remains: Remains,
         stats: Arc<ShardStats>,
-    ) -> Result<Self, (io::Error, Outbox)> {
+    ) -> Result<Self, (io::Error, Remains)> {
         let slots_max = config.pairs_max.saturating_mul(2);
         let io = match I::new(slots_max, bell) {
             Ok(io) => io,
-            Err(error) => return Err((error, outbox)),
+            Err(error) => return Err((error, remains)),
         };
+        let Remains { mut outbox, places } = remains;
         let mut rng = base::Rng::from_seed(config.seed ^ u64::from(generation.0) << 32);
         let now = read(&config.clock);
         let bridges = BridgesConfig {
@@ -82,6 +92,9 @@ impl<I: Io> Shard<I> {
             rng: rng.fork(),
         };
         let (index, shards) = (config.index, config.shards);
+        let mut ports =
+            Ports::new(&config.listeners, index, shards, config.rest, &mut rng, Arc::clone(&stats));
+        ports.rest(now.mono, &places);
         stats.starts.set(generation.0.into());
         stats.bridges.set(0);
         outbox.started(index, generation);
@@ -90,7 +103,7 @@ impl<I: Io> Shard<I> {
             commands,
             outbox,
             bridges: Bridges::new(now, bridges),
-            ports: Ports::new(&config.listeners, index, shards, config.rest, &mut rng, Arc::clone(&stats)),
+            ports,
             pairs: Slab::preallocated(config.pairs_max),
             pairs_max: config.pairs_max as usize,
             io,
@@ -144,9 +157,10 @@ impl<I: Io> Shard<I> {
         if self.outbox.has_waiting() { timer.min(now.mono + RETRY_EVENTS) } else { timer }
     }
 
-    /// Gives the outbox to the next generation.
-    pub fn into_outbox(self) -> Outbox {
-        self.outbox
+    /// Closes everything; what the next generation needs is left.
+    pub fn into_remains(self) -> Remains {
+        let places = self.pairs.iter().map(|(_, pair)| pair.place).collect();
+        Remains { outbox: self.outbox, places }
     }
 }
 
@@ -458,7 +472,8 @@ mod tests {
         let commands = Mailbox::new(16, bell.clone());
         let stats = Arc::new(ShardStats::new(&config.listeners));
         let outbox = Outbox::new(vec![events.clone()], Arc::clone(&stats));
-        let shard = Shard::new(&config, Generation(1), commands, bell, outbox, stats);
+        let remains = Remains { outbox, places: Vec::new() };
+        let shard = Shard::new(&config, Generation(1), commands, bell, remains, stats);
         (shard.map_err(|(error, _)| error).unwrap(), events)
     }
 

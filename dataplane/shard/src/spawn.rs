@@ -5,7 +5,7 @@ use crate::io::Io;
 use crate::io::epoll::Epoll;
 use crate::io::uring::Uring;
 use crate::outbox::Outbox;
-use crate::run::Shard;
+use crate::run::{Remains, Shard};
 use crate::stats::{MediaListener, ShardStats};
 use crate::sys::{self, Bell};
 use base::{Clock, Duration, Mailbox};
@@ -271,18 +271,19 @@ impl Supervisor {
             let _ = ready.send(Err(SpawnError::Thread(error)));
             return;
         }
-        let mut outbox = Outbox::new(self.config.events.clone(), Arc::clone(&self.stats));
+        let outbox = Outbox::new(self.config.events.clone(), Arc::clone(&self.stats));
+        let mut remains = Remains { outbox, places: Vec::new() };
         let mut generation = Generation(1);
         while !self.stop.load(Ordering::Relaxed) {
             let (commands, bell, stats) = (self.commands.clone(), self.bell.clone(), Arc::clone(&self.stats));
-            match Shard::<I>::new(&self.config, generation, commands, bell, outbox, stats) {
+            match Shard::<I>::new(&self.config, generation, commands, bell, remains, stats) {
                 Ok(mut shard) => {
                     // Nobody listens any more after the first generation.
                     let _ = ready.try_send(Ok(()));
                     // What a panic leaves half done is dropped with the shard; only the outbox goes on, whose queues
-                    // are whole between any two calls.
+                    // are whole between any two calls, and the list of ports in use.
                     let ended = catch_unwind(AssertUnwindSafe(|| shard.run(&self.stop)));
-                    outbox = shard.into_outbox();
+                    remains = shard.into_remains();
                     if ended.is_ok() {
                         return;
                     }
@@ -290,7 +291,7 @@ impl Supervisor {
                     generation.0 += 1;
                 }
                 Err((error, kept)) => {
-                    outbox = kept;
+                    remains = kept;
                     if generation.0 == 1 {
                         let _ = ready.send(Err(SpawnError::BackEnd { name: I::NAME, error }));
                         return;

@@ -8,7 +8,7 @@ use base::{Mailbox, Now};
 use command::{BridgeId, Command, Event, Generation, PortWant};
 use shard::io::{Io, epoll::Epoll, uring::Uring};
 use shard::outbox::Outbox;
-use shard::run::Shard;
+use shard::run::{Remains, Shard};
 use shard::sys::Bell;
 use shard::{BackendChoice, ShardStats};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -67,7 +67,8 @@ fn a_warm_turn_allocates_nothing<I: Io>(back_end: BackendChoice) {
     let commands = Mailbox::new(16, bell.clone());
     let stats = Arc::new(ShardStats::new(&config.listeners));
     let outbox = Outbox::new(vec![events.clone()], Arc::clone(&stats));
-    let made = Shard::<I>::new(&config, Generation(1), commands.clone(), bell, outbox, Arc::clone(&stats));
+    let remains = Remains { outbox, places: Vec::new() };
+    let made = Shard::<I>::new(&config, Generation(1), commands.clone(), bell, remains, Arc::clone(&stats));
     let mut shard = match made {
         Ok(shard) => shard,
         Err((error, _)) => return println!("{} is absent here ({error}): not tested", I::NAME),

@@ -41,6 +41,7 @@ suite! {
     nothing_is_opened_when_one_port_is_missing
     two_shards_own_disjoint_ports
     a_panic_ends_the_bridges_and_starts_the_next_generation
+    ports_of_a_failed_generation_rest_first
     a_command_to_fail_is_ignored_unless_allowed
     an_order_is_answered_that_it_is_unsupported
     unknown_bridges_get_answers
@@ -244,6 +245,20 @@ fn a_panic_ends_the_bridges_and_starts_the_next_generation(back_end: BackendChoi
     let (_, x, y) = world.call(&a, &b);
     a.rtp.send_to(&rtp(0xa, 1, 160), x).unwrap();
     assert_eq!(receive(&b.rtp), (rtp(0xa, 1, 160), y));
+}
+
+fn ports_of_a_failed_generation_rest_first(back_end: BackendChoice) {
+    let mut config = config(back_end);
+    (config.allow_panic, config.rest) = (true, Duration::from_secs(3600));
+    config.listeners = vec![two_pairs()];
+    let mut world = World::with(config, ring(64));
+    let (one, other) = (world.bridge(), world.bridge());
+    let used = world.try_open(one, &[V4]).unwrap();
+    world.command(Command::Panic);
+    assert_eq!(world.answer(), Event::Started { shard: 0, generation: Generation(2) });
+    assert_eq!(world.shard.stats().listeners[0].resting.get(), 1);
+    assert_ne!(world.try_open(other, &[V4]).unwrap(), used);
+    assert_eq!(world.try_open(one, &[V4]), Err(OpenRefusal::NoPorts));
 }
 
 fn a_command_to_fail_is_ignored_unless_allowed(back_end: BackendChoice) {
