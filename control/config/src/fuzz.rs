@@ -1,0 +1,26 @@
+//! Entries for fuzzers: plain functions on bytes that must not panic.
+
+use crate::root::Config;
+use crate::{PoolBook, diff};
+
+/// Checks a configuration, and uses what was read in every way.
+pub fn check(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match Config::check(&text, "fuzz.toml") {
+        Ok(checked) => {
+            let _ = (checked.not_in_effect(), checked.defaults(), checked.spec(1, &mut PoolBook::new()));
+            let printed = checked.config().to_string();
+            let again = Config::check(&printed, "printed.toml");
+            let again =
+                again.unwrap_or_else(|errors| panic!("what we print must read: {errors:?}\n{printed}"));
+            assert_eq!(again.config(), checked.config(), "what we print reads back equal");
+            assert_eq!(diff::diff(checked.config(), again.config()), Vec::<String>::new());
+        }
+        Err(errors) => {
+            assert!(!errors.is_empty(), "a refusal says why");
+            for error in errors {
+                assert!(error.line > 0 && error.column > 0 && !error.to_string().is_empty());
+            }
+        }
+    }
+}

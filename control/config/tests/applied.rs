@@ -1,0 +1,292 @@
+//! What a configuration becomes: the specs of the B2BUA, the notices, the defaults, the differences.
+
+use b2bua::spec::{self, RouteOrder, Transport, UnknownAnswer};
+use config::diff::diff;
+use config::{Checked, Config, PoolBook};
+use std::time::Duration;
+
+fn checked(text: &str) -> Checked {
+    Config::check(text, "test.toml")
+        .unwrap_or_else(|errors| panic!("{}", errors.iter().map(|e| format!("{e}\n")).collect::<String>()))
+}
+
+fn file(name: &str) -> Checked {
+    let path = format!("{}/../../tests/data/config/{name}", env!("CARGO_MANIFEST_DIR"));
+    checked(&std::fs::read_to_string(path).unwrap())
+}
+
+fn spec(checked: &Checked) -> spec::Spec {
+    checked.spec(7, &mut PoolBook::new())
+}
+
+#[test]
+fn the_smallest_file_becomes_two_trunks_and_two_routes() {
+    let spec = spec(&file("smallest.toml"));
+    assert_eq!(spec.version, 7);
+    let [listener] = &spec.listeners[..] else { panic!("{:?}", spec.listeners) };
+    assert_eq!(
+        listener.sip,
+        [spec::SipBind { transport: Transport::Udp, address: "0.0.0.0:5060".parse().unwrap() }]
+    );
+    assert_eq!(
+        (listener.media[0].ports.clone(), listener.dscp_sip, listener.dscp_rtp),
+        (10000..=29999, 24, 46)
+    );
+    let pbx = &spec.trunks[0];
+    let address = "10.0.0.2".parse().unwrap();
+    assert_eq!(pbx.from, [spec::Source::Net { address, prefix: 32, port: None }]);
+    let target = spec::Target { host: "10.0.0.2".into(), port: None, transport: None, weight: 1 };
+    assert_eq!(pbx.to, [target]);
+    assert_eq!((pbx.listener, pbx.listener_only, pbx.one_ends), (0, false, false));
+    assert_eq!((pbx.session_timer, pbx.max_duration), (Some(Duration::from_secs(1800)), None));
+    assert_eq!(pbx.timeouts, command::Timeouts::default());
+    assert_eq!(pbx.codes, spec::Codes::default());
+    let ways: Vec<_> = spec.routes.iter().map(|r| (r.name.as_str(), r.from.clone(), r.via)).collect();
+    assert_eq!(ways, [("route-1", vec![0], 1), ("route-2", vec![1], 0)]);
+    assert_eq!((spec.unknown, spec.orphan), (UnknownAnswer::Silent, Duration::from_secs(30)));
+}
+
+#[test]
+fn every_key_in_effect_reaches_the_spec() {
+    let spec = spec(&file("behind-nat.toml"));
+    let outside = &spec.listeners[1];
+    assert_eq!(outside.sip[1].transport, Transport::Tcp);
+    assert_eq!(outside.advertise.len(), 2);
+    assert_eq!((spec.listeners[0].dscp_sip, spec.listeners[0].dscp_rtp), (26, 46));
+    let [pbx, carrier, fallback] = &spec.trunks[..] else { panic!() };
+    assert_eq!(pbx.from, [spec::Source::Host { name: "pbx.office.example".into(), port: Some(5070) }]);
+    assert_eq!(
+        (pbx.to[0].host.as_str(), pbx.to[0].port, pbx.session_timer),
+        ("pbx.office.example", Some(5070), None)
+    );
+    assert_eq!((pbx.listener, pbx.listener_only), (0, true));
+    assert_eq!(pbx.timeouts.both, Some(Duration::from_secs(300)));
+    assert_eq!((carrier.listener, carrier.from.len()), (1, 3));
+    let hosts: Vec<_> = carrier.to.iter().map(|t| (t.host.as_str(), t.port, t.transport, t.weight)).collect();
+    assert_eq!(
+        hosts,
+        [
+            ("sbc1.carrier.example", None, None, 1),
+            ("203.0.113.9", Some(5080), Some(Transport::Tcp), 3),
+            ("[2001:db8:1::9]", None, None, 1)
+        ]
+    );
+    assert!(carrier.codes.retries(500) && !carrier.codes.retries(503) && carrier.codes.retries(408));
+    assert_eq!((carrier.codes.towards_caller(603), carrier.codes.towards_caller(503)), (486, 503));
+    assert_eq!((carrier.timeouts.one, carrier.one_ends), (Some(Duration::from_secs(120)), true));
+    assert_eq!((carrier.timeouts.hold, carrier.learn), (None, command::Learn::Strict));
+    assert_eq!(carrier.max_duration, Some(Duration::from_secs(86_400)));
+    assert_eq!((fallback.listener, fallback.from.len()), (0, 0));
+    assert_eq!(spec.routes[0].to.len(), 2);
+    assert_eq!(spec.routes[0].max_duration, Some(Duration::from_secs(4 * 3600)));
+    let rule = &spec.number_rules[0];
+    assert_eq!(
+        (rule.name.as_str(), rule.on, &rule.trunk[..]),
+        ("international", spec::NumberOf::Callee, &[0][..])
+    );
+    assert_eq!(rule.to.apply(&rule.matches, b"00441234"), b"+441234");
+    assert_eq!(spec.number_rules[1].name, "number-rule-2");
+    assert_eq!(spec.unknown, UnknownAnswer::Forbidden);
+}
+
+#[test]
+fn the_longest_match_comes_first_and_each_pattern_for_itself() {
+    let spec = spec(&file("longest-match.toml"));
+    assert_eq!(spec.route_order, RouteOrder::Longest);
+    let order: Vec<_> = spec.routes.iter().map(|r| format!("{} {:?}", r.name, r.to)).collect();
+    assert_eq!(order, ["munich [+49891234]", "munich [+4989.]", "europe [+4.]", "europe [+3.]", "all []"]);
+}
+
+#[test]
+fn a_trunk_keeps_its_pool_as_long_as_a_call_holds_it() {
+    let mut pools = PoolBook::new();
+    let first = file("smallest.toml").spec(1, &mut pools);
+    let call = ledger::Lease::take([&first.trunks[0].pool]).unwrap();
+    drop(first);
+    // The trunk goes and comes back while its call is still up.
+    let text =
+        "listener.m = { sip = \"udp:127.0.0.1:0\", media = \"127.0.0.1:0\" }\ntrunk.other = \"192.0.2.1\"";
+    let second = checked(text).spec(2, &mut pools);
+    assert_eq!(second.trunks[0].pool.used(), 0);
+    let third = file("smallest.toml").spec(3, &mut pools);
+    assert_eq!(third.trunks[0].pool.used(), 1);
+    drop(call);
+    assert_eq!(third.trunks[0].pool.used(), 0);
+}
+
+#[test]
+fn keys_of_later_versions_are_named_and_the_protective_ones_are_marked() {
+    assert_eq!(file("smallest.toml").not_in_effect(), []);
+    assert_eq!(file("behind-nat.toml").not_in_effect(), []);
+    let notices: Vec<String> = file("fuller.toml")
+        .not_in_effect()
+        .iter()
+        .map(|n| format!("{}{} {}", n.line, if n.protective { "!" } else { "" }, n.path))
+        .collect();
+    assert_eq!(
+        notices,
+        [
+            "3! limit.pstn",
+            "6 listener.outside.sip[2]",
+            "15! trunk.acme.limit",
+            "16 trunk.acme.probe",
+            "17 trunk.acme.breaker",
+            "19 trunk.acme.auth",
+            "20 trunk.acme.register",
+            "21 trunk.acme.codecs",
+            "22 trunk.acme.transcode",
+            "25 trunk.acme.srtp",
+            "27! trunk.acme.policy",
+            "32 group.pstn-out",
+            "40! route.us.via",
+            "52! account.\"2001@acme.test\"",
+            "56! policy.toll-fraud",
+            "64! policy.geo",
+            "86! unknown.ban_after",
+            "87! unknown.ban",
+        ]
+    );
+    let notice = &file("fuller.toml").not_in_effect()[0];
+    assert_eq!(
+        notice.to_string(),
+        "test.toml:3: limit.pstn: not in effect yet: calls are counted but not limited (`run` refuses to start with it)"
+    );
+}
+
+#[test]
+fn each_key_of_a_later_version_has_its_notice() {
+    let head = "listener.m = { sip = \"udp:127.0.0.1:0\", media = \"127.0.0.1:0\" }\n";
+    for (text, expected) in [
+        ("trunk.x = { address = \"192.0.2.1\", srtp = \"required\" }", "trunk.x.srtp!"),
+        ("trunk.x = { address = \"192.0.2.1\", srtp = \"never\" }", "trunk.x.srtp"),
+        ("trunk.x = { address = \"192.0.2.1\", dtmf = \"info\" }", "trunk.x.dtmf"),
+        ("trunk.x = { address = \"192.0.2.1\", record = true }", "trunk.x.record"),
+        ("trunk.x = { address = \"192.0.2.1\", record = false, dtmf = \"auto\", codecs = [] }", ""),
+        ("trunk.x = { address = \"192.0.2.1\", limit_in = { calls = 1 } }", "trunk.x.limit_in!"),
+        ("trunk.x = { address = \"192.0.2.1\", limit_out = { calls = 1 } }", "trunk.x.limit_out!"),
+        ("trunk.x = { to = \"sip:192.0.2.1;transport=tls\" }", "trunk.x.to[0].uri!"),
+        ("trunk.x = { from = \"digest\" }", "trunk.x.from[0]"),
+        ("engine.ng = \"udp:127.0.0.1:2223\"", "engine.ng"),
+        ("engine.ng = []", ""),
+        ("engine.ng_source = \"rtpengine\"", "engine.ng_source"),
+        ("engine.store = \"postgres://db/strowger\"", "engine.store"),
+        ("engine.store = \"sqlite:other.db\"", ""),
+        ("engine.backend = \"xdp\"", "engine.backend"),
+        ("unknown.answer = \"divert:trap\"", "unknown.answer"),
+        ("listener.t = { texts = \"opensips\" }", "listener.t.texts"),
+        (
+            "trunk.x = \"192.0.2.1\"\nroute = [{ via = \"x\", hook = { url = \"http://h/\" } }]",
+            "route.route-1.hook!",
+        ),
+    ] {
+        let notices = checked(&format!("{head}{text}")).not_in_effect();
+        let found: Vec<String> =
+            notices.iter().map(|n| format!("{}{}", n.path, if n.protective { "!" } else { "" })).collect();
+        assert_eq!(found.join(" "), expected, "{text}");
+    }
+}
+
+#[test]
+fn secrets_that_are_not_there_are_named_without_their_value() {
+    let checked = checked(
+        "[engine]\ntokens = [{ token = \"env:STROWGER_NO_SUCH_TOKEN\", role = \"admin\" }, { token = \"env:PATH\", \
+         role = \"read\" }]",
+    );
+    let missing: Vec<String> = checked.missing_secrets().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        missing,
+        ["test.toml:2: engine.tokens[0].token: the environment variable STROWGER_NO_SUCH_TOKEN is not set"]
+    );
+    assert!(checked.engine().tokens[0].role > checked.engine().tokens[1].role);
+}
+
+#[test]
+fn defaults_are_what_was_not_given() {
+    let defaults = file("smallest.toml").defaults();
+    let value = |path: &str| defaults.iter().find(|(p, _)| p == path).map(|(_, text)| text.as_str());
+    for (path, expected) in [
+        ("trunk.pbx.learn", Some("\"window\"")),
+        ("trunk.pbx.from", Some("[\"10.0.0.2\"]")),
+        ("trunk.pbx.media_timeout.hold", Some("\"4h\"")),
+        ("trunk.pbx.codes.retry", Some("[\"408\", \"500-599\"]")),
+        ("trunk.pbx.session_timer", Some("\"30m\"")),
+        ("trunk.pbx.probe", Some("")),
+        ("listener.main.dscp.rtp", Some("\"EF\"")),
+        ("listener.main.sip", None),
+        ("route.route-1.name", Some("\"route-1\"")),
+        ("route.route-1.via", None),
+        ("engine.api", Some("\"127.0.0.1:8080\"")),
+        ("engine.cdr", Some("[\"jsonl:cdr.jsonl\"]")),
+        ("unknown.ban", Some("\"1h\"")),
+    ] {
+        assert_eq!(value(path), expected, "{path}");
+    }
+}
+
+#[test]
+fn the_engine_defaults_are_those_of_the_documents() {
+    let fuller = file("fuller.toml");
+    assert_eq!(*fuller.engine(), Config::default().engine);
+    assert_eq!(fuller.config().unknown, config::Unknown::default());
+    assert_eq!(file("behind-nat.toml").engine().store.folder().to_str(), Some("/var/lib/strowger"));
+    assert_eq!(fuller.engine().store.folder().to_str(), Some("."));
+}
+
+#[test]
+fn differences_are_lines_by_path() {
+    let old = file("smallest.toml").into_config();
+    let text = r#"
+listener.main = { sip = "udp:0.0.0.0:5060", media = "0.0.0.0:10000-19999" }
+trunk.pbx     = { address = "10.0.0.2", learn = "strict", probe = { every = "5s" } }
+trunk.new     = "192.0.2.9"
+engine.tokens = [{ token = "env:ADMIN", role = "admin" }]
+[[route]]
+name = "route-2"
+from = "new"
+via  = "pbx"
+[[route]]
+name = "route-1"
+from = "pbx"
+via  = "new"
+"#;
+    let new = checked(text).into_config();
+    assert_eq!(
+        diff(&old, &new),
+        [
+            "~ listener.main.media: [\"0.0.0.0:10000-29999\"] -> [\"0.0.0.0:10000-19999\"]",
+            "- trunk.carrier = { from = [\"203.0.113.5\"], to = [{ uri = \"sip:203.0.113.5\" }] }",
+            "+ trunk.new = { from = [\"192.0.2.9\"], to = [{ uri = \"sip:192.0.2.9\" }] }",
+            "~ trunk.pbx.learn: \"window\" -> \"strict\"",
+            "+ trunk.pbx.probe.down_after = 3",
+            "+ trunk.pbx.probe.every = \"5s\"",
+            "+ trunk.pbx.probe.up_after = 2",
+            "~ route.route-1.via: \"carrier\" -> \"new\"",
+            "~ route.route-2.from: [\"carrier\"] -> [\"new\"]",
+            "~ route: the order changed, from route[0] on: route-2 was route-1",
+            "- engine.tokens = []",
+            "+ engine.tokens[0].role = \"admin\"",
+            "+ engine.tokens[0].token = \"env:ADMIN\"",
+        ]
+    );
+    assert_eq!(diff(&old, &old), Vec::<String>::new());
+    // However it is written, it is the same.
+    let long = checked(
+        "[listener.main]\nsip = [\"udp:0.0.0.0:5060\"]\nmedia = [\"0.0.0.0:10000-29999\"]\n[trunk.pbx]\nfrom = \
+         \"10.0.0.2\"\nto = { uri = \"sip:10.0.0.2\" }\n[trunk.carrier]\naddress = \"203.0.113.5\"\n[[route]]\nfrom = \
+         [\"pbx\"]\nvia = \"carrier\"\n[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\n",
+    );
+    assert_eq!(diff(&old, long.config()), Vec::<String>::new());
+}
+
+#[test]
+fn a_hundred_thousand_routes_are_read_in_time() {
+    use core::fmt::Write as _;
+    let mut text = String::from(
+        "listener.m = { sip = \"udp:127.0.0.1:0\", media = \"127.0.0.1:0\" }\ntrunk.a = \"192.0.2.1\"\n",
+    );
+    for n in 0..100_000 {
+        let _ = writeln!(text, "[[route]]\nfrom = \"a\"\nto = \"+{n:06}X.\"\nvia = \"a\"");
+    }
+    let checked = checked(&text);
+    assert_eq!(spec(&checked).routes.len(), 100_000);
+}
