@@ -116,8 +116,8 @@ pub(super) enum Sender {
     Unproven,
 }
 
-// A relayed call is two ports and a bridge, and has 8 KB in the data plane.
-const _: () = assert!(size_of::<Port>() <= 3 * 1024);
+// A relayed call is two ports and a bridge, and has 8 KB in the data plane (design.md).
+const _: () = assert!(size_of::<Port>() <= 2 * 1024);
 
 impl Port {
     pub fn new(bridge: Key, open: &OpenPort) -> Self {
@@ -283,8 +283,9 @@ impl Port {
                 Evidence::Rtcp { sibling }
             }
             Found::Rtcp(_) => Evidence::MuxedRtcp,
-            Found::Datagram if self.class == MediaClass::Opaque => Evidence::Opaque,
-            Found::Datagram => Evidence::Udptl,
+            Found::Datagram if self.class == MediaClass::Udptl => Evidence::Udptl,
+            // Also what comes late on a port that is audio again.
+            Found::Datagram => Evidence::Opaque,
         };
         let in_window = now < active.window_until;
         let asked = Asked { now, source, rank, policy: self.learn, sends: active.sends, in_window, evidence };

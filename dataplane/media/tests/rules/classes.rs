@@ -89,6 +89,15 @@ fn after_a_refusal_the_port_is_audio_again() {
 }
 
 #[test]
+fn late_fax_on_a_port_that_is_audio_again_teaches_nothing() {
+    let mut world = World::new();
+    set_class(&mut world, MediaClass::Udptl);
+    set_class(&mut world, MediaClass::Rtp);
+    assert_eq!(world.send(A_RTP, STRANGER, &T38), Err(Verdict::SourceUnknown));
+    assert_eq!(world.port(0).learned, None);
+}
+
+#[test]
 fn the_lock_survives_the_change_where_the_address_is_the_same() {
     let mut world = World::new();
     world.talk(A_RTP, "192.0.2.1:4444", 7, 1..5).unwrap();

@@ -1,7 +1,7 @@
 //! "Learning the source".
 
 use crate::world::*;
-use command::{Accept, Event, Learn, MediaClass, PortIndex, SendTo, Verdict};
+use command::{Accept, Event, Learn, MediaClass, Phase, PortIndex, SendTo, Verdict};
 use media::wire::rtp::Header;
 
 /// A's address behind its NAT, and signalling's address there.
@@ -99,6 +99,18 @@ fn the_answer_opens_the_window_of_a_side_that_could_not_send_before() {
     world.wait(10_000);
     world.set(|spec| spec.ports[1] = port(1, B));
     assert!(world.talk(A_RTP, NAT, 7, 1..6).is_ok());
+}
+
+#[test]
+fn the_final_answer_opens_the_window_of_who_was_not_heard_before() {
+    let mut world = World::with(|spec| spec.phase = Phase::Early);
+    world.wait(10_000);
+    world.set(|spec| spec.phase = Phase::Active);
+    assert!(world.talk(A_RTP, NAT, 7, 1..6).is_ok());
+    // Who is locked stays locked.
+    world.set(|spec| spec.phase = Phase::Early);
+    world.set(|spec| spec.phase = Phase::Active);
+    assert_eq!(world.talk(A_RTP, STRANGER, 9, 1..20), Err(Verdict::SourceLocked));
 }
 
 #[test]
