@@ -161,7 +161,7 @@ impl Page {
                 match value {
                     Value::Number(number) => sample(&mut out, name, "", &labels, *number),
                     Value::Histogram(counts, sum_ns) => {
-                        buckets(&mut out, name, &labels, &counts[..], *sum_ns)
+                        buckets(&mut out, name, &labels, &counts[..], *sum_ns);
                     }
                 }
             }

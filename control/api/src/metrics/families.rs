@@ -23,7 +23,6 @@ families! {
     CALL_SETUP = Histogram "strowger_call_setup_seconds" [] "From INVITE to its final answer, of answered calls.";
     ONE_WAY_AUDIO = Counter "strowger_one_way_audio_total" ["trunk"] "Ended legs whose peer should have sent media and never did.";
     LIMIT_USED = Gauge "strowger_limit_used" ["limit"] "Places in use in a pool of places.";
-    LIMIT_DRIFT = Gauge "strowger_limit_drift" [] "Places in use that no live call holds, as the auditor recounts them; must be 0.";
 
     SIP_MESSAGES = Counter "strowger_sip_messages_total" ["direction", "method", "code"] "SIP messages; code is request for requests.";
     SIP_PARSE_ERRORS = Counter "strowger_sip_parse_errors_total" ["class"] "Datagrams or frames that were no SIP message, by class of the error.";

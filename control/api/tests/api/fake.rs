@@ -34,10 +34,13 @@ pub struct Fake {
     pub log: Mutex<String>,
     pub hung_up: Mutex<Vec<CallId>>,
     pub versions: Mutex<Vec<ConfigVersion>>,
-    mailbox: Mailbox<(usize, Ask)>,
+    mailbox: Questions,
     kept: Mutex<Vec<Ask>>,
     clock: Clock,
 }
+
+/// With the shard that each is for.
+type Questions = Mailbox<(usize, Ask)>;
 
 pub const CALL: &str = "0123456789ab000000000001";
 pub const ENDING: &str = "0123456789ab000000000002";
@@ -65,7 +68,7 @@ impl Wake for Unpark {
 
 impl Fake {
     pub fn new() -> Arc<Fake> {
-        let slot: Arc<Mutex<Option<Mailbox<(usize, Ask)>>>> = Arc::default();
+        let slot: Arc<Mutex<Option<Questions>>> = Arc::default();
         let given = Arc::clone(&slot);
         // The thread lives as long as the test process.
         let thread = std::thread::Builder::new()
@@ -256,8 +259,11 @@ impl Engine for Fake {
     fn ask(&self, shard: usize, ask: Ask) -> Result<(), Ask> {
         match *self.mood.lock().unwrap() {
             Mood::Full => return Err(ask),
-            Mood::Dead => return Ok(drop(ask)),
-            Mood::Silent => return Ok(self.kept.lock().unwrap().push(ask)),
+            Mood::Dead => return Ok(()),
+            Mood::Silent => {
+                self.kept.lock().unwrap().push(ask);
+                return Ok(());
+            }
             Mood::Fine => {}
         }
         if let Ask::Hangup(id, _) = &ask {

@@ -21,7 +21,6 @@ pub fn media(page: &mut Page) {
         page.add(&f::SHARD_LOAD, &[shard], 0.25);
     }
     page.add(&f::LIMIT_USED, &["pbx"], 1.0);
-    page.add(&f::LIMIT_DRIFT, &[], 0.0);
     page.cdr(&store::cdr::CdrStats { written: 7, ..Default::default() });
 }
 
