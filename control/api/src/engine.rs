@@ -38,7 +38,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Why not, in a sentence.
     fn ready(&self) -> Result<(), String>;
 
-    /// Takes no new calls (`true`), or takes them again.
+    /// Takes no new calls (`true`), or takes them again; is called where it may block.
     fn drain(&self, on: bool);
 
     /// Whether it drains.

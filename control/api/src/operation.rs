@@ -3,7 +3,7 @@
 use crate::input;
 use crate::metrics::families as f;
 use crate::metrics::{Format, Page};
-use crate::problem::Problem;
+use crate::problem::{Class, Problem};
 use crate::routes;
 use crate::server::Api;
 use axum::Json;
@@ -48,8 +48,10 @@ pub(crate) struct Health {
     responses((status = 200, body = Drain), (status = 422, body = Problem)))]
 pub(crate) async fn drain(State(api): State<Api>, body: Body) -> Result<Json<Drain>, Problem> {
     let Drain { on } = input::json(&api.limits, body).await?;
-    api.engine.drain(on);
-    tracing::info!(on, "drain by api");
+    // It tells every shard, whose mailbox may be full for a moment.
+    let engine = api.engine.clone();
+    let done = tokio::task::spawn_blocking(move || engine.drain(on)).await;
+    done.map_err(|_| Problem::new(Class::Internal, "the engine could not be told"))?;
     Ok(Json(Drain { on: api.engine.draining() }))
 }
 

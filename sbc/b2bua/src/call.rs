@@ -14,8 +14,8 @@ use crate::leg::Leg;
 use crate::spec::{Spec, Trunk};
 use crate::trace::Step;
 use base::{Instant, Key, Now, Wall};
-use core::net::IpAddr;
 use command::{BridgeId, BridgeReport, Command, Event, OpenRefusal, RemoteTag, Ticket};
+use core::net::IpAddr;
 use ledger::{AskFailed, CallId, CallView, Lease, Reply};
 use offer::{Exchange, Late, Pass};
 use sdp::{Negotiation, Side};
@@ -206,7 +206,14 @@ impl Call {
     }
 
     /// A response to a request of this call.
-    pub fn handle_response(&mut self, desk: &mut Desk, now: Now, token: Token, flow: &Flow, message: &Message<'_>) {
+    pub fn handle_response(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        token: Token,
+        flow: &Flow,
+        message: &Message<'_>,
+    ) {
         desk.note(&mut self.steps, now, self.key, token.leg, true, message.raw());
         let Some(side) = self.side_of(token.leg) else {
             return self.on_stale_response(desk, now, token, flow, message);
@@ -284,11 +291,15 @@ impl Call {
                 let side = self.side_of_port(port);
                 self.tell(
                     now,
-                    format!("media of {} from foreign source {source} dropped; option `learn` decides", name(side)),
+                    format!(
+                        "media of {} from foreign source {source} dropped; option `learn` decides",
+                        name(side)
+                    ),
                 );
             }
             Event::Unsupported { what, .. } => self.tell(now, format!("media cannot do: {what}")),
-            Event::Started { .. } | Event::Learned { .. } | Event::Digit { .. } | Event::PlayEnded { .. } => {}
+            Event::Started { .. } | Event::Learned { .. } | Event::Digit { .. } | Event::PlayEnded { .. } => {
+            }
         }
     }
 
@@ -401,7 +412,8 @@ impl Call {
         message: &Message<'_>,
         code: u16,
     ) {
-        let mut writer = sip::message::write::Writer::reply_from(message, flow.remote, code, Some(&self.a.local_tag));
+        let mut writer =
+            sip::message::write::Writer::reply_from(message, flow.remote, code, Some(&self.a.local_tag));
         match code {
             405 => drop(writer.header("Allow", crate::headers::ALLOW)),
             200 if message.method() == Method::Options => {

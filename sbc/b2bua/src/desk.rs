@@ -208,10 +208,12 @@ impl Desk {
         kernel: IpAddr,
     ) -> Option<(SocketAddr, SocketAddr)> {
         let bound = self.bound.get(listener)?;
-        let (_, address) =
-            bound.iter().find(|(t, a)| *t == transport && a.is_ipv4() == kernel.is_ipv4())?;
+        let (_, address) = bound.iter().find(|(t, a)| *t == transport && a.is_ipv4() == kernel.is_ipv4())?;
         let ip = if address.ip().is_unspecified() { kernel } else { address.ip() };
-        Some((SocketAddr::new(ip, address.port()), SocketAddr::new(self.advertised(listener, ip), address.port())))
+        Some((
+            SocketAddr::new(ip, address.port()),
+            SocketAddr::new(self.advertised(listener, ip), address.port()),
+        ))
     }
 
     /// What to write instead of an address of ours.
@@ -238,7 +240,13 @@ impl Desk {
     }
 
     /// Sends a request in a transaction.
-    pub(crate) fn request(&mut self, now: Now, target: Target, token: Token, bytes: Vec<u8>) -> Option<ClientTx> {
+    pub(crate) fn request(
+        &mut self,
+        now: Now,
+        target: Target,
+        token: Token,
+        bytes: Vec<u8>,
+    ) -> Option<ClientTx> {
         match self.stack.request(now.mono, target, token, bytes) {
             Ok(tx) => Some(tx),
             Err(error) => {
@@ -251,7 +259,8 @@ impl Desk {
     /// A 2xx that nobody wants (a late one, or of a losing fork): acknowledged and ended at once, so that the far
     /// end does not ring on (RFC 3261 section 13.2.2.4).
     pub(crate) fn end_unwanted(&mut self, now: Now, flow: &Flow, response: &Message<'_>, token: Token) {
-        let Some((_, public)) = self.local(usize::from(flow.listener), flow.transport, flow.local.ip()) else {
+        let Some((_, public)) = self.local(usize::from(flow.listener), flow.transport, flow.local.ip())
+        else {
             return;
         };
         let Some(mut dialog) = unwanted_dialog(response) else { return };

@@ -61,7 +61,10 @@ mod tests {
         let forwarded = mark(&secret, "pbx", b"100", b"201");
         assert!(!is_loop([header.as_slice()].into_iter(), forwarded));
         let both = append([header.as_slice()].into_iter(), forwarded);
-        assert!(is_loop([both.as_slice()].into_iter(), first) && is_loop([both.as_slice()].into_iter(), forwarded));
+        assert!(
+            is_loop([both.as_slice()].into_iter(), first)
+                && is_loop([both.as_slice()].into_iter(), forwarded)
+        );
         assert_ne!(first, mark(&HashKey::new([1, 3]), "pbx", b"100", b"200"), "another installation's mark");
     }
 

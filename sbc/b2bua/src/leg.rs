@@ -163,7 +163,14 @@ impl Record {
 }
 
 impl Leg {
-    pub fn new(number: u16, side: Side, trunk: usize, target: Target, public: SocketAddr, record: Record) -> Self {
+    pub fn new(
+        number: u16,
+        side: Side,
+        trunk: usize,
+        target: Target,
+        public: SocketAddr,
+        record: Record,
+    ) -> Self {
         Leg {
             number,
             side,

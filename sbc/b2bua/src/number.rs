@@ -63,7 +63,9 @@ impl Pattern {
                 .size_limit(1 << 16)
                 .build()
                 .map(Pattern::Regex)
-                .map_err(|e| BadPattern(e.to_string().lines().last().unwrap_or("bad regex").trim().to_owned()));
+                .map_err(|e| {
+                    BadPattern(e.to_string().lines().last().unwrap_or("bad regex").trim().to_owned())
+                });
         }
         if let Some(exact) = text.strip_prefix('=') {
             return Ok(Pattern::Exact(exact.as_bytes().to_vec()));
@@ -170,7 +172,8 @@ impl Template {
             let inside = &rest[..end];
             rest = &rest[end + 1..];
             let number = |s: &str| {
-                s.parse::<usize>().map_err(|_| BadPattern(format!("`{{{inside}}}` is neither `{{2-}}` nor `{{1}}`")))
+                s.parse::<usize>()
+                    .map_err(|_| BadPattern(format!("`{{{inside}}}` is neither `{{2-}}` nor `{{1}}`")))
             };
             parts.push(match inside.split_once('-') {
                 Some((from, "")) => Part::Slice { from: number(from)?, to: None },
@@ -199,7 +202,9 @@ impl Template {
                     out.extend_from_slice(number.get(*from..end).unwrap_or_default());
                 }
                 Part::Group(group) => {
-                    out.extend_from_slice(groups.as_ref().and_then(|g| g.get(*group)).map_or(&[], |m| m.as_bytes()));
+                    out.extend_from_slice(
+                        groups.as_ref().and_then(|g| g.get(*group)).map_or(&[], |m| m.as_bytes()),
+                    );
                 }
             }
         }
@@ -224,10 +229,18 @@ mod tests {
     #[test]
     fn patterns_match_as_written() {
         check("*100", &["*100"], &["*1000", "X100", "100"]);
-        check("+1NXXNXXXXXX", &["+12125551234"], &["+11125551234", "+1212555123", "+121255512345", "12125551234"]);
+        check(
+            "+1NXXNXXXXXX",
+            &["+12125551234"],
+            &["+11125551234", "+1212555123", "+121255512345", "12125551234"],
+        );
         check("00ZX.", &["00441", "0044123456"], &["0044", "00044123", "004"]);
         check("0.", &["01", "0123"], &["0", "1"]);
-        check("~^(\\+44|0044)7\\d{9}$", &["+447123456789", "00447123456789"], &["+4471234567890", "447123456789"]);
+        check(
+            "~^(\\+44|0044)7\\d{9}$",
+            &["+447123456789", "00447123456789"],
+            &["+4471234567890", "447123456789"],
+        );
         check("=Nina.X", &["Nina.X"], &["2ina.X"]);
     }
 

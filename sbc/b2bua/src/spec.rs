@@ -250,6 +250,9 @@ pub(crate) mod tests {
     fn codes_lead_on_or_stop_and_are_rewritten() {
         let codes = Codes { stop: vec![503..=503], map: vec![(603, 486)], ..Codes::default() };
         assert!(codes.retries(500) && codes.retries(408) && !codes.retries(503) && !codes.retries(486));
-        assert_eq!((codes.towards_caller(603), codes.towards_caller(503), codes.towards_caller(404)), (486, 500, 404));
+        assert_eq!(
+            (codes.towards_caller(603), codes.towards_caller(503), codes.towards_caller(404)),
+            (486, 500, 404)
+        );
     }
 }

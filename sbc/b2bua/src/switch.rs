@@ -314,7 +314,8 @@ impl Switch {
                     None if method == Method::Refer => Refusal::ReferDeclined,
                     None => Refusal::MethodNotAllowed,
                 };
-                let status = if matches!(method, Method::Bye | Method::Prack | Method::Update | Method::Info) {
+                let status = if matches!(method, Method::Bye | Method::Prack | Method::Update | Method::Info)
+                {
                     Some(481) // These make sense within a dialog only.
                 } else {
                     None
@@ -339,7 +340,9 @@ impl Switch {
         self.desk.stack.trying(now.mono, tx, flow, message);
         let admitted = match admit::admit(&self.world(), origin(flow), message) {
             Decision::Admit(admitted) => admitted,
-            Decision::Refuse(refusal, trunk) => return self.refuse_call(now, tx, flow, message, refusal, trunk),
+            Decision::Refuse(refusal, trunk) => {
+                return self.refuse_call(now, tx, flow, message, refusal, trunk);
+            }
             Decision::Silence => return self.desk.stack.forget(tx),
         };
         let (trunk, trunk_out) = (admitted.trunk, self.desk.spec.routes[admitted.route].via);
@@ -488,7 +491,10 @@ impl Switch {
     fn list(&self, filter: &CallFilter) -> Vec<CallSummary> {
         let matches = |row: &CallSummary| {
             filter.trunk.as_ref().is_none_or(|t| row.trunk_in == *t || row.trunk_out.as_ref() == Some(t))
-                && filter.number.as_ref().is_none_or(|n| row.from.contains(n.as_str()) || row.to.contains(n.as_str()))
+                && filter
+                    .number
+                    .as_ref()
+                    .is_none_or(|n| row.from.contains(n.as_str()) || row.to.contains(n.as_str()))
         };
         self.calls.iter().map(|(_, call)| call.summary()).filter(matches).take(filter.limit).collect()
     }

@@ -41,8 +41,21 @@ pub struct Step {
 pub const STEPS_MAX: usize = 48;
 
 const METHODS: [&str; 15] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO", "MESSAGE", "REFER", "NOTIFY",
-    "SUBSCRIBE", "PUBLISH", "OTHER",
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "REGISTER",
+    "PRACK",
+    "UPDATE",
+    "INFO",
+    "MESSAGE",
+    "REFER",
+    "NOTIFY",
+    "SUBSCRIBE",
+    "PUBLISH",
+    "OTHER",
 ];
 
 /// A number for a method, so that a step stays small.
@@ -101,6 +114,9 @@ mod tests {
 
     #[test]
     fn methods_keep_their_names() {
-        assert_eq!((method_name(method_number(b"UPDATE")), method_name(method_number(b"FOO"))), ("UPDATE", "OTHER"));
+        assert_eq!(
+            (method_name(method_number(b"UPDATE")), method_name(method_number(b"FOO"))),
+            ("UPDATE", "OTHER")
+        );
     }
 }

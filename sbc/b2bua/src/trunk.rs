@@ -125,7 +125,8 @@ mod tests {
         let ids = Identities::new(&spec, &BTreeMap::new());
         let find = |sent_by| ids.find(0, Transport::Tcp, "127.0.0.1:40000".parse().unwrap(), sent_by);
         assert_eq!((find(Some(5072)), find(Some(9)), find(None)), (Some(1), None, None));
-        let alone = Identities::new(&Spec { trunks: spec.trunks[..1].to_vec(), ..Spec::default() }, &BTreeMap::new());
+        let alone =
+            Identities::new(&Spec { trunks: spec.trunks[..1].to_vec(), ..Spec::default() }, &BTreeMap::new());
         assert_eq!(alone.find(0, Transport::Tcp, "127.0.0.1:40000".parse().unwrap(), Some(9)), Some(0));
         assert_eq!(alone.find(0, Transport::Udp, "127.0.0.1:40000".parse().unwrap(), Some(5071)), None);
     }

@@ -126,9 +126,10 @@ impl Call {
                 text.push_str(&format!(" from {foreign}"));
             }
         }
-        let (lost, of) = ports.iter().flat_map(|p| &p.streams).fold((0, 0), |(lost, of), stream| {
-            (lost + stream.lost, of + stream.lost + stream.packets)
-        });
+        let (lost, of) = ports
+            .iter()
+            .flat_map(|p| &p.streams)
+            .fold((0, 0), |(lost, of), stream| (lost + stream.lost, of + stream.lost + stream.packets));
         if lost > 0 {
             text.push_str(&format!("; {lost} of {of} lost before us"));
         }
@@ -203,10 +204,7 @@ pub(crate) fn refused_record(
         progress_status: None,
         answered: None,
         final_status: Some(refusal.status()),
-        final_reason: refusal
-            .phrase()
-            .unwrap_or(sip::message::write::reason(refusal.status()))
-            .to_owned(),
+        final_reason: refusal.phrase().unwrap_or(sip::message::write::reason(refusal.status())).to_owned(),
         ended: now.wall,
         post_dial_delay: None,
         duration: Duration::ZERO,

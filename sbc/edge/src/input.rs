@@ -36,6 +36,8 @@ pub trait Records: Send + Sync {
     fn opened(&self, cdr: Box<Cdr>);
     /// A leg ended.
     fn ended(&self, cdr: Box<Cdr>);
+    /// A signalling thread has died: what was answered on it has no other end.
+    fn shard_lost(&self, shard: usize);
 }
 
 /// An eventfd that wakes a thread out of epoll.

@@ -1,5 +1,8 @@
 //! The signalling thread and what serves it: sockets, connections, DNS. Holds no opinion about calls; the B2BUA has them.
-#![expect(clippy::disallowed_methods, reason = "a shell: it reads the clock once a turn and makes its threads")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a shell: it reads the clock once a turn and makes its threads"
+)]
 pub mod udp; // datagram sockets: batches, local addresses, ICMP errors
 pub mod input; // what others put into a signalling thread's mailbox
 pub mod stream; // TCP connections on the control threads

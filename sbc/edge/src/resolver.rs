@@ -3,9 +3,9 @@
 
 use crate::input::Input;
 use crate::udp::source_address;
+use b2bua::Hop;
 use b2bua::desk::Query;
 use b2bua::spec::{Source, Spec, Target, Transport};
-use b2bua::Hop;
 use base::{Duration, Mailbox, Rng};
 use core::net::{IpAddr, SocketAddr};
 use hickory_resolver::TokioResolver;
@@ -34,7 +34,11 @@ pub struct Resolver {
 
 #[derive(Debug)]
 enum Question {
-    Target { shard: usize, query: Query, target: Target },
+    Target {
+        shard: usize,
+        query: Query,
+        target: Target,
+    },
     /// Host names that identify trunks: looked up now and then.
     Watch(BTreeSet<String>),
 }
@@ -239,7 +243,9 @@ async fn naptr(dns: &TokioResolver, host: &str) -> Vec<(Transport, String)> {
 
 /// SRV: hosts and ports, by priority, then at random by weight (RFC 2782).
 async fn srv(dns: &TokioResolver, name: &str, rng: &mut Rng) -> Vec<(String, u16)> {
-    let Ok(found) = dns.srv_lookup(format!("{}.", name.trim_end_matches('.'))).await else { return Vec::new() };
+    let Ok(found) = dns.srv_lookup(format!("{}.", name.trim_end_matches('.'))).await else {
+        return Vec::new();
+    };
     let mut records: Vec<(u16, u16, String, u16)> = Vec::new();
     for record in found.answers() {
         // A target of "." says that the service is not offered.

@@ -275,7 +275,8 @@ impl Turner<'_> {
         if let Some(ip) = is_literal(&target.host) {
             let transport = target.transport.unwrap_or(Transport::Udp);
             let remote = SocketAddr::new(ip, target.port.unwrap_or(transport.default_port()));
-            let hops = self.world.sources.find(now.mono, remote).map(|local| Hop { transport, remote, local });
+            let hops =
+                self.world.sources.find(now.mono, remote).map(|local| Hop { transport, remote, local });
             self.switch.handle_resolved(now, query, hops.into_iter().collect());
         } else if self.world.resolver.ask(self.shard, query, target).is_err() {
             self.switch.stats().queue_dropped.add(&["dns"], 1);
@@ -353,7 +354,8 @@ impl Sources {
 }
 
 fn count_message(switch: &Switch, direction: &str, message: &Message<'_>) {
-    let method = message.method().known().map_or("OTHER", |m| core::str::from_utf8(m.as_bytes()).unwrap_or("OTHER"));
+    let method =
+        message.method().known().map_or("OTHER", |m| core::str::from_utf8(m.as_bytes()).unwrap_or("OTHER"));
     switch.stats().messages.add(&[direction, method, code_label(message.status())], 1);
 }
 
@@ -363,18 +365,25 @@ fn count_sent(switch: &Switch, bytes: &[u8]) {
     let text = |b| core::str::from_utf8(b).unwrap_or("OTHER");
     match line.strip_prefix(b"SIP/2.0 ") {
         Some(rest) => {
-            let code = core::str::from_utf8(rest.get(..3).unwrap_or_default()).ok().and_then(|c| c.parse().ok());
+            let code =
+                core::str::from_utf8(rest.get(..3).unwrap_or_default()).ok().and_then(|c| c.parse().ok());
             let method = memchr::memmem::find(bytes, b"\r\nCSeq: ")
                 .and_then(|at| bytes[at + 8..].split(|b| *b == b'\r').next())
                 .and_then(|value| value.rsplit(|b| *b == b' ').next())
                 .unwrap_or_default();
             let known = sip::message::Method::of(method).known();
-            switch.stats().messages.add(&["out", known.map_or("OTHER", |m| text(m.as_bytes())), code_label(code)], 1);
+            switch
+                .stats()
+                .messages
+                .add(&["out", known.map_or("OTHER", |m| text(m.as_bytes())), code_label(code)], 1);
         }
         None => {
             let method = line.split(|b| *b == b' ').next().unwrap_or_default();
             let known = sip::message::Method::of(method).known();
-            switch.stats().messages.add(&["out", known.map_or("OTHER", |m| text(m.as_bytes())), "request"], 1);
+            switch
+                .stats()
+                .messages
+                .add(&["out", known.map_or("OTHER", |m| text(m.as_bytes())), "request"], 1);
         }
     }
 }

@@ -86,7 +86,8 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
             let now = clock.now();
             say_hello(&mut world, &config);
             world.resolver.watch(&spec);
-            let mut switch = Switch::new(now, config.clone(), Arc::clone(&spec), rng.fork(), Arc::clone(&stats));
+            let mut switch =
+                Switch::new(now, config.clone(), Arc::clone(&spec), rng.fork(), Arc::clone(&stats));
             switch.set_bound(bound.clone());
             let mut turner = Turner { clock, shard, switch, world: &mut world };
             let died = catch_unwind(AssertUnwindSafe(|| turner.run())).is_err();
@@ -97,6 +98,7 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
             drop(turner);
             // What it held is gone: leases have given their places back, its records end in the journal.
             tracing::error!(shard, "signalling thread failed and is restarted");
+            world.records.shard_lost(shard);
             stats.calls_active.clear();
             stats.calls_now.set(0);
             stats.restarts.add(1);
@@ -109,8 +111,7 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
 /// Tells the media shards that bridges of earlier generations are orphans now.
 fn say_hello(world: &mut World, config: &Config) {
     for (shard, ring) in world.media.iter().enumerate() {
-        let hello =
-            Command::Hello { signalling: config.shard, generation: Generation(config.generation) };
+        let hello = Command::Hello { signalling: config.shard, generation: Generation(config.generation) };
         if let Err(hello) = ring.send(hello) {
             world.backlog[shard].push_back(hello);
         }

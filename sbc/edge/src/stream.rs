@@ -190,7 +190,8 @@ impl Hub {
         };
         if gone {
             for inbox in &self.inboxes {
-                let _ = inbox.send(Input::StreamClosed(FlowId { index: key.index, generation: key.generation }));
+                let _ =
+                    inbox.send(Input::StreamClosed(FlowId { index: key.index, generation: key.generation }));
             }
         }
     }

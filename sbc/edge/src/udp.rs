@@ -141,7 +141,13 @@ impl UdpSocket {
         }
         // SAFETY: every header points at memory of this call that outlives it, with its true length.
         let count = unsafe {
-            libc::recvmmsg(self.raw(), headers.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, core::ptr::null_mut())
+            libc::recvmmsg(
+                self.raw(),
+                headers.as_mut_ptr(),
+                BATCH as u32,
+                libc::MSG_DONTWAIT,
+                core::ptr::null_mut(),
+            )
         };
         if count < 0 {
             let error = io::Error::last_os_error();

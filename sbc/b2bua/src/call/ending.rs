@@ -70,7 +70,11 @@ impl Release {
 
     /// SDP that cannot be passed on.
     pub fn bad_media(code: u16, warning: Option<u16>) -> Self {
-        Release { warning, refusal: Some(Refusal::BadMedia), ..Release::new(ReleasedBy::Engine, "bad_media", code) }
+        Release {
+            warning,
+            refusal: Some(Refusal::BadMedia),
+            ..Release::new(ReleasedBy::Engine, "bad_media", code)
+        }
     }
 
     /// The far end refused or failed.
@@ -110,7 +114,10 @@ impl Release {
             Side::A => ReleasedBy::Caller,
             Side::B => ReleasedBy::Callee,
         };
-        Release { reason: message.header(Name::Reason).map(<[u8]>::to_vec), ..Release::new(by, "normal", 487) }
+        Release {
+            reason: message.header(Name::Reason).map(<[u8]>::to_vec),
+            ..Release::new(by, "normal", 487)
+        }
     }
 }
 
@@ -309,7 +316,8 @@ impl Call {
 
     /// An attempt that failed has its record at once.
     pub(super) fn write_attempt_record(&mut self, desk: &mut Desk, now: Now) {
-        let code = self.b.as_ref().and_then(|b| b.record.final_answer.as_ref()).map_or(408, |(code, _)| *code);
+        let code =
+            self.b.as_ref().and_then(|b| b.record.final_answer.as_ref()).map_or(408, |(code, _)| *code);
         let release = Release { at: now, ..Release::failed(code) };
         if let Some(mut b) = self.b.take() {
             if let Some(tx) = b.client.take() {

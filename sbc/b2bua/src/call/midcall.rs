@@ -110,9 +110,24 @@ impl Call {
     }
 
     /// INFO or MESSAGE: body and type go to the other side, its answer comes back.
-    fn on_pass(&mut self, desk: &mut Desk, now: Now, tx: ServerTx, side: Side, flow: &Flow, message: &Message<'_>) {
+    fn on_pass(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        tx: ServerTx,
+        side: Side,
+        flow: &Flow,
+        message: &Message<'_>,
+    ) {
         if self.stage != Stage::Up || self.passes.len() >= PASSES_MAX {
-            return self.reply_plainly(desk, now, tx, flow, message, if self.stage == Stage::Up { 503 } else { 481 });
+            return self.reply_plainly(
+                desk,
+                now,
+                tx,
+                flow,
+                message,
+                if self.stage == Stage::Up { 503 } else { 481 },
+            );
         }
         let key = self.key;
         let other = side.other();
@@ -141,7 +156,9 @@ impl Call {
             return;
         }
         let cseq = message.cseq().number;
-        let Some(at) = self.passes.iter().position(|p| p.from == side.other() && p.cseq == cseq) else { return };
+        let Some(at) = self.passes.iter().position(|p| p.from == side.other() && p.cseq == cseq) else {
+            return;
+        };
         let pass = self.passes.remove(at);
         let request = pass.inbound.message();
         let code = if matches!(code, 300..=399 | 401 | 407) { 403 } else { code };

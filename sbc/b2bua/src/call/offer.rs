@@ -319,7 +319,9 @@ impl Call {
         let answered = match sdp_of(message) {
             Some(sdp) => {
                 let sdp = sdp.to_vec();
-                self.negotiation.answer(side, tag, &sdp).and_then(|a| self.negotiation.commit(tag).map(|_| a.sdp))
+                self.negotiation
+                    .answer(side, tag, &sdp)
+                    .and_then(|a| self.negotiation.commit(tag).map(|_| a.sdp))
             }
             None => Err(Unacceptable::NoOffer),
         };
@@ -421,7 +423,10 @@ impl Call {
         let Some(leg) = self.leg_mut(side) else { return };
         let message = inbound.message();
         let mut writer = Writer::reply_from(&message, inbound.flow.remote, 200, Some(&leg.local_tag));
-        writer.header("Contact", leg.contact()).header("Allow", headers::ALLOW).header("Supported", "timer, 100rel");
+        writer
+            .header("Contact", leg.contact())
+            .header("Allow", headers::ALLOW)
+            .header("Supported", "timer, 100rel");
         leg.session = write_session(&mut writer, now.mono, session::answer(&message, ours));
         if let Some(sdp) = sdp {
             writer.body(headers::SDP, sdp);
@@ -457,7 +462,13 @@ impl Call {
     }
 
     /// What came of a refresh of ours.
-    pub(super) fn on_refresh_response(&mut self, desk: &mut Desk, now: Now, side: Side, message: &Message<'_>) {
+    pub(super) fn on_refresh_response(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        side: Side,
+        message: &Message<'_>,
+    ) {
         let code = message.status().unwrap_or_default();
         let cseq = message.cseq().number;
         match code {

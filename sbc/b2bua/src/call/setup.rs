@@ -126,7 +126,8 @@ impl Call {
             self.tell(now, format!("SDP: {error}"));
             return self.release(desk, now, Release::refused(Refusal::BadMedia));
         }
-        let invite = self.a.invite.as_ref().map(|i| session::answer(&i.message(), self.session_wanted(Side::A)));
+        let invite =
+            self.a.invite.as_ref().map(|i| session::answer(&i.message(), self.session_wanted(Side::A)));
         if invite == Some(Asked::TooShort) {
             return self.release(desk, now, Release::refused(Refusal::Message(422)));
         }
@@ -149,7 +150,9 @@ impl Call {
             Side::A => self.admitted.trunk,
             Side::B => self.trunk_out(),
         };
-        self.trunk(trunk).session_timer.map(|d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX).max(session::MIN_SE))
+        self.trunk(trunk)
+            .session_timer
+            .map(|d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX).max(session::MIN_SE))
     }
 
     /// The next address of the target, or the next target, or the end.
@@ -385,7 +388,8 @@ impl Call {
             from.push(b' ');
         }
         let caller = escape_user(&self.admitted.caller);
-        let anonymous = invite.as_ref().and_then(|m| m.from().parsed()).filter(|u| u.host == b"anonymous.invalid");
+        let anonymous =
+            invite.as_ref().and_then(|m| m.from().parsed()).filter(|u| u.host == b"anonymous.invalid");
         match anonymous {
             Some(_) => from.extend_from_slice(b"<sip:anonymous@anonymous.invalid>"),
             None if caller.is_empty() => from.extend_from_slice(format!("<sip:{public}>").as_bytes()),
@@ -407,7 +411,9 @@ impl Call {
         writer.header("Supported", if offer.is_some() { "timer, 100rel" } else { "timer" });
         if let Some(seconds) = self.session_wanted(Side::B) {
             let seconds = seconds.max(self.plan.min_se.unwrap_or(0));
-            writer.header("Session-Expires", seconds.to_string()).header("Min-SE", session::MIN_SE.to_string());
+            writer
+                .header("Session-Expires", seconds.to_string())
+                .header("Min-SE", session::MIN_SE.to_string());
         }
         writer.header(crate::hop::HEADER, &self.admitted.hop_token);
         if let Some(invite) = &invite {
@@ -420,7 +426,13 @@ impl Call {
     }
 
     /// A response to the INVITE of the current attempt.
-    pub(super) fn on_invite_response(&mut self, desk: &mut Desk, now: Now, flow: &Flow, message: &Message<'_>) {
+    pub(super) fn on_invite_response(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        flow: &Flow,
+        message: &Message<'_>,
+    ) {
         let code = message.status().unwrap_or_default();
         self.no_answer_at = None;
         match code {
@@ -474,7 +486,13 @@ impl Call {
     }
 
     /// Finds or makes the early dialog of a response, acknowledges a reliable one, and says whether it is news.
-    fn fork_of(&mut self, desk: &mut Desk, now: Now, _flow: &Flow, message: &Message<'_>) -> Option<(usize, bool)> {
+    fn fork_of(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        _flow: &Flow,
+        message: &Message<'_>,
+    ) -> Option<(usize, bool)> {
         let key = self.key;
         let b = self.b.as_mut()?;
         b.learn_abilities(message);
@@ -514,7 +532,14 @@ impl Call {
     }
 
     /// Passes a provisional response on to the caller, reliably if the caller asked for it (RFC 3262).
-    fn tell_caller(&mut self, desk: &mut Desk, now: Now, code: u16, sdp: Option<Vec<u8>>, from: &Message<'_>) {
+    fn tell_caller(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        code: u16,
+        sdp: Option<Vec<u8>>,
+        from: &Message<'_>,
+    ) {
         let Some(inbound) = &self.a.invite else { return };
         let invite = inbound.message();
         let required = invite.requires(b"100rel");
@@ -559,7 +584,8 @@ impl Call {
         let (tx, target) = (inbound.tx, desk.stack.reply_target(inbound.tx).unwrap_or(inbound.flow.back()));
         desk.note(&mut self.steps, now, self.key, 0, false, &bytes);
         let bytes = desk.respond(now, tx, code, bytes);
-        let rseq = Message::parse(&bytes, sip::frame::Framing::Stream).ok().and_then(|m| m.rseq()).unwrap_or(0);
+        let rseq =
+            Message::parse(&bytes, sip::frame::Framing::Stream).ok().and_then(|m| m.rseq()).unwrap_or(0);
         let repeat = Repeat::until_prack(now.mono, desk.stack.timers());
         self.a.reliable.sent = Some(SentReliable { rseq, bytes, target, repeat });
     }
@@ -650,7 +676,13 @@ impl Call {
     }
 
     /// The caller gets its 200 with this SDP.
-    pub(super) fn answer_caller(&mut self, desk: &mut Desk, now: Now, sdp: Option<&[u8]>, from: Option<&Message<'_>>) {
+    pub(super) fn answer_caller(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        sdp: Option<&[u8]>,
+        from: Option<&Message<'_>>,
+    ) {
         self.stage = Stage::Up;
         self.answered = Some(now);
         self.negotiation.open_early();
@@ -781,7 +813,8 @@ impl Call {
             if let Some((code, _)) = failure {
                 self.plan.last_failure = Some(code);
             }
-            let more = !self.plan.hops.is_empty() || self.plan.next_target < self.trunk(self.trunk_out()).to.len();
+            let more =
+                !self.plan.hops.is_empty() || self.plan.next_target < self.trunk(self.trunk_out()).to.len();
             if more {
                 self.write_attempt_record(desk, now);
                 return self.next_attempt(desk, now);

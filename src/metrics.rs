@@ -1,0 +1,41 @@
+//! Figures of media shards, pools and queues on the metrics page.
+
+use api::metrics::{Page, families as f};
+use b2bua::Spec;
+use command::Verdict;
+use shard::ShardStats;
+
+/// All of one media shard.
+pub fn media_shard(page: &mut Page, index: usize, stats: &ShardStats, spec: &Spec) {
+    let shard = index.to_string();
+    let shard = shard.as_str();
+    page.count(&f::RTP_PACKETS, &[shard, "in"], stats.packets_in.get());
+    page.count(&f::RTP_PACKETS, &[shard, "out"], stats.packets_out.get());
+    page.count(&f::RTP_BYTES, &[shard, "in"], stats.bytes_in.get());
+    page.count(&f::RTP_BYTES, &[shard, "out"], stats.bytes_out.get());
+    for verdict in Verdict::ALL {
+        page.count(&f::RTP_DROPPED, &[shard, verdict.name()], stats.dropped(*verdict));
+    }
+    page.histogram(&f::RTP_FORWARD, &[shard], &stats.forward);
+    page.histogram(&f::SHARD_LATENESS, &[shard], &stats.lateness);
+    page.add(&f::BRIDGES, &[shard, "relay"], stats.bridges.get() as f64);
+    page.add(&f::SHARD_LOAD, &[shard], stats.load_permille.get() as f64 / 1_000.0);
+    page.count(&f::SHARD_RESTARTS, &[shard], stats.starts.get().saturating_sub(1));
+    page.count(&f::QUEUE_DROPPED, &["media_events"], stats.events_lost.get());
+    // A listener has a range for each family; its figures are of both.
+    for (number, listener) in spec.listeners.iter().enumerate() {
+        let of = || stats.listeners.iter().filter(move |l| usize::from(l.listener) == number);
+        if of().next().is_some() {
+            let labels = [listener.name.as_str(), shard];
+            page.add(&f::PORTS_FREE, &labels, of().map(|l| l.free.get()).sum::<u64>() as f64);
+            page.add(&f::PORTS_USED, &labels, of().map(|l| l.used.get()).sum::<u64>() as f64);
+        }
+    }
+}
+
+/// Places in use of every pool of the configuration in force.
+pub fn pools(page: &mut Page, spec: &Spec) {
+    for trunk in &spec.trunks {
+        page.add(&f::LIMIT_USED, &[trunk.pool.name()], f64::from(trunk.pool.used()));
+    }
+}
