@@ -56,7 +56,7 @@ pub struct CallIds {
 impl CallIds {
     /// `started` keeps ids apart over restarts; two starts of one shard are never in the same millisecond.
     pub fn new(started: Wall, node: u8, shard: u8) -> Self {
-        let millis = u128::from(started.0 / 1_000 & 0xffff_ffff_ffff);
+        let millis = u128::from((started.0 / 1_000) & 0xffff_ffff_ffff);
         CallIds { prefix: millis << 48 | u128::from(node) << 40 | u128::from(shard) << 32, serial: 0 }
     }
 

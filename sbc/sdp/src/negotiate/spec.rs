@@ -51,9 +51,11 @@ pub(super) fn build(negotiation: &Negotiation) -> BridgeSpec {
         ports.push(line.offerer_port(near, negotiation));
         ports.push(line.answerer_port(far, negotiation));
         let (forth, back) = line.flows();
-        let is_open = negotiation.is_answered || negotiation.is_early_open;
-        edges.push(edge(near, far, is_open && forth, || line.map_forth()));
-        edges.push(edge(far, near, is_open && back, || line.map_back()));
+        // On hold the edges stay open: a remote that does not receive gets no media, but reports go on (RFC 3264
+        // section 5.1). Closed are only those before A has an SDP, and those that nobody has answered.
+        let is_open = (negotiation.is_answered || negotiation.is_early_open) && line.answer.is_some();
+        edges.push(edge(near, far, is_open, || line.map_forth()));
+        edges.push(edge(far, near, is_open, || line.map_back()));
         is_any_live = true;
         is_any_both_ways |= forth && back;
     }
