@@ -108,6 +108,12 @@ impl Check<'_> {
         let mut media: Vec<(MediaAddress, String)> = Vec::new();
         for (name, listener) in config.listener.iter() {
             let path = below("listener", name);
+            for (key, count) in [("sip", listener.sip.len()), ("media", listener.media.len())] {
+                if count > ADDRESSES_MAX {
+                    self.unfit(&below(&path, key), format!("more than {ADDRESSES_MAX} addresses"));
+                    return;
+                }
+            }
             for (index, address) in listener.sip.iter().enumerate() {
                 let here = entry(&below(&path, "sip"), index);
                 self.collides(&here, address, &sip, |a, b| {
@@ -415,10 +421,13 @@ impl Check<'_> {
 
     fn number_rules(&mut self) {
         let config = self.config;
+        let trunks: BTreeSet<&str> = config.trunk.names().collect();
         for rule in config.number_rule.iter() {
             let path = below("number_rule", rule.name());
             for (index, trunk) in rule.trunk.iter().enumerate() {
-                self.refer(&entry(&below(&path, "trunk"), index), "trunk", trunk, config.trunk.names());
+                if !trunks.contains(trunk.as_str()) {
+                    self.refer(&entry(&below(&path, "trunk"), index), "trunk", trunk, config.trunk.names());
+                }
             }
             let Some(highest) = rule.to.highest_group() else { continue };
             let here = below(&path, "to");
@@ -544,4 +553,5 @@ fn entry(list: &str, index: usize) -> String {
 
 /// A signalling flow names its listener in 16 bits; more would be a mistake anyway.
 const LISTENERS_MAX: usize = 256;
+const ADDRESSES_MAX: usize = 64;
 const NAMES_MAX: usize = 1000;

@@ -108,6 +108,7 @@ not at all; calls in progress keep what they started with.
 - A **secret** is where the secret is: `"env:NAME"` (an environment variable) or `"file:PATH"` (a file, without its last line
   break). A secret in the configuration itself is an error.
 - An **address with a port** is `"192.0.2.10:5060"` or `"[2001:db8::10]:5060"`. Port 0 lets the system choose.
+- A **path** is relative to the folder in which the engine was started.
 - A **name** has 1 to 64 letters, digits and signs. Objects refer to each other by name.
 - One value stands for a **list** of one: `from = "pbx"` is `from = ["pbx"]`.
 - A **number pattern** is the number itself; or a pattern in which `X` is 0-9, `Z` is 1-9, `N` is 2-9 and a final `.` stands

@@ -3,7 +3,7 @@
 use crate::error::{ConfigError, Kind, Place, cut, nearest};
 use crate::value::{Bad, Value, Word};
 use core::fmt::Write as _;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue};
 /// One value with its place in the text.
 pub type Item<'t> = Spanned<DeValue<'t>>;
 
-/// Where every key and list entry stands, by path.
-pub type Places = BTreeMap<String, Place>;
+/// Where every key and list entry stands, by path. Only looked up, never walked.
+pub type Places = HashMap<String, Place>;
 
 /// Reads one text and remembers where everything stands.
 pub struct Reader<'t> {

@@ -86,6 +86,23 @@ proptest! {
     }
 }
 
+#[test]
+fn what_is_nested_too_deep_is_refused() {
+    for depth in [50, 100, 1000, 100_000] {
+        for text in [
+            format!("a = {}", "[".repeat(depth)),
+            format!("a = {}{}", "[".repeat(depth), "]".repeat(depth)),
+            format!("a = {}", "{a=".repeat(depth)),
+            format!("{}a = 1", "a.".repeat(depth)),
+            format!("[{}a]", "a.".repeat(depth)),
+            format!("[[{}a]]\nb = 1", "trunk.".repeat(depth)),
+            format!("trunk = {{ {}a = 1 }}", "a.".repeat(depth)),
+        ] {
+            config::fuzz::check(text.as_bytes());
+        }
+    }
+}
+
 /// Every key of the schema with every value that hurts.
 #[test]
 fn every_key_takes_every_value_without_a_panic() {
