@@ -6,6 +6,7 @@ use api::engine::{ApplyError, ConfigVersion, Engine, Fault};
 use api::metrics::{Page, families};
 use b2bua::Spec;
 use base::{Clock, Mailbox, Now, Wall};
+use command::Command;
 use config::{Checked, Config, ConfigError, PoolBook};
 use edge::Input;
 use ledger::{Ask, SignallingStats};
@@ -20,6 +21,8 @@ pub struct Running {
     pub inboxes: Vec<Mailbox<Input>>,
     pub signalling: Vec<Arc<SignallingStats>>,
     pub media: Vec<Arc<ShardStats>>,
+    pub orders: Vec<Mailbox<Command>>,
+    pub allow_panic: bool,
     pub records: store::CdrHandle,
     pub logging: Logging,
     pub draining: AtomicBool,
@@ -179,6 +182,20 @@ impl Engine for Running {
         self.tell_all(|| Input::Apply(Arc::clone(&spec)));
         tracing::info!(version, changes = changes.len(), "configuration applied");
         Ok(version)
+    }
+
+    fn may_fail(&self) -> bool {
+        self.allow_panic
+    }
+
+    fn fail(&self, shard: &str) -> Result<(), String> {
+        let number = |kind: &str| shard.strip_prefix(kind).and_then(|n| n.parse::<usize>().ok());
+        let told = match (number("media-"), number("sip-")) {
+            (Some(n), _) if n < self.orders.len() => self.orders[n].send(Command::Panic).is_ok(),
+            (_, Some(n)) if n < self.inboxes.len() => self.ask(n, Ask::Panic).is_ok(),
+            _ => return Err("media-N or sip-N, from 0 on".into()),
+        };
+        if told { Ok(()) } else { Err("a shard whose mailbox is not full".into()) }
     }
 }
 

@@ -186,6 +186,8 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
         inboxes,
         signalling: stats,
         media: media.iter().map(|m| Arc::clone(m.stats())).collect(),
+        orders: media.iter().map(|m| m.commands().clone()).collect(),
+        allow_panic: arguments.allow_panic,
         records: writer.handle(),
         logging,
         draining: AtomicBool::new(false),

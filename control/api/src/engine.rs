@@ -71,6 +71,19 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// Nothing has changed then.
     fn apply(&self, text: &str, expected: Option<u64>) -> Result<u64, ApplyError>;
+
+    /// Whether it was started for tests that make shards fail.
+    fn may_fail(&self) -> bool {
+        false
+    }
+
+    /// Makes a shard fail at its next turn: `media-0`, `sip-0` …
+    ///
+    /// # Errors
+    /// The names that there are, or that it cannot be told now.
+    fn fail(&self, shard: &str) -> Result<(), String> {
+        Err(format!("there is no shard {shard} that may fail"))
+    }
 }
 
 /// One version of the configuration.

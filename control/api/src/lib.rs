@@ -13,6 +13,7 @@ mod calls; // /v1/calls
 mod objects; // /v1/listeners, trunks, routes, number_rules
 mod configuration; // /v1/config
 mod operation; // drain, log, health, metrics
+mod debug; // a shard that fails, for tests
 mod routes; // all of them in one table, and OpenAPI
 mod connection; // a client's connection and how long it may dawdle
 pub mod server; // accept and serve

@@ -3,7 +3,7 @@
 use crate::auth::{Role, guard};
 use crate::problem::uniform;
 use crate::server::Api;
-use crate::{calls, configuration, objects, operation};
+use crate::{calls, configuration, debug, objects, operation};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post, put};
@@ -58,6 +58,10 @@ pub(crate) fn router(api: Api) -> Router {
     let mut router = Router::new();
     for Route { path, role, handler, .. } in all() {
         router = router.route(path, handler.route_layer(from_fn_with_state((api.clone(), role), guard)));
+    }
+    if api.engine.may_fail() {
+        let admin = from_fn_with_state((api.clone(), Some(Role::Admin)), guard);
+        router = router.route("/v1/debug/panic", post(debug::panic).route_layer(admin));
     }
     router.layer(from_fn(uniform)).with_state(api)
 }
