@@ -38,12 +38,12 @@ macro_rules! table {
         }
 
         impl $name {
-            /// The keys that are not as they would be anyway, as TOML.
+            /// The keys that have to be given or are not as they would be anyway, as TOML.
             pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
                 let plain = Self::default();
                 let mut entries = Vec::new();
                 $(
-                    if self.$field != plain.$field {
+                    if $crate::describe::is_required!($($required)?) || self.$field != plain.$field {
                         entries.push(($crate::describe::key_name!($field $($key)?), $crate::value::text_of(&self.$field)));
                     }
                 )*
@@ -132,7 +132,7 @@ macro_rules! table {
                                 $( + &$crate::value::range_text(&($range)) )?,
                             choices: <$type as $crate::value::Value>::choices(),
                             default: $crate::value::text_of(&plain.$field),
-                            required: [$($required,)? ""].len() > 1,
+                            required: $crate::describe::is_required!($($required)?),
                             about: &[$($doc),*],
                             lack: $crate::describe::lack!($(later $later)? $(protects $protects)?),
                             table: <$type as $crate::value::Value>::table(),
@@ -151,6 +151,16 @@ macro_rules! key_name {
     };
     ($field:ident $key:literal) => {
         $key
+    };
+}
+
+/// Whether a key has to be given.
+macro_rules! is_required {
+    () => {
+        false
+    };
+    ($meaning:literal) => {
+        true
     };
 }
 
@@ -240,7 +250,7 @@ macro_rules! joined {
     };
 }
 
-pub(crate) use {choices, joined, key_name, lack, outside, table};
+pub(crate) use {choices, is_required, joined, key_name, lack, outside, table};
 
 /// None of the choices.
 pub(crate) fn unknown_choice(text: &str, choices: &[&str]) -> Bad {

@@ -233,6 +233,14 @@ fn the_engine_defaults_are_those_of_the_documents() {
 }
 
 #[test]
+fn a_required_key_is_printed_even_if_it_looks_like_nothing() {
+    let text = "engine.tokens = [{ token = \"env:T\", role = \"read\" }]\nlistener.m = { sip = \"udp:127.0.0.1:0\", \
+                media = \"127.0.0.1:0\" }\ntrunk.x = { to = \"sip:localhost\" }\n";
+    let config = checked(text).into_config();
+    assert_eq!(*checked(&config.to_string()).config(), config, "{config}");
+}
+
+#[test]
 fn differences_are_lines_by_path() {
     let old = file("smallest.toml").into_config();
     let text = r#"

@@ -117,6 +117,9 @@ impl Word for NumberTemplate {
     const FORM: &'static str = "a text with {2-} (from the third character on), {0-3} (the first three), {1} (group of a regex), {{ (a brace)";
 
     fn parse(text: &str) -> Result<Self, Bad> {
+        if text.is_empty() {
+            return Err(Bad::new("is empty, and a number cannot become nothing"));
+        }
         match Template::parse(text) {
             Ok(template) => Ok(NumberTemplate { text: text.to_owned(), template }),
             Err(bad) => Err(Bad::new(format!("is no template: {}", bad.0))),
