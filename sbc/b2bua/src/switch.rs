@@ -360,6 +360,8 @@ impl Switch {
         };
         self.by_id.insert(call.id, key);
         let Ok(made) = self.calls.insert(call) else { return };
+        // At once, not with the other figures: a drain that waits for the last call looks here.
+        self.desk.stats.calls_now.set(self.calls.len() as u64);
         debug_assert_eq!(made, key, "the slab gives the key that it promised");
         self.desk.stack.set_token(tx, Token { call: key, leg: 0, what: What::Invite });
         self.desk.stats.calls_active.add(&[&spec.trunks[trunk].name, "in"], 1);
@@ -463,6 +465,7 @@ impl Switch {
                 self.by_bridge.remove(&bridge);
             }
             self.calls.remove(key);
+            self.desk.stats.calls_now.set(self.calls.len() as u64);
             return;
         }
         if let Some((at, _)) = call.poll_timeout()
