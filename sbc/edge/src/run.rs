@@ -85,7 +85,9 @@ impl Turner<'_> {
         self.switch.handle_timeout(now);
         self.flush(now);
         self.measure(now);
-        self.sleep();
+        if !self.world.stop {
+            self.sleep();
+        }
     }
 
     fn take_inputs(&mut self, now: Now) {
