@@ -48,7 +48,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             match places.into_iter().find(|p| p.exists()) {
                 Some(file) => file,
                 None => {
-                    return usage("no configuration: neither ./strowger.toml nor /etc/strowger/strowger.toml");
+                    return usage(
+                        "no configuration: neither ./strowger.toml nor /etc/strowger/strowger.toml",
+                    );
                 }
             }
         }

@@ -122,6 +122,9 @@ impl Uas {
     pub fn new(script: Script, mut rng: Rng) -> Self {
         let mut run = Vec::new();
         rng.token(8, &mut run);
+        // Not from the seed: a system under test still knows the calls of the run before for half a minute, and what
+        // comes again under their names it rightly takes for repetitions (RFC 3261 section 17.2).
+        run.extend_from_slice(format!("{:x}", crate::sys::real_ns() / 1_000_000).as_bytes());
         Uas {
             run: String::from_utf8(run).expect("tokens are ASCII"),
             calls: BTreeMap::new(),

@@ -300,8 +300,13 @@ impl Writer {
     fn run(&mut self) {
         loop {
             let stopping = self.handle.shared.stopping.load(Ordering::Acquire);
-            self.turn();
+            let busy = self.turn();
             let mailbox = &self.handle.mailbox;
+            if busy && !stopping {
+                // The first record of a quiet time is written at once; under load the next ones gather for a moment, so
+                // that signalling need not wake this thread for each of them.
+                thread::sleep(GATHER);
+            }
             if !mailbox.is_empty() {
                 continue;
             }
@@ -315,12 +320,13 @@ impl Writer {
         }
     }
 
-    /// A batch of messages, what they need of the disk, and once a second the rest.
+    /// A batch of messages, what they need of the disk, and once a second the rest. Whether there was any message.
     #[expect(clippy::disallowed_methods, reason = "the writer is a shell: it reads the clock once a turn")]
-    fn turn(&mut self) {
+    fn turn(&mut self) -> bool {
         let now = self.clock.now().wall;
         let mut line = Vec::new();
         let mut waiting = Vec::new();
+        let mut busy = false;
         for _ in 0..BATCH {
             match self.handle.mailbox.receive() {
                 Some(Message::Opened(cdr)) => {
@@ -337,6 +343,7 @@ impl Writer {
                 Some(Message::Flush(done)) => waiting.push(done),
                 None => break,
             }
+            busy = true;
         }
         let written = self.write();
         if now >= self.next_tick || !waiting.is_empty() {
@@ -346,6 +353,7 @@ impl Writer {
             let _ = done.send(written);
         }
         self.publish();
+        busy
     }
 
     fn put(&mut self, key: LegKey, line: &[u8]) {
@@ -431,6 +439,9 @@ impl Writer {
         shared.open_legs.store(legs as u64, Ordering::Relaxed);
     }
 }
+
+/// How long records gather under load.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Messages that wait: 16 bytes each, and minutes of a busy engine.
 const QUEUE_LEN: usize = 1 << 16;
