@@ -49,9 +49,9 @@ install() {
     fi
 }
 
-# The engine is Rust alone: of the C tool chain it needs the linker and the start files of libc.
+# Rust links with cc, and one package (the allocator) is C: no library beyond libc, no cmake.
 build_tools() {
-    install cc build-essential "the Rust compiler links with cc"
+    install cc build-essential "cc links the binary and compiles its allocator"
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
         PATH="$HOME/.cargo/bin:$PATH"
     fi

@@ -1,3 +1,5 @@
+//! Every endpoint: what it says, what it refuses, what it bounds.
+
 use crate::fake::{CALL, CONFIG, ENDING, Fake, Mood, OTHER_SHARD, World, tokens};
 use api::{Engine, Limits, ServeError, Tokens};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! The metrics page: valid for promtool and for OpenMetrics, complete, and as the document says.
+
 use crate::fake::World;
 use api::Page;
 use api::metrics::{Kind, families as f};
