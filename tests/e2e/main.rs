@@ -3,4 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "these tests live in real time, with deadlines")]
 #![expect(clippy::print_stderr, reason = "what a failed test tells")]
 mod support; // engine, SIPp, sockets, waiting: what the tests stand on
-mod sipp_basic; // calls that come about, and how they end
+mod sipp_basic; // calls that come about
+mod sipp_ends; // how calls end
+mod media; // what passes untouched, what is learned, what is dropped
+mod restart; // shards that fail, an engine that is killed
+mod records; // one record a leg, and the log
+mod config_apply; // a configuration that changes, a drain
+mod demo; // commands that need no peer
+mod baresip; // two real phones hear each other
+mod dns; // trunks by name
+mod tshark; // what leaves the engine, as tshark sees it
+mod api; // the API and the commands

@@ -4,6 +4,12 @@ mod engine; // the engine under test, its API, metrics, records and log
 mod ladder; // a SIP ladder as text becomes a SIPp scenario
 mod net; // addresses and folders of one test
 mod phone; // a datagram socket that speaks SIP by hand
+pub mod softphone; // a phone that calls and answers as it is told
+pub mod wire; // media sockets that send and receive whole packets
+pub mod command; // the binary's own commands
+pub mod baresip; // a real phone without sound card
+pub mod names; // a name server
+pub mod capture; // tshark as witness
 mod sipp; // SIPp as caller or callee
 mod stage; // engine and addresses of the usual test
 
@@ -11,7 +17,7 @@ pub use ear::Ear;
 pub use engine::{Engine, Response};
 pub use ladder::Role;
 pub use net::{Folder, Net};
-pub use phone::{Phone, status};
+pub use phone::{Phone, field, status};
 pub use sipp::Sipp;
 pub use stage::{PAIR, Stage};
 

@@ -63,15 +63,17 @@ impl Message {
 
     /// The first value of a header, by its long name; empty if absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers(name).next().unwrap_or_default()
+        self.headers(name).first().copied().unwrap_or_default()
     }
 
-    pub fn headers<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m str> {
+    /// All values of a header.
+    pub fn headers<'m>(&'m self, name: &str) -> Vec<&'m str> {
         let head = self.text.split("\r\n\r\n").next().unwrap_or_default();
-        head.lines().skip(1).filter_map(move |line| {
-            let (key, value) = line.split_once(':')?;
-            key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
-        })
+        let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        fields
+            .filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+            .collect()
     }
 
     pub fn body(&self) -> &str {
@@ -141,15 +143,22 @@ impl Softphone {
         if method != "ACK" && method != "CANCEL" {
             dialog.cseq += 1;
         }
-        let branch = match method {
-            "CANCEL" => "INVITE",
-            method => method,
-        };
+        // A CANCEL carries the branch of its INVITE (RFC 3261 section 9.1).
+        self.send(dialog, method, if method == "CANCEL" { "INVITE" } else { method }, sdp);
+    }
+
+    /// Acknowledges a refusal: part of the INVITE's transaction (RFC 3261 section 17.1.1.3).
+    pub fn ack_refusal(&self, dialog: &mut Dialog, refusal: &Message) {
+        refusal.header("To").clone_into(&mut dialog.remote);
+        self.send(dialog, "ACK", "INVITE", "");
+    }
+
+    fn send(&self, dialog: &Dialog, method: &str, branch: &str, sdp: &str) {
         let Dialog { call_id, local, remote, target, peer, cseq } = dialog;
-        let me = self.address();
+        let (me, unique) = (self.address(), call_id.replace('@', "."));
         let kind = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         let text = format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {me};rport;branch=z9hG4bK{branch}{cseq}{call_id}\r\n\
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {me};rport;branch=z9hG4bK{branch}{cseq}.{unique}\r\n\
              Max-Forwards: 70\r\nFrom: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
              Contact: <sip:2001@{me}>\r\nAllow: INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE\r\n\
              {kind}Content-Length: {}\r\n\r\n{sdp}",
@@ -176,7 +185,7 @@ impl Softphone {
         };
         let mut text = format!("SIP/2.0 {status} Said\r\n");
         for (name, values) in [("Via", 99), ("Record-Route", 99), ("From", 1), ("Call-ID", 1), ("CSeq", 1)] {
-            for value in request.headers(name).take(values) {
+            for value in request.headers(name).into_iter().take(values) {
                 text.push_str(&format!("{name}: {value}\r\n"));
             }
         }
@@ -299,9 +308,7 @@ pub fn sdp(media: SocketAddr, line: &str, more: &[&str]) -> String {
     let (ip, family) = (media.ip(), if media.is_ipv4() { 4 } else { 6 });
     let line = line.replace("{port}", &media.port().to_string());
     let more: String = more.iter().map(|line| format!("{line}\r\n")).collect();
-    format!(
-        "v=0\r\no=- 1 1 IN IP{family} {ip}\r\ns=-\r\nc=IN IP{family} {ip}\r\nt=0 0\r\nm={line}\r\n{more}",
-    )
+    format!("v=0\r\no=- 1 1 IN IP{family} {ip}\r\ns=-\r\nc=IN IP{family} {ip}\r\nt=0 0\r\nm={line}\r\n{more}",)
 }
 
 /// SDP of a plain phone: G.711 and telephone events.
