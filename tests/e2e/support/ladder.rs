@@ -8,6 +8,7 @@
 //! < 180 ? nosdp             receives a response; `?` if it may be missing
 //! ? X-Ring: ^ *soft         … whose header must match; `?body`, `?msg` look at the body or all
 //! ! Server: .               … and must not match
+//! play speech.wav           RTP of SIPp's own, from a file in its folder
 //! pause 300                 milliseconds; any message in them fails the call
 //! > 200 INVITE sdp          the response to the last request of that method
 //! ```
@@ -89,6 +90,9 @@ impl Scenario<'_> {
         let code = words[0].parse::<u16>().ok();
         match (verb, code) {
             ("pause", Some(_)) => self.element(&format!("<pause milliseconds=\"{}\"/>", words[0])),
+            ("play", _) => {
+                self.element(&format!("<nop><action><exec rtp_stream=\"{},-1,0\"/></action></nop>", words[0]))
+            }
             (">", None) => {
                 self.request(words[0], &words[1..], details);
                 if words[0] == "INVITE" && next.starts_with("< ") && !next.starts_with("< 100") {

@@ -27,6 +27,7 @@ pub struct Setup {
     calls: u32,
     rate: u32,
     more: Vec<String>,
+    files: Vec<(String, Vec<u8>)>,
 }
 
 /// No scenario takes longer.
@@ -46,11 +47,17 @@ impl Sipp {
             calls: 1,
             rate: 10,
             more: Vec::new(),
+            files: Vec::new(),
         }
     }
 
     /// Waits for the end of its calls, all of which must have gone by the ladder.
     pub fn passes(mut self) {
+        self.wait_passed();
+    }
+
+    /// As [`Sipp::passes`], when its messages are still to be looked at.
+    pub fn wait_passed(&mut self) {
         let status = self.wait();
         assert!(status.success(), "SIPp {} ended with {status}", self.what);
     }
@@ -141,12 +148,21 @@ impl Setup {
         self
     }
 
+    /// A file in its working directory, for what it plays.
+    pub fn file(mut self, name: &str, content: &[u8]) -> Setup {
+        self.files.push((name.to_owned(), content.to_vec()));
+        self
+    }
+
     /// Starts it; a callee can be called when this returns.
     pub fn start(self) -> Sipp {
         let folder = Folder::new();
         let xml = scenario(self.role, &self.ladder, self.media, &self.number);
         let file = |name: &str| folder.path().join(name).display().to_string();
         std::fs::write(folder.path().join("scenario.xml"), xml).expect("writable");
+        for (name, content) in &self.files {
+            std::fs::write(folder.path().join(name), content).expect("writable");
+        }
         let screen = std::fs::File::create(folder.path().join("screen")).expect("writable");
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(file("scenario.xml"));
