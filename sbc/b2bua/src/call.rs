@@ -34,6 +34,8 @@ pub struct Call {
     pub(crate) stage: Stage,
     pub(crate) a: Leg,
     pub(crate) b: Option<Leg>,
+    /// The SDP of the caller's INVITE; none for a late offer, and none any more once the call is answered.
+    offer: Option<Arc<[u8]>>,
     /// Where the call may still be tried.
     plan: Plan,
     pub(crate) bridge: Option<BridgeId>,

@@ -229,7 +229,8 @@ impl Leg {
         if behind_nat || remote == target.remote || transport != target.transport {
             return target;
         }
-        Target { remote, stream: None, ..target }
+        // A stream that still stands is used; only when it has gone is one opened to the Contact (RFC 5923).
+        Target { remote, ..target }
     }
 
     /// A request within the dialog, without body: Via, Contact and the rest are in it.

@@ -21,6 +21,7 @@ use sip::message::write::Writer;
 use sip::message::{Message, Method, Refresher};
 use sip::stack::ServerTx;
 use sip::transaction::Repeat;
+use std::sync::Arc;
 
 /// How long a target may say nothing at all before the next one is tried. Timer B (32 s) is for the last one.
 const NO_ANSWER: Duration = Duration::from_secs(4);
@@ -41,7 +42,7 @@ impl Call {
         admitted: Admitted,
         lease: Lease,
     ) -> Result<Call, Refusal> {
-        let spec = std::sync::Arc::clone(&desk.spec);
+        let spec = Arc::clone(&desk.spec);
         let kernel = flow.local.ip();
         let listener = usize::from(flow.listener);
         let public = match desk.local(listener, flow.transport, kernel) {
@@ -72,6 +73,7 @@ impl Call {
             stage: Stage::Resolving,
             a,
             b: None,
+            offer: sdp_of(invite).map(Arc::from),
             plan: Plan::default(),
             bridge: None,
             media: Media::None,
@@ -139,9 +141,8 @@ impl Call {
     }
 
     /// The SDP of the caller's INVITE; none for a late offer.
-    fn initial_offer(&self) -> Option<Vec<u8>> {
-        let message = self.a.invite.as_ref()?.message();
-        sdp_of(&message).map(<[u8]>::to_vec)
+    fn initial_offer(&self) -> Option<Arc<[u8]>> {
+        self.offer.clone()
     }
 
     /// Seconds of session timer that we want on a leg.
@@ -599,7 +600,7 @@ impl Call {
             if Some(dialog.remote_tag()) == message.to_tag() {
                 // The ACK was lost, or the 2xx crossed it.
                 if let Some(ack) = b.ack.as_ref().filter(|a| a.cseq == cseq) {
-                    desk.stack.send(ack.target, std::sync::Arc::clone(&ack.bytes));
+                    desk.stack.send(ack.target, Arc::clone(&ack.bytes));
                 }
             } else {
                 desk.end_unwanted(now, flow, message, b.token(key, What::Bye));
@@ -685,6 +686,7 @@ impl Call {
     ) {
         self.stage = Stage::Up;
         self.answered = Some(now);
+        self.offer = None; // it has served
         self.negotiation.open_early();
         self.negotiation.answered();
         let longest = [
