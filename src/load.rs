@@ -40,6 +40,9 @@ pub struct LoadArguments {
 #[derive(clap::Subcommand)]
 enum LoadTarget {
     /// Any SIP system.
+    #[command(
+        after_help = "Example: strowger load sip --to sip:127.0.0.1:5060 --calls 100 --cps 20 --seconds 30 --uas 127.0.0.3:5060"
+    )]
     Sip(LoadSipArguments),
 }
 

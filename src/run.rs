@@ -431,7 +431,14 @@ fn ready_line(
         })
         .collect();
     let ranges = spec.listeners.iter().flat_map(|l| &l.media);
-    let pairs: u64 = ranges.map(|r| (u64::from(*r.ports.end()) + 1 - u64::from(*r.ports.start())) / 2).sum();
+    // Port 0 leaves the choice to the system: any port that is not reserved for services.
+    let first = |start: u16| if start == 0 { (1_024, 65_535) } else { (start, 0) };
+    let pairs: u64 = ranges
+        .map(|r| {
+            let (start, end) = first(*r.ports.start());
+            (u64::from((*r.ports.end()).max(end)) + 1 - u64::from(start)) / 2
+        })
+        .sum();
     let capacity =
         serde_json::json!({ "by_ports": pairs / 2, "by_descriptors": descriptors.saturating_sub(64) / 4 });
     tracing::info!(

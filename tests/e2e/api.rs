@@ -176,8 +176,17 @@ fn an_open_api_beyond_loopback_is_refused_at_start() {
 
 #[test]
 fn tokens_open_what_their_role_may_do() {
-    let tokens = r#"engine.tokens = [{ token = "r-secret-0123456789", role = "read" }, { token = "c-secret-0123456789", role = "calls" }, { token = "a-secret-0123456789", role = "admin" }]"#;
-    let engine = Engine::start(&format!("{tokens}\n{}", Net::new().fill(PAIR)));
+    let folder = Folder::new();
+    let list: Vec<String> = ["read", "calls", "admin"]
+        .into_iter()
+        .map(|role| {
+            let secret = format!("{}-secret-0123456789", &role[..1]);
+            std::fs::write(folder.path().join(role), secret).expect("writable");
+            format!("{{ token = \"file:{role}\", role = \"{role}\" }}")
+        })
+        .collect();
+    let config = format!("engine.tokens = [{}]\n{}", list.join(", "), Net::new().fill(PAIR));
+    let engine = Engine::start_in(folder, &config, &[]);
     let status = |token: &str, method: &str, path: &str| {
         let header =
             if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };

@@ -115,7 +115,7 @@ fn phones_hear_each_other_on_uring() {
 fn hold_and_resume_by_the_caller() {
     let Some(mut pair) = Pair::new("epoll") else { return };
     let id = pair.connect();
-    pair.talk(&id, 30);
+    pair.talk(&id, 80);
     let direction = |pair: &Pair, word: &str| {
         wait_for(&format!("A's leg to be {word}"), SOON, || {
             let call = pair.show(&id);
@@ -126,7 +126,8 @@ fn hold_and_resume_by_the_caller() {
     direction(&pair, "sendonly");
     pair.a.order("resume", "");
     direction(&pair, "sendrecv");
-    pair.talk(&id, 80);
+    // baresip 1.0 stops its recording at the hold; that packets flow again is seen by the engine.
+    pair.talk(&id, 50);
     pair.a.order("hangup", "");
     pair.b.expect("CALL_CLOSED");
     pair.engine.wait_idle();

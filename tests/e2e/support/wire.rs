@@ -37,7 +37,7 @@ impl Wire {
     pub fn reach(&self, to: SocketAddr, other: &Wire, ssrc: u32) {
         let end = Instant::now() + SOON;
         for seq in 0u16.. {
-            let packet = rtp(0, 60_000 + seq, u32::from(seq) * 160, ssrc, &[0x55; 160]);
+            let packet = rtp(0, seq, u32::from(seq) * 160, ssrc, &[0x55; 160]);
             self.rtp.send(to, &packet);
             if other.rtp.receive_within(Duration::from_millis(20)).is_some() {
                 break;
