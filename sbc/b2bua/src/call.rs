@@ -65,6 +65,8 @@ pub struct Call {
     shows: Vec<(Ticket, Reply<Result<CallView, AskFailed>>)>,
     /// The call ends here at the latest.
     max_at: Option<Instant>,
+    /// The call must be answered by then: a callee that rings for ever may have gone (RFC 3261 timer C).
+    setup_until: Option<Instant>,
     /// The next target is tried if this one has not said anything by then.
     no_answer_at: Option<Instant>,
     /// When the wheel will wake this call next.
@@ -319,6 +321,11 @@ impl Call {
             if self.no_answer_at.is_some_and(|at| at <= now.mono) {
                 self.on_no_answer(desk, now);
             }
+            if self.setup_until.is_some_and(|at| at <= now.mono) {
+                self.setup_until = None;
+                self.tell(now, "not answered in time");
+                self.release(desk, now, Release::failed(408));
+            }
             if self.max_at.is_some_and(|at| at <= now.mono) {
                 self.max_at = None;
                 self.tell(now, "the longest allowed duration is over");
@@ -332,10 +339,11 @@ impl Call {
 
     /// When to wake, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let setup = self.no_answer_at.filter(|_| self.stage != Stage::Ending).map(|at| (at, "no_answer"));
+        let next = self.no_answer_at.filter(|_| self.stage != Stage::Ending).map(|at| (at, "no_answer"));
+        let setup = self.setup_until.filter(|_| self.stage != Stage::Ending).map(|at| (at, "timer_c"));
         let max = self.max_at.filter(|_| self.stage != Stage::Ending).map(|at| (at, "max_duration"));
         let legs = [Some(&self.a), self.b.as_ref()].into_iter().flatten().filter_map(Leg::poll_timeout);
-        legs.chain(setup).chain(max).min_by_key(|(at, _)| *at)
+        legs.chain(next).chain(setup).chain(max).min_by_key(|(at, _)| *at)
     }
 
     /// Somebody wants to see the call; answered when the media shard has reported.

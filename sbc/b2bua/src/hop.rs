@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn too_many_passes_are_a_loop() {
-        let header = vec![b"0123456789abcdef".as_slice(); PASSES_MAX].join(&b'.');
+        let header = [b"0123456789abcdef".as_slice(); PASSES_MAX].join(&b'.');
         assert!(is_loop([header.as_slice()].into_iter(), 7));
     }
 }

@@ -48,6 +48,8 @@ pub struct Leg {
     /// Reliable provisional responses of ours (RFC 3262).
     pub reliable: Reliable,
     pub session: Option<SessionTimer>,
+    /// A re-INVITE of ours that keeps the session alive waits for its answer: no other INVITE may go out meanwhile.
+    pub refreshing: bool,
     /// The peer takes UPDATE.
     pub allows_update: bool,
     /// The peer does PRACK.
@@ -58,6 +60,14 @@ pub struct Leg {
     pub bye_wanted: bool,
     pub ended: bool,
     pub record: Record,
+}
+
+/// A request that has just come in a transaction of its own.
+#[derive(Clone, Copy)]
+pub struct Arrival<'m> {
+    pub tx: ServerTx,
+    pub flow: &'m Flow,
+    pub message: &'m Message<'m>,
 }
 
 /// A request that waits for our answer.
@@ -187,6 +197,7 @@ impl Leg {
             ack: None,
             reliable: Reliable::default(),
             session: None,
+            refreshing: false,
             allows_update: false,
             does_100rel: false,
             bye: None,

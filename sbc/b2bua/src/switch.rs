@@ -5,6 +5,7 @@ use crate::admit::{self, Decision, Origin, World};
 use crate::call::{Call, Release};
 use crate::desk::{Config, Desk, Hop, Output, Query, Token, What};
 use crate::headers;
+use crate::leg::Arrival;
 use crate::refusal::Refusal;
 use crate::spec::{Spec, Transport};
 use crate::trunk::Identities;
@@ -354,7 +355,7 @@ impl Switch {
         let Some(key) = self.calls.next_key() else {
             return self.refuse_call(now, tx, flow, message, Refusal::Overload, Some(trunk));
         };
-        let call = match Call::new(&mut self.desk, now, key, tx, flow, message, admitted, lease) {
+        let call = match Call::new(&mut self.desk, now, key, Arrival { tx, flow, message }, admitted, lease) {
             Ok(call) => call,
             Err(refusal) => return self.refuse_call(now, tx, flow, message, refusal, Some(trunk)),
         };
@@ -528,7 +529,7 @@ fn refuse(refusal: Refusal, flow: &Flow, message: &Message<'_>, tag: &[u8]) -> V
     }
     let bytes = writer.finish();
     match refusal.phrase() {
-        Some(phrase) => crate::call::with_phrase(bytes, phrase),
+        Some(phrase) => crate::call::with_phrase(&bytes, phrase),
         None => bytes,
     }
 }

@@ -190,9 +190,10 @@ impl Call {
         let Some(inbound) = self.a.invite.take() else { return };
         let code = match release.by {
             ReleasedBy::Callee => match self.trunk(self.trunk_out()).codes.towards_caller(release.code) {
-                // Redirections are not followed, credentials are ours to give.
+                // Redirections are not followed, credentials are ours to give, and so are extensions and intervals.
                 300..=399 => 480,
                 401 | 407 => 403,
+                420..=422 => 500,
                 code => code,
             },
             ReleasedBy::Caller | ReleasedBy::Engine | ReleasedBy::Operator => release.code,
@@ -215,11 +216,12 @@ impl Call {
         }
         let mut bytes = writer.finish();
         if let Some(phrase) = release.phrase.as_ref().filter(|_| code == release.code) {
-            bytes = with_phrase(bytes, phrase);
+            bytes = with_phrase(&bytes, phrase);
         }
-        drop(message);
         let phrase = bytes.split(|b| *b == b'\r').next().and_then(|line| line.get(12..)).map(text);
         self.a.record.final_answer = Some((code, phrase.unwrap_or_default()));
+        // The callee may have answered while our 200 still waited for a PRACK.
+        self.a.record.answered = None;
         self.a.reliable = crate::leg::Reliable::default();
         self.a.ended = true;
         desk.note(&mut self.steps, now, self.key, 0, false, &bytes);
@@ -232,6 +234,7 @@ impl Call {
         let Some(leg) = self.leg_mut(side) else { return };
         leg.ended = true;
         leg.session = None;
+        leg.unacked = None;
         let token = leg.token(key, What::Bye);
         let Some((mut writer, target)) = leg.next_request(desk, Method::Bye) else { return };
         if let Some(release) = release {
@@ -326,9 +329,7 @@ impl Call {
             let cdr = self.record(&b, &release, None);
             desk.output.push_back(Output::Ended(Box::new(cdr)));
         }
-        self.lease_out = None;
-        // The next attempt is on the same trunk; its place is taken anew so that the counts follow the attempt.
-        self.lease_out = ledger::Lease::take([&self.trunk(self.trunk_out()).pool]).ok();
+        // The next attempt is on the same trunk and keeps its place.
     }
 
     /// What would be lost if we died now: the records of an answered call as far as they are known.
@@ -410,10 +411,10 @@ impl Call {
 }
 
 /// A response with another reason phrase; control octets in it become blanks.
-pub(crate) fn with_phrase(response: Vec<u8>, phrase: &str) -> Vec<u8> {
+pub(crate) fn with_phrase(response: &[u8], phrase: &str) -> Vec<u8> {
     let end = response.iter().position(|b| *b == b'\r').unwrap_or(response.len());
     let mut out = Vec::with_capacity(response.len() + phrase.len());
-    out.extend_from_slice(response.get(..12).unwrap_or(&response));
+    out.extend_from_slice(response.get(..12).unwrap_or(response));
     out.push(b' ');
     out.extend(phrase.bytes().map(|b| if b < b' ' || b == 0x7f { b' ' } else { b }));
     out.extend_from_slice(&response[end..]);

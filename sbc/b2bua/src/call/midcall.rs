@@ -165,7 +165,6 @@ impl Call {
         let mut writer = Writer::reply_from(&request, pass.inbound.flow.remote, code, None);
         headers::carry_body(message, &mut writer);
         let bytes = writer.finish();
-        drop(request);
         let number = self.leg(pass.from).map_or(0, |l| l.number);
         desk.note(&mut self.steps, now, self.key, number, false, &bytes);
         desk.respond(now, pass.inbound.tx, code, bytes);

@@ -82,7 +82,7 @@ impl Call {
             return self.accept_offer(desk, now, &inbound, side, None);
         }
         let unanswered = self.leg(side).is_some_and(|l| l.unacked.is_some() || l.invite.is_some());
-        if self.stage != Stage::Up || self.exchange.is_some() || self.late.is_some() || unanswered {
+        if self.stage != Stage::Up || self.is_exchanging() || unanswered {
             // RFC 3261 section 14.2: our offer is out: 491; theirs still waits: 500 with a time.
             let theirs = self.exchange.as_ref().is_some_and(|e| e.from == side && e.inbound.is_some());
             return self.refuse_offer(desk, now, &inbound, if theirs { 500 } else { 491 }, None);
@@ -111,6 +111,12 @@ impl Call {
             Some(Ok(wanted)) if self.open_ports(desk, wanted) => {}
             Some(Ok(_)) | None => self.pass_offer(desk, now),
         }
+    }
+
+    /// Whether some offer is on its way, ours or theirs.
+    fn is_exchanging(&self) -> bool {
+        let refreshing = [Some(&self.a), self.b.as_ref()].into_iter().flatten().any(|leg| leg.refreshing);
+        self.exchange.is_some() || self.late.is_some() || refreshing
     }
 
     /// Ports that an offer waited for are open.
@@ -348,7 +354,7 @@ impl Call {
 
     /// A was told another codec than the final answer chose (a fork's): it is asked to change.
     pub(super) fn reoffer_if_needed(&mut self, desk: &mut Desk, now: Now) {
-        if !self.reoffer_a || self.exchange.is_some() || self.stage != Stage::Up {
+        if !self.reoffer_a || self.is_exchanging() || self.stage != Stage::Up {
             return;
         }
         self.reoffer_a = false;
@@ -411,7 +417,6 @@ impl Call {
         }
         let bytes = writer.finish();
         let leg = self.side_of_tag(message.to_tag());
-        drop(message);
         desk.note(&mut self.steps, now, self.key, leg, false, &bytes);
         desk.respond(now, inbound.tx, code, bytes);
     }
@@ -433,7 +438,6 @@ impl Call {
         }
         let bytes = writer.finish();
         let (is_invite, cseq) = (message.method() == Method::Invite, message.cseq().number);
-        drop(message);
         let number = leg.number;
         let target = desk.stack.reply_target(inbound.tx).unwrap_or(inbound.flow.back());
         let bytes = desk.respond(now, inbound.tx, 200, bytes);
@@ -446,7 +450,7 @@ impl Call {
 
     /// Keeps the session of a leg alive.
     pub(super) fn refresh(&mut self, desk: &mut Desk, now: Now, side: Side) {
-        let busy = self.exchange.is_some() || self.late.is_some();
+        let busy = self.is_exchanging();
         let Some(leg) = self.leg_mut(side) else { return };
         let Some(session) = leg.session else { return };
         if busy || leg.unacked.is_some() || leg.dialog.is_none() {
@@ -457,8 +461,13 @@ impl Call {
         // Until the answer has come the old interval stands; it is long enough for the transaction.
         leg.session = Some(SessionTimer::start_in(now.mono, session, Duration::from_secs(40)));
         let by_update = leg.allows_update;
+        leg.refreshing = !by_update;
         let sdp = if by_update { None } else { self.negotiation.last_sent(side).map(<[u8]>::to_vec) };
-        self.send_offer(desk, now, side, by_update, sdp.as_deref(), What::Refresh);
+        if self.send_offer(desk, now, side, by_update, sdp.as_deref(), What::Refresh).is_none()
+            && let Some(leg) = self.leg_mut(side)
+        {
+            leg.refreshing = false;
+        }
     }
 
     /// What came of a refresh of ours.
@@ -471,6 +480,11 @@ impl Call {
     ) {
         let code = message.status().unwrap_or_default();
         let cseq = message.cseq().number;
+        if code >= 200
+            && let Some(leg) = self.leg_mut(side)
+        {
+            leg.refreshing = false;
+        }
         match code {
             0..200 => {}
             200..300 => {

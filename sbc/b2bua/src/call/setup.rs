@@ -6,7 +6,7 @@ use super::{Call, Media, Plan, Stage};
 use crate::admit::Admitted;
 use crate::desk::{Desk, Hop, Output, Query, What};
 use crate::headers;
-use crate::leg::{Fork, Inbound, Leg, Record, SentReliable, Unacked};
+use crate::leg::{Arrival, Fork, Inbound, Leg, Record, SentReliable, Unacked};
 use crate::refusal::Refusal;
 use crate::session::{self, Asked, SessionTimer};
 use crate::spec::Transport;
@@ -19,12 +19,15 @@ use sip::dialog::Dialog;
 use sip::flow::{Flow, Target};
 use sip::message::write::Writer;
 use sip::message::{Message, Method, Refresher};
-use sip::stack::ServerTx;
 use sip::transaction::Repeat;
 use std::sync::Arc;
 
 /// How long a target may say nothing at all before the next one is tried. Timer B (32 s) is for the last one.
 const NO_ANSWER: Duration = Duration::from_secs(4);
+/// How long all tries together may take before anybody rings.
+const SETUP: Duration = Duration::from_secs(150);
+/// How long a callee may ring after its last word; RFC 3261 section 16.6 wants more than three minutes.
+const RING: Duration = Duration::from_secs(185);
 /// Early dialogs that one INVITE may have.
 const FORKS_MAX: usize = 12;
 /// Octets beyond which a request prefers a stream (RFC 3261 section 18.1.1).
@@ -36,12 +39,11 @@ impl Call {
         desk: &mut Desk,
         now: Now,
         key: Key,
-        tx: ServerTx,
-        flow: &Flow,
-        invite: &Message<'_>,
+        arrival: Arrival<'_>,
         admitted: Admitted,
         lease: Lease,
     ) -> Result<Call, Refusal> {
+        let Arrival { tx, flow, message: invite } = arrival;
         let spec = Arc::clone(&desk.spec);
         let kernel = flow.local.ip();
         let listener = usize::from(flow.listener);
@@ -95,6 +97,7 @@ impl Call {
             steps: Vec::new(),
             shows: Vec::new(),
             max_at: None,
+            setup_until: Some(now.mono + SETUP),
             no_answer_at: None,
             alarm: Instant(u64::MAX),
             one_way_noted: false,
@@ -356,7 +359,6 @@ impl Call {
         self.no_answer_at = more.then(|| now.mono + NO_ANSWER);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one INVITE")]
     fn write_invite(
         &self,
         desk: &mut Desk,
@@ -448,6 +450,7 @@ impl Call {
         if self.stage != Stage::Calling {
             return;
         }
+        self.setup_until = Some(now.mono + RING);
         let Some((fork, news)) = self.fork_of(desk, now, flow, message) else {
             // No tag, so no dialog: only the fact that something goes on.
             return self.tell_caller(desk, now, code, None, message);
@@ -483,7 +486,7 @@ impl Call {
         let with = if sdp.is_some() { " with SDP" } else { "" };
         self.tell(now, format!("{code} from B{with}"));
         tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id, code, sdp = sdp.is_some(), "progress");
-        self.tell_caller(desk, now, code, sdp, message);
+        self.tell_caller(desk, now, code, sdp.as_deref(), message);
     }
 
     /// Finds or makes the early dialog of a response, acknowledges a reliable one, and says whether it is news.
@@ -533,14 +536,7 @@ impl Call {
     }
 
     /// Passes a provisional response on to the caller, reliably if the caller asked for it (RFC 3262).
-    fn tell_caller(
-        &mut self,
-        desk: &mut Desk,
-        now: Now,
-        code: u16,
-        sdp: Option<Vec<u8>>,
-        from: &Message<'_>,
-    ) {
+    fn tell_caller(&mut self, desk: &mut Desk, now: Now, code: u16, sdp: Option<&[u8]>, from: &Message<'_>) {
         let Some(inbound) = &self.a.invite else { return };
         let invite = inbound.message();
         let required = invite.requires(b"100rel");
@@ -555,12 +551,11 @@ impl Call {
             self.a.reliable.rseq += 1;
             writer.header("Require", "100rel").header("RSeq", self.a.reliable.rseq.to_string());
         }
-        if let Some(sdp) = &sdp {
+        if let Some(sdp) = sdp {
             writer.body(headers::SDP, sdp);
         }
         let bytes = writer.finish();
         let tx = inbound.tx;
-        drop(invite);
         if reliable {
             const QUEUE_MAX: usize = 8;
             if self.a.reliable.queue.len() < QUEUE_MAX {
@@ -687,6 +682,7 @@ impl Call {
         self.stage = Stage::Up;
         self.answered = Some(now);
         self.offer = None; // it has served
+        self.setup_until = None;
         self.negotiation.open_early();
         self.negotiation.answered();
         let longest = [
@@ -718,7 +714,6 @@ impl Call {
             writer.body(headers::SDP, sdp);
         }
         let bytes = writer.finish();
-        drop(invite);
         if let Some(dialog) = &mut self.a.dialog {
             dialog.confirm();
         }
@@ -758,6 +753,7 @@ impl Call {
             && self.plan.min_se.replace(min_se).is_none()
         {
             // RFC 4028 section 7.3: the same target again, with an interval that it takes.
+            self.write_attempt_record(desk, now);
             return self.call_out(desk, now);
         }
         self.on_attempt_failed(desk, now, Some((code, message)));
@@ -777,6 +773,7 @@ impl Call {
         if transport && was_stream && is_free && hop_is_udp {
             self.tell(now, "no stream opens: as a datagram instead");
             self.plan.no_stream = true;
+            self.write_attempt_record(desk, now);
             return self.call_out(desk, now);
         }
         self.tell(now, if transport { "B cannot be reached" } else { "B does not answer" });
