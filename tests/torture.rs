@@ -29,9 +29,7 @@ fn every_message_of_our_own_gives_the_expected_result() {
 #[test]
 fn what_is_no_message_is_told_and_exits_with_1() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for (name, bytes) in
-        [("empty", &b""[..]), ("noise", &[0xff; 70_000]), ("http", b"GET / HTTP/1.1\r\n\r\n")]
-    {
+    for (name, bytes) in [("empty", &b""[..]), ("noise", NOISE), ("http", b"GET / HTTP/1.1\r\n\r\n")] {
         let file = folder.join(format!("torture-{name}.sip"));
         std::fs::write(&file, bytes).expect("a writable folder");
         let (found, code) = inspect(&file);
@@ -44,6 +42,8 @@ fn what_is_no_message_is_told_and_exits_with_1() {
     assert_eq!(absent.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&absent.stderr).contains("no/such/file"));
 }
+
+static NOISE: &[u8] = &[0xff; 70_000];
 
 /// Shows all differences at once: they tend to have one reason.
 fn check_all(folder: &Path, rows: &[Row]) {
