@@ -73,10 +73,9 @@ impl<T> Slab<T> {
             return None;
         }
         Some(match self.free.last() {
-            Some(index) => Key {
-                index: *index,
-                generation: self.places[*index as usize].generation.wrapping_add(1),
-            },
+            Some(index) => {
+                Key { index: *index, generation: self.places[*index as usize].generation.wrapping_add(1) }
+            }
             None => Key { index: self.places.len() as u32, generation: 1 },
         })
     }

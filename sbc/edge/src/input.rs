@@ -71,3 +71,7 @@ impl Wake for Bell {
         crate::udp::ring_eventfd(&self.fd);
     }
 }
+
+/// A queue on its way out of a signalling thread is full; nothing was posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFull;

@@ -1,7 +1,7 @@
 //! Where a target really is (RFC 3263): NAPTR, SRV, A and AAAA, asked on the control threads; a signalling thread only
 //! ever posts a question and gets an answer. The resolver keeps its own cache by the records' TTL.
 
-use crate::input::Input;
+use crate::input::{Input, QueueFull};
 use crate::udp::source_address;
 use b2bua::Hop;
 use b2bua::desk::Query;
@@ -66,8 +66,8 @@ impl Resolver {
     ///
     /// # Errors
     /// Too many wait already.
-    pub fn ask(&self, shard: usize, query: Query, target: Target) -> Result<(), ()> {
-        self.questions.try_send(Question::Target { shard, query, target }).map_err(|_| ())
+    pub fn ask(&self, shard: usize, query: Query, target: Target) -> Result<(), QueueFull> {
+        self.questions.try_send(Question::Target { shard, query, target }).map_err(|_| QueueFull)
     }
 
     /// Looks up the host names by which a configuration knows its trunks, now and from time to time.

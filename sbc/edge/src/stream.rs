@@ -2,7 +2,7 @@
 //! sends what the signalling threads give it, on the connection that they name or on one that it opens. It reads no
 //! further on a connection whose messages find no room (RFC 3261 section 18, RFC 5626 keep-alives).
 
-use crate::input::Input;
+use crate::input::{Input, QueueFull};
 use b2bua::Transport;
 use base::{Duration, HashKey, Key, Mailbox, Slab};
 use core::net::SocketAddr;
@@ -84,8 +84,8 @@ impl Streams {
     ///
     /// # Errors
     /// Too many wait already.
-    pub fn send(&self, out: StreamOut) -> Result<(), ()> {
-        self.queue.try_send(out).map_err(|_| ())
+    pub fn send(&self, out: StreamOut) -> Result<(), QueueFull> {
+        self.queue.try_send(out).map_err(|_| QueueFull)
     }
 }
 

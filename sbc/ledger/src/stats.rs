@@ -99,6 +99,9 @@ mod tests {
         family.add(&["acme", "in"], -1);
         family.add(&["acme", "out"], 5);
         let rows = family.snapshot();
-        assert_eq!(rows, [(vec!["acme".to_owned(), "in".to_owned()], 1), (vec!["acme".into(), "out".into()], 5)]);
+        assert_eq!(
+            rows,
+            [(vec!["acme".to_owned(), "in".to_owned()], 1), (vec!["acme".into(), "out".into()], 5)]
+        );
     }
 }
