@@ -1,12 +1,12 @@
 //! From the INVITE to the answer: look the target up, open ports, call, pass what comes back, try the next one.
 
 use super::ending::Release;
-use super::offer::Late;
+use super::offer::{Late, Reoffer};
 use super::{Call, Media, Plan, Stage};
 use crate::admit::Admitted;
 use crate::desk::{Desk, Hop, Output, Query, What};
 use crate::headers;
-use crate::leg::{Arrival, Fork, Inbound, Leg, Record, SentReliable, Unacked};
+use crate::leg::{Arrival, Fork, Inbound, Leg, Record, SentReliable, Unacked, text};
 use crate::refusal::Refusal;
 use crate::session::{self, Asked, SessionTimer};
 use crate::spec::Transport;
@@ -28,6 +28,8 @@ const NO_ANSWER: Duration = Duration::from_secs(4);
 const SETUP: Duration = Duration::from_secs(150);
 /// How long a callee may ring after its last word; RFC 3261 section 16.6 wants more than three minutes.
 const RING: Duration = Duration::from_secs(185);
+/// Reliable provisional responses that may wait for the PRACK of the one before.
+const RELIABLE_MAX: usize = 8;
 /// Early dialogs that one INVITE may have.
 const FORKS_MAX: usize = 12;
 /// Octets beyond which a request prefers a stream (RFC 3261 section 18.1.1).
@@ -86,7 +88,7 @@ impl Call {
             exchange: None,
             late: None,
             passes: Vec::new(),
-            reoffer_a: false,
+            reoffer: None,
             _lease_in: Some(lease),
             lease_out: None,
             answered: None,
@@ -114,9 +116,9 @@ impl Call {
         let route = &self.spec.routes[self.admitted.route];
         tracing::info!(
             call = %self.id,
-            call_id = %self.a.record.sip_call_id,
-            from = %self.a.record.from_user,
-            to = %self.a.record.to_user,
+            call_id = %self.a.record.sip_call_id(),
+            from = %self.a.record.from_user(),
+            to = %self.a.record.to_user(),
             trunk = %self.trunk(self.admitted.trunk).name,
             source = %self.a.target.remote,
             route = %route.name,
@@ -190,7 +192,7 @@ impl Call {
         }
         if hops.is_empty() {
             let host = self.spec.trunks[self.trunk_out()].to[usize::from(target)].host.clone();
-            tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id, %host, "target does not resolve");
+            tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id(), %host, "target does not resolve");
             self.tell(now, format!("{host} does not resolve"));
         }
         const HOPS_MAX: usize = 16;
@@ -340,8 +342,8 @@ impl Call {
         desk.note(&mut self.steps, now, self.key, number, false, &bytes);
         tracing::info!(
             call = %self.id,
-            call_id = %self.a.record.sip_call_id,
-            b_call_id = %b.record.sip_call_id,
+            call_id = %self.a.record.sip_call_id(),
+            b_call_id = %b.record.sip_call_id(),
             target = %hop.remote,
             %transport,
             attempt = number,
@@ -413,10 +415,11 @@ impl Call {
         // the 2xx (RFC 3262 section 5).
         writer.header("Supported", if offer.is_some() { "timer, 100rel" } else { "timer" });
         if let Some(seconds) = self.session_wanted(Side::B) {
-            let seconds = seconds.max(self.plan.min_se.unwrap_or(0));
+            // RFC 4028 section 7.3: after a 422 its minimum is said again.
+            let min_se = self.plan.min_se.unwrap_or(0).max(session::MIN_SE);
             writer
-                .header("Session-Expires", seconds.to_string())
-                .header("Min-SE", session::MIN_SE.to_string());
+                .header("Session-Expires", seconds.max(min_se).to_string())
+                .header("Min-SE", min_se.to_string());
         }
         writer.header(crate::hop::HEADER, &self.admitted.hop_token);
         if let Some(invite) = &invite {
@@ -485,7 +488,7 @@ impl Call {
         }
         let with = if sdp.is_some() { " with SDP" } else { "" };
         self.tell(now, format!("{code} from B{with}"));
-        tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id, code, sdp = sdp.is_some(), "progress");
+        tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id(), code, sdp = sdp.is_some(), "progress");
         self.tell_caller(desk, now, code, sdp.as_deref(), message);
     }
 
@@ -515,7 +518,7 @@ impl Call {
         // RFC 3262 section 4: in order, and each one acknowledged; a gap waits for what is missing.
         let news = match b.forks[at].rseq {
             Some(last) if rseq <= last => false,
-            Some(last) if rseq != last.wrapping_add(1) => return None,
+            Some(last) if rseq != last.wrapping_add(1) => return Some((at, false)),
             _ => true,
         };
         let via = desk.via(b.target.transport, b.public);
@@ -541,6 +544,9 @@ impl Call {
         let invite = inbound.message();
         let required = invite.requires(b"100rel");
         let reliable = required || (invite.supports(b"100rel") && from.requires(b"100rel"));
+        if reliable && self.a.reliable.queue.len() >= RELIABLE_MAX {
+            return; // Numbers must have no gap, so it is left out before it has one.
+        }
         let mut writer = Writer::reply_from(&invite, inbound.flow.remote, code, Some(&self.a.local_tag));
         writer.header("Contact", self.a.contact()).header("Allow", headers::ALLOW);
         headers::carry(from, &mut writer);
@@ -557,10 +563,7 @@ impl Call {
         let bytes = writer.finish();
         let tx = inbound.tx;
         if reliable {
-            const QUEUE_MAX: usize = 8;
-            if self.a.reliable.queue.len() < QUEUE_MAX {
-                self.a.reliable.queue.push_back((code, bytes));
-            }
+            self.a.reliable.queue.push_back((code, bytes));
             return self.send_reliable(desk, now);
         }
         desk.note(&mut self.steps, now, self.key, 0, false, &bytes);
@@ -657,7 +660,10 @@ impl Call {
             }
         };
         let sdp = sdp.or_else(|| self.negotiation.last_sent(Side::A).map(<[u8]>::to_vec));
-        self.reoffer_a = reoffer;
+        if reoffer && let Some(sdp) = self.negotiation.said(Side::B) {
+            // A was told a fork's codec, and the final answer has another.
+            self.reoffer = Some(Reoffer { from: Side::B, sdp: sdp.into(), at: now.mono });
+        }
         self.answer_caller(desk, now, sdp.as_deref(), Some(message));
         self.set_media(desk);
     }
@@ -694,8 +700,8 @@ impl Call {
         self.tell(now, "answered");
         tracing::info!(
             call = %self.id,
-            call_id = %self.a.record.sip_call_id,
-            b_call_id = %self.b.as_ref().map(|b| b.record.sip_call_id.as_str()).unwrap_or_default(),
+            call_id = %self.a.record.sip_call_id(),
+            b_call_id = %self.b.as_ref().map(|b| b.record.sip_call_id()).unwrap_or_default(),
             "answered"
         );
         let setup = now.mono.nanos_since(self.a.record.created.mono);
@@ -746,7 +752,7 @@ impl Call {
         if self.stage != Stage::Calling {
             return;
         }
-        tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id, code, "attempt failed");
+        tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id(), code, "attempt failed");
         self.tell(now, format!("{code} from B"));
         if code == 422
             && let Some(min_se) = message.min_se()
@@ -878,10 +884,6 @@ fn fork_tag(leg: u16, fork: usize) -> RemoteTag {
 pub(super) fn sdp_of<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
     let is_sdp = message.content_type().is_none() || message.is_content(b"application/sdp");
     (is_sdp && !message.body().is_empty()).then(|| message.body())
-}
-
-pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Session-Expires of a 2xx, and the timer that follows.
