@@ -207,7 +207,7 @@ fn tokens_open_what_their_role_may_do() {
         assert_eq!(status(token, method, path), expected, "{token} {method} {path}");
     }
     let refused = strowger(&engine, &["calls"]);
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(said(&engine, &["calls", "--token", read]).contains("0 calls"));
     assert!(!engine.log().contains("secret-0123456789"), "a token never stands in the log");
 }

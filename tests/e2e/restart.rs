@@ -59,7 +59,7 @@ fn calls_of_a_failed_media_shard_end_and_new_ones_are_taken() {
     drop(call);
     let next = world.connect();
     world.hang_up(next);
-    assert!(world.engine.log().contains("media shard failed"), "the operator is told");
+    wait_for("the operator to be told", SOON, || world.engine.log().contains("media shard failed").then_some(()));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn records_of_calls_survive_a_kill() {
     assert_eq!(interrupted.len(), 2, "{cdrs:#?}");
     assert_eq!(interrupted[0]["call_id"], interrupted[1]["call_id"]);
     assert!(interrupted.iter().all(|cdr| cdr["to_user"] == "15550101" && cdr["release_by"] == "engine"));
-    assert!(engine.log().contains("earlier run ended suddenly"), "the operator is told");
+    wait_for("the operator to be told", SOON, || engine.log().contains("earlier run ended suddenly").then_some(()));
     // Started once more, it tells nothing twice.
     let folder = engine.kill();
     let engine = Engine::start_in(folder, &config, &[]);
