@@ -17,11 +17,11 @@ use base::{Instant, Key, Now, Wall};
 use command::{BridgeId, BridgeReport, Command, Event, OpenRefusal, RemoteTag, Ticket};
 use core::net::IpAddr;
 use ledger::{AskFailed, CallId, CallView, Lease, Reply};
-use offer::{Exchange, Late, Pass};
+use offer::{Exchange, Late, Pass, Reoffer};
 use sdp::{Negotiation, Side};
 use sip::flow::Flow;
 use sip::message::{Message, Method};
-use sip::stack::ServerTx;
+use sip::stack::{ClientTx, ServerTx};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -52,8 +52,8 @@ pub struct Call {
     late: Option<Late>,
     /// INFO and MESSAGE on their way.
     passes: Vec<Pass>,
-    /// After the ACK: A is told the codec that the final answer chose.
-    reoffer_a: bool,
+    /// An offer of ours that is still to be made.
+    reoffer: Option<Reoffer>,
     _lease_in: Option<Lease>,
     lease_out: Option<Lease>,
     pub(crate) answered: Option<Now>,
@@ -203,7 +203,8 @@ impl Call {
         if !desk.stack.is_unanswered(invite) {
             return; // Too late: the 2xx has gone out, so the caller will send BYE.
         }
-        if self.a.invite.as_ref().is_some_and(|i| i.tx == invite) && self.stage < Stage::Up {
+        if self.a.invite.as_ref().is_some_and(|i| i.tx == invite) {
+            // Perhaps the callee has answered by now and our 200 waits for a PRACK: nobody knows of it yet.
             return self.release(desk, now, Release::cancelled(message));
         }
         self.on_cancelled_offer(desk, now, invite);
@@ -233,14 +234,14 @@ impl Call {
                 }
             }
             What::Prack => {}
-            What::Offer => self.on_offer_response(desk, now, side, flow, message),
+            What::Offer => self.on_offer_response(desk, now, side, message),
             What::Refresh => self.on_refresh_response(desk, now, side, message),
             What::Pass => self.on_pass_response(desk, now, side, message),
         }
     }
 
     /// A request of ours got no final answer, or did not arrive.
-    pub fn handle_failure(&mut self, desk: &mut Desk, now: Now, token: Token, transport: bool) {
+    pub fn handle_failure(&mut self, desk: &mut Desk, now: Now, tx: ClientTx, token: Token, transport: bool) {
         let Some(side) = self.side_of(token.leg) else { return };
         match token.what {
             What::Invite => self.on_invite_failed(desk, now, transport),
@@ -255,7 +256,7 @@ impl Call {
                 self.release(desk, now, Release::engine("peer_lost", 408));
             }
             What::Prack => {}
-            What::Pass => self.on_pass_failed(desk, now, side),
+            What::Pass => self.on_pass_failed(desk, now, tx),
         }
     }
 
@@ -331,6 +332,9 @@ impl Call {
                 self.tell(now, "the longest allowed duration is over");
                 self.release(desk, now, Release::engine("max_duration", 0));
             }
+            if self.reoffer_due().is_some_and(|at| at <= now.mono) {
+                self.make_reoffer(desk, now);
+            }
         }
         for side in [Side::A, Side::B] {
             self.on_leg_timeout(desk, now, side);
@@ -342,8 +346,9 @@ impl Call {
         let next = self.no_answer_at.filter(|_| self.stage != Stage::Ending).map(|at| (at, "no_answer"));
         let setup = self.setup_until.filter(|_| self.stage != Stage::Ending).map(|at| (at, "timer_c"));
         let max = self.max_at.filter(|_| self.stage != Stage::Ending).map(|at| (at, "max_duration"));
+        let reoffer = self.reoffer_due().map(|at| (at, "reoffer"));
         let legs = [Some(&self.a), self.b.as_ref()].into_iter().flatten().filter_map(Leg::poll_timeout);
-        legs.chain(next).chain(setup).chain(max).min_by_key(|(at, _)| *at)
+        legs.chain(next).chain(setup).chain(reoffer).chain(max).min_by_key(|(at, _)| *at)
     }
 
     /// Somebody wants to see the call; answered when the media shard has reported.
@@ -447,7 +452,8 @@ impl Call {
                 self.media = if self.negotiation.lines_open(Side::A) > 0 { Media::Open } else { Media::None };
                 self.release(desk, now, Release::refused(refusal));
             }
-            Stage::Ending => self.media = Media::Closed,
+            // What is open already is being closed, and its report is still to come.
+            Stage::Ending => {}
             Stage::Resolving | Stage::Calling | Stage::Up => {
                 self.media = if self.negotiation.lines_open(Side::A) > 0 { Media::Open } else { Media::None };
                 self.on_offer_ports_refused(desk, now, refusal);
@@ -467,5 +473,16 @@ pub(crate) fn name(side: Side) -> &'static str {
     match side {
         Side::A => "A",
         Side::B => "B",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_small() {
+        // A B leg lies inside. What peers wrote (dialogs, SDP, records) comes on top.
+        assert!(size_of::<Call>() <= 3_840, "{} with legs of {}", size_of::<Call>(), size_of::<Leg>());
     }
 }

@@ -4,17 +4,18 @@ use crate::desk::{Desk, Token, What};
 use crate::headers;
 use crate::session::SessionTimer;
 use crate::spec::Transport;
-use base::{Instant, Key, Now, Wall};
+use base::{Duration, Instant, Key, Now, Wall};
 use core::net::{IpAddr, SocketAddr};
-use ledger::Direction;
+use ledger::{CallId, Cdr, Direction, ReleasedBy};
 use sdp::Side;
 use sip::dialog::Dialog;
 use sip::flow::{Flow, Target};
 use sip::frame::Framing;
 use sip::message::write::Writer;
-use sip::message::{Message, Method, Uri};
+use sip::message::{Message, Method, NameAddr, Uri, unfold};
 use sip::stack::{ClientTx, ServerTx};
 use sip::transaction::Repeat;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -116,17 +117,14 @@ pub struct SentReliable {
     pub repeat: Repeat,
 }
 
-/// What the record of the leg will say.
+/// What the record of the leg will say. Of the INVITE only what stands in it is kept; it is taken apart when a record or
+/// a view is made.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub direction: Direction,
-    pub sip_call_id: String,
-    pub from_user: String,
-    pub from_name: String,
-    pub from_header: String,
-    pub to_user: String,
-    pub to_host: String,
-    pub to_uri: String,
+    call_id: Box<[u8]>,
+    from: Box<[u8]>,
+    uri: Box<[u8]>,
     pub created: Now,
     pub progress: Option<(Wall, u16)>,
     pub progress_at: Option<Instant>,
@@ -151,17 +149,11 @@ impl Inbound {
 
 impl Record {
     pub fn new(now: Now, direction: Direction, invite: &Message<'_>) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (from, uri) = (invite.from(), invite.request_uri());
         Record {
             direction,
-            sip_call_id: text(invite.call_id()),
-            from_user: from.parsed().and_then(|u| u.user_text().map(|t| text(&t))).unwrap_or_default(),
-            from_name: text(&from.display_text()),
-            from_header: text(from.raw),
-            to_user: uri.and_then(|u| u.user_text().map(|t| text(&t))).unwrap_or_default(),
-            to_host: uri.map(|u| text(u.host)).unwrap_or_default(),
-            to_uri: uri.map(|u| text(u.raw)).unwrap_or_default(),
+            call_id: invite.call_id().into(),
+            from: unfold(invite.from().raw).into(),
+            uri: invite.request().map(|line| line.uri).unwrap_or_default().into(),
             created: now,
             progress: None,
             progress_at: None,
@@ -170,6 +162,65 @@ impl Record {
             tags: headers::tags(invite),
         }
     }
+
+    /// Call-ID of the leg's dialog.
+    pub fn sip_call_id(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.call_id)
+    }
+
+    /// User part of From.
+    pub fn from_user(&self) -> String {
+        let uri = NameAddr::read(&self.from).parsed();
+        uri.and_then(|uri| uri.user_text().map(|user| text(&user))).unwrap_or_default()
+    }
+
+    /// User part of the Request-URI.
+    pub fn to_user(&self) -> String {
+        Uri::parse(&self.uri).and_then(|uri| uri.user_text().map(|user| text(&user))).unwrap_or_default()
+    }
+
+    /// The record of the leg as far as the INVITE tells it; what came later is for the caller to fill in.
+    pub fn begin(&self, call: CallId, leg: u16) -> Cdr {
+        let from = NameAddr::read(&self.from);
+        let (final_status, final_reason) = match &self.final_answer {
+            Some((code, reason)) => (Some(*code), reason.clone()),
+            None => (None, String::new()),
+        };
+        Cdr {
+            call,
+            leg,
+            direction: self.direction,
+            trunk: None,
+            route: None,
+            sip_call_id: self.sip_call_id().into_owned(),
+            from_user: self.from_user(),
+            from_name: text(&from.display_text()),
+            from_header: text(&self.from),
+            to_user: self.to_user(),
+            to_host: Uri::parse(&self.uri).map(|uri| text(uri.host)).unwrap_or_default(),
+            to_uri: text(&self.uri),
+            local: None,
+            remote: None,
+            created: self.created.wall,
+            progress: self.progress.map(|(at, _)| at),
+            progress_status: self.progress.map(|(_, code)| code),
+            answered: self.answered.map(|at| at.wall),
+            final_status,
+            final_reason,
+            ended: self.created.wall,
+            post_dial_delay: self.progress_at.map(|at| at.since(self.created.mono)),
+            duration: Duration::ZERO,
+            released_by: ReleasedBy::Engine,
+            release_cause: String::new(),
+            tags: self.tags.clone(),
+            quality: None,
+        }
+    }
+}
+
+/// Octets as text; what is not UTF-8 is replaced.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 impl Leg {

@@ -16,7 +16,7 @@ use core::net::{IpAddr, SocketAddr};
 use ledger::{Ask, AskFailed, CallFilter, CallId, CallSummary, Lease, SignallingStats};
 use sip::flow::{Flow, FlowId};
 use sip::message::write::Writer;
-use sip::message::{Malformed, Message, Method};
+use sip::message::{Malformed, Message, Method, Name};
 use sip::stack::{Incoming, ServerTx, reply_target};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,6 +112,12 @@ impl Switch {
                 // The INVITE has been refused by now: its answer is on the way.
                 None => self.reply(now, cancel, flow, message, 200, None),
             },
+            Incoming::Response { token, .. } if self.calls.get(token.call).is_none() => {
+                // The call has gone; an answer that comes now makes one at the far end, which must not go on.
+                if token.what == What::Invite && matches!(message.status(), Some(200..300)) {
+                    self.desk.end_unwanted(now, flow, message, token);
+                }
+            }
             Incoming::Response { token, .. } => {
                 self.with_call(token.call, |call, desk| {
                     call.handle_response(desk, now, token, flow, message);
@@ -130,6 +136,11 @@ impl Switch {
         let port = message.top_via().port;
         let known = self.identities.find(usize::from(flow.listener), flow.transport, flow.remote, port);
         if known.is_none() || !message.is_request() || message.method() == Method::Ack {
+            return;
+        }
+        // Without these there is no way to know what a reply answers.
+        if [Name::From, Name::To, Name::CallId, Name::CSeq].iter().any(|name| message.header(*name).is_none())
+        {
             return;
         }
         let mut reply = Writer::reply_from(message, flow.remote, status, Some(b"malformed"));
@@ -481,11 +492,11 @@ impl Switch {
         use sip::stack::Event;
         while let Some(event) = self.desk.stack.poll_event() {
             match event {
-                Event::TimedOut { token, .. } => {
-                    self.with_call(token.call, |call, desk| call.handle_failure(desk, now, token, false));
+                Event::TimedOut { tx, token } => {
+                    self.with_call(token.call, |call, desk| call.handle_failure(desk, now, tx, token, false));
                 }
-                Event::TransportFailed { token, .. } => {
-                    self.with_call(token.call, |call, desk| call.handle_failure(desk, now, token, true));
+                Event::TransportFailed { tx, token } => {
+                    self.with_call(token.call, |call, desk| call.handle_failure(desk, now, tx, token, true));
                 }
                 Event::NoAck { .. } => {} // A refusal that nobody acknowledged; nothing hangs on it.
             }

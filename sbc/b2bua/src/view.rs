@@ -5,12 +5,10 @@ use crate::desk::Desk;
 use crate::leg::{Leg, Record};
 use crate::refusal::Refusal;
 use crate::trace::method_name;
-use base::{Duration, Now};
+use base::Now;
 use command::{BridgeReport, PortReport, Verdict};
 use core::net::IpAddr;
-use ledger::{
-    CallId, CallState, CallSummary, CallView, Cdr, Direction, LegView, ReleasedBy, TraceEntry, TraceView,
-};
+use ledger::{CallId, CallState, CallSummary, CallView, Cdr, Direction, LegView, TraceEntry, TraceView};
 use sdp::{AddressKind, Side, address_kind};
 use sip::flow::Flow;
 use sip::message::Message;
@@ -35,8 +33,8 @@ impl Call {
             state,
             created: self.a.record.created.wall,
             answered: self.answered.map(|at| at.wall),
-            from: self.a.record.from_user.clone(),
-            to: self.a.record.to_user.clone(),
+            from: self.a.record.from_user(),
+            to: self.a.record.to_user(),
             trunk_in: self.trunk(self.admitted.trunk).name.clone(),
             trunk_out: Some(self.trunk(self.trunk_out()).name.clone()),
         }
@@ -82,7 +80,7 @@ impl Call {
             direction: leg.record.direction,
             trunk: Some(self.trunk(leg.trunk).name.clone()),
             state: state.into(),
-            sip_call_id: leg.record.sip_call_id.clone(),
+            sip_call_id: leg.record.sip_call_id().into_owned(),
             remote: Some(leg.target.remote),
             local: leg.target.local,
             transport: leg.target.transport.via(),
@@ -183,34 +181,14 @@ pub(crate) fn refused_record(
     refusal: Refusal,
     trunk: Option<String>,
 ) -> Cdr {
-    let record = Record::new(now, Direction::In, message);
+    let phrase = refusal.phrase().unwrap_or(sip::message::write::reason(refusal.status()));
     Cdr {
-        call: id,
-        leg: 0,
-        direction: Direction::In,
         trunk,
-        route: None,
-        sip_call_id: record.sip_call_id,
-        from_user: record.from_user,
-        from_name: record.from_name,
-        from_header: record.from_header,
-        to_user: record.to_user,
-        to_host: record.to_host,
-        to_uri: record.to_uri,
         local: Some(flow.local),
         remote: Some(flow.remote),
-        created: now.wall,
-        progress: None,
-        progress_status: None,
-        answered: None,
         final_status: Some(refusal.status()),
-        final_reason: refusal.phrase().unwrap_or(sip::message::write::reason(refusal.status())).to_owned(),
-        ended: now.wall,
-        post_dial_delay: None,
-        duration: Duration::ZERO,
-        released_by: ReleasedBy::Engine,
+        final_reason: phrase.to_owned(),
         release_cause: refusal.name().to_owned(),
-        tags: record.tags,
-        quality: None,
+        ..Record::new(now, Direction::In, message).begin(id, 0)
     }
 }

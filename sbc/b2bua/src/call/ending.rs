@@ -1,10 +1,9 @@
 //! How a call ends, whoever ends it: both legs are told, media closes, places are given back, records are written.
 
-use super::setup::text;
 use super::{Call, Media, Stage, name};
 use crate::desk::{Desk, Output, What};
 use crate::headers;
-use crate::leg::Leg;
+use crate::leg::{Leg, text};
 use crate::refusal::Refusal;
 use base::{Duration, Now};
 use command::{Command, PortReport};
@@ -130,8 +129,8 @@ impl Call {
         let release = Release { at: now, ..release };
         tracing::info!(
             call = %self.id,
-            call_id = %self.a.record.sip_call_id,
-            b_call_id = %self.b.as_ref().map(|b| b.record.sip_call_id.as_str()).unwrap_or_default(),
+            call_id = %self.a.record.sip_call_id(),
+            b_call_id = %self.b.as_ref().map(|b| b.record.sip_call_id()).unwrap_or_default(),
             by = release.by.name(),
             cause = %release.cause,
             answered = self.answered.is_some(),
@@ -344,40 +343,18 @@ impl Call {
     }
 
     fn record(&self, leg: &Leg, release: &Release, quality: Option<Quality>) -> Cdr {
-        let record = &leg.record;
         let ended = release.at;
-        let (final_status, final_reason) = match &record.final_answer {
-            Some((code, reason)) => (Some(*code), reason.clone()),
-            None => (None, String::new()),
-        };
         Cdr {
-            call: self.id,
-            leg: leg.number,
-            direction: record.direction,
             trunk: Some(self.trunk(leg.trunk).name.clone()),
             route: Some(self.spec.routes[self.admitted.route].name.clone()),
-            sip_call_id: record.sip_call_id.clone(),
-            from_user: record.from_user.clone(),
-            from_name: record.from_name.clone(),
-            from_header: record.from_header.clone(),
-            to_user: record.to_user.clone(),
-            to_host: record.to_host.clone(),
-            to_uri: record.to_uri.clone(),
             local: leg.target.local,
             remote: Some(leg.target.remote),
-            created: record.created.wall,
-            progress: record.progress.map(|(at, _)| at),
-            progress_status: record.progress.map(|(_, code)| code),
-            answered: record.answered.map(|at| at.wall),
-            final_status,
-            final_reason,
             ended: ended.wall,
-            post_dial_delay: record.progress_at.map(|at| at.since(record.created.mono)),
-            duration: record.answered.map_or(Duration::ZERO, |at| ended.mono.since(at.mono)),
+            duration: leg.record.answered.map_or(Duration::ZERO, |at| ended.mono.since(at.mono)),
             released_by: release.by,
             release_cause: release.cause.clone(),
-            tags: record.tags.clone(),
             quality,
+            ..leg.record.begin(self.id, leg.number)
         }
     }
 

@@ -11,7 +11,7 @@ use sdp::Side;
 use sip::flow::Flow;
 use sip::message::write::Writer;
 use sip::message::{Message, Method};
-use sip::stack::ServerTx;
+use sip::stack::{ClientTx, ServerTx};
 
 /// INFO and MESSAGE that may be on their way at once.
 const PASSES_MAX: usize = 8;
@@ -78,7 +78,6 @@ impl Call {
             return self.send_bye(desk, now, side);
         }
         self.on_late_answer(desk, now, side, message);
-        self.reoffer_if_needed(desk, now);
     }
 
     /// Acknowledges a reliable provisional response of ours (RFC 3262 section 3).
@@ -144,7 +143,10 @@ impl Call {
         let cseq = leg.dialog.as_ref().map_or(0, |d| d.local_cseq());
         desk.note(&mut self.steps, now, key, number, false, &bytes);
         match desk.request(now, target, token, bytes) {
-            Some(_) => self.passes.push(Pass { from: side, inbound: Inbound::new(tx, flow, message), cseq }),
+            Some(client) => {
+                let inbound = Inbound::new(tx, flow, message);
+                self.passes.push(Pass { from: side, inbound, cseq, client });
+            }
             None => self.reply_plainly(desk, now, tx, flow, message, 500),
         }
     }
@@ -170,8 +172,8 @@ impl Call {
         desk.respond(now, pass.inbound.tx, code, bytes);
     }
 
-    pub(super) fn on_pass_failed(&mut self, desk: &mut Desk, now: Now, side: Side) {
-        if let Some(at) = self.passes.iter().position(|p| p.from == side.other()) {
+    pub(super) fn on_pass_failed(&mut self, desk: &mut Desk, now: Now, client: ClientTx) {
+        if let Some(at) = self.passes.iter().position(|p| p.client == client) {
             let pass = self.passes.remove(at);
             self.refuse_offer(desk, now, &pass.inbound, 408, None);
         }

@@ -9,7 +9,7 @@ use crate::headers;
 use crate::leg::{Inbound, Unacked};
 use crate::refusal::Refusal;
 use crate::session::{self, Asked, MIN_SE, SessionTimer};
-use base::{Duration, Now};
+use base::{Duration, Instant, Now};
 use command::RemoteTag;
 use sdp::{Side, Unacceptable};
 use sip::flow::Flow;
@@ -45,11 +45,22 @@ pub(super) struct Late {
     initial: bool,
 }
 
+/// An offer of ours that is still to be made.
+pub(super) struct Reoffer {
+    /// Whose media the other side is to be told.
+    pub from: Side,
+    /// As that side said it.
+    pub sdp: Box<[u8]>,
+    /// Not before.
+    pub at: Instant,
+}
+
 /// INFO or MESSAGE that waits for the other side's answer.
 pub(super) struct Pass {
     pub from: Side,
     pub inbound: Inbound,
-    /// CSeq of our request to the other side.
+    /// Our request to the other side, and its CSeq.
+    pub client: ClientTx,
     pub cseq: u32,
 }
 
@@ -186,14 +197,7 @@ impl Call {
     }
 
     /// The other side's word on an offer that was passed (or on one of ours).
-    pub(super) fn on_offer_response(
-        &mut self,
-        desk: &mut Desk,
-        now: Now,
-        side: Side,
-        flow: &Flow,
-        message: &Message<'_>,
-    ) {
+    pub(super) fn on_offer_response(&mut self, desk: &mut Desk, now: Now, side: Side, message: &Message<'_>) {
         let code = message.status().unwrap_or_default();
         let (is_invite, cseq) = (message.method() == Method::Invite, message.cseq().number);
         if code < 200 {
@@ -201,7 +205,12 @@ impl Call {
         }
         let awaited = self.exchange.as_ref().is_some_and(|e| e.from == side.other() && e.client.is_some());
         if (200..300).contains(&code) && is_invite && !awaited {
-            return self.acknowledge_again(desk, side, cseq);
+            // It came again, or too late: in both cases it wants its ACK.
+            let known = self.leg(side).and_then(|l| l.ack.as_ref()).is_some_and(|a| a.cseq == cseq);
+            return match known {
+                true => self.acknowledge_again(desk, side, cseq),
+                false => self.acknowledge(desk, now, side, cseq, None),
+            };
         }
         if !awaited {
             return;
@@ -214,9 +223,16 @@ impl Call {
                 self.release(desk, now, Release::engine("peer_lost", code));
             }
             _ => {
-                let _ = flow;
                 self.tell(now, format!("{code} from {} to the offer", name(side)));
                 self.negotiation.rollback();
+                if code == 491
+                    && let Some(Exchange { from, inbound: None, sdp: Some(sdp), .. }) = &self.exchange
+                {
+                    // RFC 3261 section 14.1: ours met theirs; once more when theirs is through.
+                    let wait = Duration::from_millis(2_100 + desk.rng.below(1_900));
+                    self.reoffer =
+                        Some(Reoffer { from: *from, sdp: sdp.as_slice().into(), at: now.mono + wait });
+                }
                 // Credentials of a trunk are not the other side's to give.
                 let code = if matches!(code, 300..=399 | 401 | 407) { 488 } else { code };
                 self.finish_refused(desk, now, code, None);
@@ -247,7 +263,9 @@ impl Call {
         if exchange.sdp.is_none() {
             // The other side makes the offer: it goes on in our 200, and is answered in the ACK.
             let Some(sdp) = sdp.filter(|_| !exchange.cancelled) else {
-                self.acknowledge(desk, now, side, cseq, None);
+                // What this side was told before answers an offer that nobody wants any more.
+                let told = self.negotiation.last_sent(side).map(<[u8]>::to_vec);
+                self.acknowledge(desk, now, side, cseq, told.as_deref());
                 if let Some(inbound) = &exchange.inbound {
                     self.refuse_offer(desk, now, inbound, 488, None);
                 }
@@ -261,6 +279,7 @@ impl Call {
             self.acknowledge(desk, now, side, cseq, None);
         }
         let tag = self.tag_of(side);
+        let before = self.negotiation.said(exchange.from).map(Box::<[u8]>::from);
         let answered = match &sdp {
             Some(sdp) => self.negotiation.answer(side, tag, sdp),
             None => Err(Unacceptable::NoOffer),
@@ -272,6 +291,7 @@ impl Call {
                 let Some(inbound) = &exchange.inbound else { return };
                 if exchange.cancelled {
                     // The one who asked believes in the media of before; so the other side is asked back.
+                    self.reoffer = before.map(|sdp| Reoffer { from: exchange.from, sdp, at: now.mono });
                     return self.tell(now, "the offer was taken back too late");
                 }
                 self.accept_offer(desk, now, inbound, exchange.from, Some(&answer));
@@ -352,16 +372,19 @@ impl Call {
         }
     }
 
-    /// A was told another codec than the final answer chose (a fork's): it is asked to change.
-    pub(super) fn reoffer_if_needed(&mut self, desk: &mut Desk, now: Now) {
-        if !self.reoffer_a || self.is_exchanging() || self.stage != Stage::Up {
-            return;
-        }
-        self.reoffer_a = false;
-        let Some(sdp) = self.negotiation.said(Side::B).map(<[u8]>::to_vec) else { return };
-        self.tell(now, "A is told the codec that B chose");
+    /// When an offer of ours may be made: not while another is on its way, nor before the ACK.
+    pub(super) fn reoffer_due(&self) -> Option<Instant> {
+        let reoffer = self.reoffer.as_ref()?;
+        let is_free = self.leg(reoffer.from.other()).is_some_and(|leg| leg.unacked.is_none());
+        (self.stage == Stage::Up && is_free && !self.is_exchanging()).then_some(reoffer.at)
+    }
+
+    /// A side believes in other media than the other one: it is asked to change.
+    pub(super) fn make_reoffer(&mut self, desk: &mut Desk, now: Now) {
+        let Some(Reoffer { from, sdp, .. }) = self.reoffer.take() else { return };
+        self.tell(now, format!("{} is told the media of {}", name(from.other()), name(from)));
         self.exchange =
-            Some(Exchange { from: Side::B, inbound: None, sdp: Some(sdp), client: None, cancelled: false });
+            Some(Exchange { from, inbound: None, sdp: Some(sdp.into()), client: None, cancelled: false });
         self.pass_offer(desk, now);
     }
 
