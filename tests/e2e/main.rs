@@ -5,6 +5,9 @@
 mod support; // engine, SIPp, sockets, waiting: what the tests stand on
 mod sipp_basic; // calls that come about
 mod sipp_ends; // how calls end
+mod sipp_midcall; // what happens within a call
+mod sipp_reliable; // 100rel and session timers
+mod sipp_failure; // calls that do not come about: refusals, failover, loops, forks
 mod media; // what passes untouched, what is learned, what is dropped
 mod restart; // shards that fail, an engine that is killed
 mod records; // one record a leg, and the log

@@ -341,6 +341,7 @@ fn phrase(code: u16) -> &'static str {
         488 => "Not Acceptable Here",
         491 => "Request Pending",
         503 => "Service Unavailable",
+        202 => "Accepted",
         _ => "As It Is",
     }
 }

@@ -56,6 +56,11 @@ impl Phone {
         self.receive_that(&start, |message| message.starts_with(&start))
     }
 
+    /// The next final response.
+    pub fn receive_that_is_final(&self) -> String {
+        self.receive_that("a final response", |message| status(message) >= 200)
+    }
+
     fn receive_that(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         const MESSAGES: usize = 50;
         let found = (0..MESSAGES).map(|_| self.receive()).find(|message| wanted(message));
