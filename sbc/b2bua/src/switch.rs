@@ -253,10 +253,8 @@ impl Switch {
 
     /// What is to be done next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if let Some(transmit) = self.desk.stack.poll_output() {
-            return Some(Output::Send(transmit));
-        }
-        self.desk.output.pop_front()
+        // Media hears of a change before the peers do: their first packets come at once.
+        self.desk.output.pop_front().or_else(|| self.desk.stack.poll_output().map(Output::Send))
     }
 
     /// How many calls there are.
