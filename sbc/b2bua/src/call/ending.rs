@@ -389,11 +389,24 @@ impl Call {
 
 /// A response with another reason phrase; control octets in it become blanks.
 pub(crate) fn with_phrase(response: &[u8], phrase: &str) -> Vec<u8> {
+    const UP_TO_STATUS: usize = "SIP/2.0 200".len();
     let end = response.iter().position(|b| *b == b'\r').unwrap_or(response.len());
     let mut out = Vec::with_capacity(response.len() + phrase.len());
-    out.extend_from_slice(response.get(..12).unwrap_or(response));
+    out.extend_from_slice(response.get(..UP_TO_STATUS).unwrap_or(response));
     out.push(b' ');
     out.extend(phrase.bytes().map(|b| if b < b' ' || b == 0x7f { b' ' } else { b }));
     out.extend_from_slice(&response[end..]);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_phrase;
+
+    #[test]
+    fn a_phrase_takes_the_place_of_the_usual_one_and_cannot_break_the_line() {
+        let with = |phrase| with_phrase(b"SIP/2.0 486 Busy Here\r\nTo: x\r\n\r\n", phrase);
+        assert_eq!(with("On The Phone"), b"SIP/2.0 486 On The Phone\r\nTo: x\r\n\r\n");
+        assert_eq!(with("a\r\nb"), b"SIP/2.0 486 a  b\r\nTo: x\r\n\r\n");
+    }
 }
