@@ -83,9 +83,7 @@ fn an_invalid_file_changes_nothing_and_the_operator_is_told() {
     world.engine.signal("HUP");
     let line = wait_for("the error in the log", SOON, || {
         let log = world.engine.log();
-        log.lines()
-            .find(|line| line.contains("ERROR") && line.contains("vai"))
-            .map(str::to_owned)
+        log.lines().find(|line| line.contains("ERROR") && line.contains("vai")).map(str::to_owned)
     });
     assert!(line.contains("configuration not applied") && line.contains("\"line\":"), "{line}");
     assert_eq!((world.version(), world.engine.get("/v1/config").body), (1, before));

@@ -8,8 +8,11 @@ mod sipp_ends; // how calls end
 mod sipp_midcall; // what happens within a call
 mod sipp_reliable; // 100rel and session timers
 mod sipp_failure; // calls that do not come about: refusals, failover, loops, forks
+mod sipp_transport; // TCP and UDP, by size, IPv4 and IPv6
+mod datagrams; // single messages, right and wrong
 mod media; // what passes untouched, what is learned, what is dropped
 mod restart; // shards that fail, an engine that is killed
+mod shards; // several shards of both kinds
 mod records; // one record a leg, and the log
 mod config_apply; // a configuration that changes, a drain
 mod demo; // commands that need no peer

@@ -44,8 +44,17 @@ impl World {
 }
 
 #[test]
-fn calls_of_a_failed_media_shard_end_and_new_ones_are_taken() {
-    let world = World::new("engine.media_shards = 1");
+fn calls_of_a_failed_media_shard_end_and_new_ones_are_taken_on_epoll() {
+    calls_end_with_their_media_shard("epoll");
+}
+
+#[test]
+fn calls_of_a_failed_media_shard_end_and_new_ones_are_taken_on_uring() {
+    calls_end_with_their_media_shard("uring");
+}
+
+fn calls_end_with_their_media_shard(back_end: &str) {
+    let world = World::new(&format!("engine.media_shards = 1\nengine.backend = \"{back_end}\""));
     let call = world.connect();
     world.fail("media-0");
     world.a.expect_bye();
@@ -59,7 +68,9 @@ fn calls_of_a_failed_media_shard_end_and_new_ones_are_taken() {
     drop(call);
     let next = world.connect();
     world.hang_up(next);
-    wait_for("the operator to be told", SOON, || world.engine.log().contains("media shard failed").then_some(()));
+    wait_for("the operator to be told", SOON, || {
+        world.engine.log().contains("media shard failed").then_some(())
+    });
 }
 
 #[test]
@@ -119,7 +130,9 @@ fn records_of_calls_survive_a_kill() {
     assert_eq!(interrupted.len(), 2, "{cdrs:#?}");
     assert_eq!(interrupted[0]["call_id"], interrupted[1]["call_id"]);
     assert!(interrupted.iter().all(|cdr| cdr["to_user"] == "15550101" && cdr["release_by"] == "engine"));
-    wait_for("the operator to be told", SOON, || engine.log().contains("earlier run ended suddenly").then_some(()));
+    wait_for("the operator to be told", SOON, || {
+        engine.log().contains("earlier run ended suddenly").then_some(())
+    });
     // Started once more, it tells nothing twice.
     let folder = engine.kill();
     let engine = Engine::start_in(folder, &config, &[]);

@@ -71,7 +71,8 @@ fn every_packet_leaves_from_the_address_that_is_announced() {
 /// An engine behind a NAT that is the test itself: what is advertised leads to what is bound.
 fn advertises(advertised: &str, net: Net, talks: bool) {
     let Some(capture) = Capture::start(&net) else { return };
-    let config = PAIR.replace("media = \"IP1:0\"", &format!("media = \"IP1:0\", advertise = [\"{advertised}\"]"));
+    let config =
+        PAIR.replace("media = \"IP1:0\"", &format!("media = \"IP1:0\", advertise = [\"{advertised}\"]"));
     let engine = Engine::start(&net.fill(&config));
     let (a, b) = (Softphone::at((net.ip(2), 5060)), Softphone::at((net.ip(3), 5060)));
     let (media_a, media_b) = (Wire::at(net.ip(2)), Wire::at(net.ip(3)));

@@ -80,11 +80,6 @@ impl Message {
         self.text.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 
-    /// Request-URI of a request.
-    pub fn uri(&self) -> &str {
-        self.text.split(' ').nth(1).unwrap_or_default()
-    }
-
     /// Address of m-line `n` of the SDP.
     pub fn media(&self, n: usize) -> SocketAddr {
         let mut address: Option<IpAddr> = None;
@@ -191,8 +186,7 @@ impl Softphone {
         }
         let kind = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         text.push_str(&format!(
-            "To: {to}\r\nContact: <sip:{}@{me}>\r\n{kind}Content-Length: {}\r\n\r\n{sdp}",
-            "callee",
+            "To: {to}\r\nContact: <sip:callee@{me}>\r\n{kind}Content-Length: {}\r\n\r\n{sdp}",
             sdp.len()
         ));
         self.socket.send_to(text.as_bytes(), request.from).expect("loopback takes a datagram");

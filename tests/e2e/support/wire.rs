@@ -20,7 +20,7 @@ impl Wire {
         for _ in 0..256 {
             let rtp = UdpSocket::bind((ip, 0)).expect("a port of our own address");
             let port = rtp.local_addr().expect("bound").port();
-            if port % 2 == 0
+            if port.is_multiple_of(2)
                 && let Ok(rtcp) = UdpSocket::bind((ip, port + 1))
             {
                 return Wire { rtp: Socket(rtp), rtcp: Socket(rtcp) };
