@@ -17,17 +17,25 @@ struct Pair {
 impl Pair {
     /// `None` where baresip is absent.
     fn new(back_end: &str) -> Option<Pair> {
+        Pair::with(back_end, PAIR)
+    }
+
+    fn with(back_end: &str, config: &str) -> Option<Pair> {
         let net = Net::new();
         let a = Baresip::start(net.ip(2), "2001", TONE_A, false)?;
         let b = Baresip::start(net.ip(3), "15550100", TONE_B, true)?;
-        let engine = Engine::start(&format!("engine.backend = \"{back_end}\"\n{}", net.fill(PAIR)));
+        let engine = Engine::start(&format!("engine.backend = \"{back_end}\"\n{}", net.fill(config)));
         assert_eq!(engine.ready()["backend"], back_end);
         Some(Pair { engine, a, b, net })
     }
 
     /// A calls B; gives the id of the call.
     fn connect(&mut self) -> String {
-        self.a.order("dial", &format!("sip:15550100@{}", self.engine.sip(0)));
+        self.dial("")
+    }
+
+    fn dial(&mut self, parameters: &str) -> String {
+        self.a.order("dial", &format!("sip:15550100@{}{parameters}", self.engine.sip(0)));
         self.a.expect("CALL_ESTABLISHED");
         self.b.expect("CALL_ESTABLISHED");
         self.engine.wait_call("answered")
@@ -148,4 +156,19 @@ fn digits_arrive_as_events() {
     pair.a.order("hangup", "");
     pair.b.expect("CALL_CLOSED");
     pair.engine.wait_idle();
+}
+
+#[test]
+fn the_caller_speaks_tcp_and_the_callee_udp() {
+    // A connection comes from a port of its own, so the PBX is known by its address.
+    let config = PAIR.replace("\"IP2:5060\"", "{ from = [\"IP2\", \"127.0.0.1\"], to = \"sip:IP2:5060\" }");
+    let Some(mut pair) = Pair::with("epoll", &config) else { return };
+    let id = pair.dial(";transport=tcp");
+    assert_eq!(pair.show(&id)["legs"][0]["transport"], "TCP");
+    assert_eq!(pair.show(&id)["legs"][1]["transport"], "UDP");
+    pair.talk(&id, 80);
+    pair.b.order("hangup", "");
+    pair.a.expect("CALL_CLOSED");
+    pair.engine.wait_idle();
+    pair.each_heard_the_other();
 }

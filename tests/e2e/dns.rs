@@ -3,7 +3,7 @@
 
 use crate::support::names::{A, NAPTR, Names, Record, SRV};
 use crate::support::softphone::{Softphone, audio};
-use crate::support::{Engine, Net, SOON};
+use crate::support::{Engine, Net, SOON, wait_for};
 use std::time::{Duration, Instant};
 
 const CONFIG: &str = r#"
@@ -97,4 +97,32 @@ fn a_name_server_that_does_not_answer_holds_up_nobody_else() {
     let end = world.a.expect_within("487 INVITE", SOON).expect("the waiting call can be given up");
     world.a.ack_refusal(&mut waiting, &end);
     world.engine.wait_idle();
+}
+
+#[test]
+fn a_trunk_by_name_is_known_by_the_address_of_its_name() {
+    let net = Net::new();
+    let names = Names::serve(net.ip(5), vec![("pbx.test", Record::A(net.ip(2)))]);
+    let config = r#"
+listener.main = { sip = "udp:IP1:0", media = "IP1:10000-19999" }
+trunk.pbx = "pbx.test"
+trunk.near = "IP6:5060"
+[[route]]
+from = "pbx"
+via = "near"
+"#;
+    let engine = Engine::start(&format!("engine.dns = [\"{}\"]\n{}", names.address(), net.fill(config)));
+    let (a, near) = (Softphone::at((net.ip(2), 5060)), Softphone::at((net.ip(6), 5060)));
+    let media = |n| (net.ip(n), 4000).into();
+    // Until the name is known its address is a stranger's, and strangers get no answer.
+    let (mut call, invite) = wait_for("the trunk to be known", SOON, || {
+        let call = a.invite(engine.sip(0), "15550100", &audio(media(2)));
+        near.expect_within("INVITE", Duration::from_millis(100)).map(|invite| (call, invite))
+    });
+    near.answer(&invite, 200, &audio(media(6)));
+    let ok = a.expect("200 INVITE");
+    a.ack(&mut call, &ok);
+    a.hang_up(&mut call, &near);
+    engine.wait_idle();
+    assert_eq!(engine.wait_cdrs(2)[0]["trunk"], "pbx");
 }
