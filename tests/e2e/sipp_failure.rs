@@ -208,9 +208,18 @@ fn a_loop_is_found_although_each_leg_hides_the_other() {
 #[test]
 fn hops_are_counted_across_legs() {
     let Some(stage) = Stage::new() else { return };
-    stage.caller("> INVITE sdp max=0\n < 483\n > ACK").passes();
     let callee = CALLEE.replace("< INVITE sdp", "< INVITE sdp\n ? Max-Forwards: ^ *6$");
     stage.call(&CALLER.replace("> INVITE sdp", "> INVITE sdp max=7"), &callee);
+}
+
+#[test]
+fn a_call_without_hops_left_ends_here() {
+    let Some(stage) = Stage::new() else { return };
+    let far = Phone::at((stage.net.ip(3), 5060));
+    stage.caller("> INVITE sdp max=0\n < 483\n > ACK").passes();
+    stage.engine.wait_idle();
+    assert_eq!(far.receive_within(Duration::from_millis(50)), None);
+    assert_eq!(stage.engine.wait_cdrs(1)[0]["final_status"], 483);
 }
 
 #[test]
