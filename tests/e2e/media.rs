@@ -476,3 +476,39 @@ fn hold_silences_and_resume_restores() {
     line.media_b.rtp.expect(&packet, to_b);
     line.end(call);
 }
+
+#[test]
+fn a_refused_fax_leaves_the_call_as_it_was() {
+    let line = Line::new("epoll");
+    let mut call = line.connect_audio();
+    let (to_a, to_b) = line.open(&call);
+    let image = sdp(line.media_a.address(), "image {port} udptl t38", &["a=T38FaxVersion:0"]);
+    line.a.request(&mut call.a, "INVITE", &image);
+    let offered = line.b.expect("INVITE");
+    line.b.answer(&offered, 488, "");
+    line.b.expect("ACK");
+    let refusal = line.a.expect("488 INVITE");
+    line.a.ack_refusal(&mut call.a, &refusal);
+    for n in 0..10u16 {
+        let packet = rtp(0, 300 + n, 48_000 + u32::from(n) * 160, 0xaaaa_0001, &[n as u8; 160]);
+        line.media_a.rtp.send(to_a, &packet);
+        line.media_b.rtp.expect(&packet, to_b);
+    }
+    assert_eq!(line.show()["state"], "answered");
+    line.end(call);
+}
+
+#[test]
+fn reports_go_to_the_port_that_the_peer_names() {
+    let line = Line::new("epoll");
+    let reports = Socket::any(line.media_a.address().ip());
+    let offer = format!("{}a=rtcp:{}\r\n", audio(line.media_a.address()), reports.address().port());
+    let call = line.connect(&offer, &audio(line.media_b.address()));
+    assert!(!call.offered.body().contains(&reports.address().port().to_string()), "{}", call.offered.text);
+    let (to_a, to_b) = line.open(&call);
+    let next = |a: SocketAddr| SocketAddr::new(a.ip(), a.port() + 1);
+    line.media_b.rtcp.send(next(to_b), &sender_report(0xbbbb_0001));
+    let (report, from) = reports.receive();
+    assert_eq!((report[1], from), (200, next(to_a)));
+    line.end(call);
+}

@@ -117,6 +117,17 @@ impl Softphone {
         self.socket.local_addr().expect("a bound socket")
     }
 
+    /// Sends bytes as they are.
+    pub fn send_raw(&self, to: SocketAddr, bytes: &[u8]) {
+        self.socket.send_to(bytes, to).expect("loopback takes a datagram");
+    }
+
+    /// Takes all that has come and forgets it.
+    pub fn forget(&self) {
+        while self.expect_within("nothing", Duration::from_millis(50)).is_some() {}
+        self.memory.borrow_mut().waiting.clear();
+    }
+
     /// Begins a call.
     pub fn invite(&self, engine: SocketAddr, number: &str, sdp: &str) -> Dialog {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
