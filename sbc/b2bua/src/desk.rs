@@ -129,6 +129,8 @@ pub struct Desk {
     pub(crate) stats: Arc<SignallingStats>,
     bridges_made: u64,
     tickets: u64,
+    /// Dialogs that were ended as soon as they began, the latest first.
+    unwanted: VecDeque<u64>,
 }
 
 impl Desk {
@@ -148,6 +150,7 @@ impl Desk {
             // Serials of bridges go on where an earlier generation cannot have come to.
             bridges_made: u64::from(config.generation) << 32,
             tickets: 0,
+            unwanted: VecDeque::new(),
             bound: Vec::new(),
             output: VecDeque::new(),
             config,
@@ -267,9 +270,25 @@ impl Desk {
         let via = self.via(flow.transport, public);
         let ack = dialog.ack(response.cseq().number, &via).finish();
         self.stack.send(flow.back(), ack);
+        if !self.is_first_unwanted(response) {
+            return; // The 2xx comes again until the ACK is there; one BYE is enough.
+        }
         let via = self.via(flow.transport, public);
         let bye = dialog.next_request(Method::Bye, &via).finish();
         self.request(now, flow.back(), Token { what: What::Bye, ..token }, bye);
+    }
+
+    /// Whether this 2xx has not been ended before, as far as the short memory goes.
+    fn is_first_unwanted(&mut self, response: &Message<'_>) -> bool {
+        const UNWANTED_MAX: usize = 256;
+        let name = [response.call_id(), response.to_tag().unwrap_or_default()].join(&b' ');
+        let name = self.config.secret.of(&name);
+        let is_first = !self.unwanted.contains(&name);
+        if is_first {
+            self.unwanted.truncate(UNWANTED_MAX - 1);
+            self.unwanted.push_front(name);
+        }
+        is_first
     }
 
     /// Remembers a message of a call.
@@ -316,7 +335,8 @@ fn unwanted_dialog(response: &Message<'_>) -> Option<sip::dialog::Dialog> {
     let to = response.to();
     writer.header("To", [b"<", to.uri, b">"].concat());
     writer.header("Call-ID", response.call_id());
-    writer.header("CSeq", format!("{} INVITE", response.cseq().number));
+    // PRACKs of its early dialog may have used numbers; a BYE must be above them.
+    writer.header("CSeq", format!("{} INVITE", response.cseq().number.saturating_add(1_000)));
     writer.header("Contact", "<sip:unwanted.invalid>");
     writer.header("Max-Forwards", "70");
     let bytes = writer.finish();

@@ -106,11 +106,13 @@ impl Switch {
                 }
             }
             Incoming::Cancel { cancel, invite } => match self.desk.stack.token(invite) {
-                Some(token) => self.with_call(token.call, |call, desk| {
-                    call.handle_cancel(desk, now, cancel, invite, flow, message);
-                }),
+                Some(token) if self.calls.get(token.call).is_some() => {
+                    self.with_call(token.call, |call, desk| {
+                        call.handle_cancel(desk, now, cancel, invite, flow, message);
+                    })
+                }
                 // The INVITE has been refused by now: its answer is on the way.
-                None => self.reply(now, cancel, flow, message, 200, None),
+                Some(_) | None => self.reply(now, cancel, flow, message, 200, None),
             },
             Incoming::Response { token, .. } if self.calls.get(token.call).is_none() => {
                 // The call has gone; an answer that comes now makes one at the far end, which must not go on.
@@ -138,11 +140,7 @@ impl Switch {
         if known.is_none() || !message.is_request() || message.method() == Method::Ack {
             return;
         }
-        // Without these there is no way to know what a reply answers.
-        if [Name::From, Name::To, Name::CallId, Name::CSeq].iter().any(|name| message.header(*name).is_none())
-        {
-            return;
-        }
+        // Whatever else is missing, the branch in its Via tells the sender what this answers (RFC 4475 section 3.3.1).
         let mut reply = Writer::reply_from(message, flow.remote, status, Some(b"malformed"));
         reply.header("Warning", format!("399 strowger \"{}\"", malformed.class));
         self.desk.stack.send(reply_target(flow, &message.top_via()), reply.finish());

@@ -375,7 +375,8 @@ impl Call {
     /// When an offer of ours may be made: not while another is on its way, nor before the ACK.
     pub(super) fn reoffer_due(&self) -> Option<Instant> {
         let reoffer = self.reoffer.as_ref()?;
-        let is_free = self.leg(reoffer.from.other()).is_some_and(|leg| leg.unacked.is_none());
+        let leg = self.leg(reoffer.from.other())?;
+        let is_free = leg.unacked.is_none() && leg.invite.is_none();
         (self.stage == Stage::Up && is_free && !self.is_exchanging()).then_some(reoffer.at)
     }
 
@@ -473,17 +474,18 @@ impl Call {
 
     /// Keeps the session of a leg alive.
     pub(super) fn refresh(&mut self, desk: &mut Desk, now: Now, side: Side) {
-        let busy = self.is_exchanging();
+        let busy = self.exchange.is_some() || self.late.is_some();
         let Some(leg) = self.leg_mut(side) else { return };
         let Some(session) = leg.session else { return };
-        if busy || leg.unacked.is_some() || leg.dialog.is_none() {
+        // An UPDATE without SDP meets nobody's offer; a re-INVITE must wait.
+        let by_update = leg.allows_update;
+        if leg.dialog.is_none() || !by_update && (busy || leg.unacked.is_some()) {
             // Half of the interval is still left for another try.
             leg.session = Some(SessionTimer::start_in(now.mono, session, Duration::from_secs(5)));
             return;
         }
         // Until the answer has come the old interval stands; it is long enough for the transaction.
         leg.session = Some(SessionTimer::start_in(now.mono, session, Duration::from_secs(40)));
-        let by_update = leg.allows_update;
         leg.refreshing = !by_update;
         let sdp = if by_update { None } else { self.negotiation.last_sent(side).map(<[u8]>::to_vec) };
         if self.send_offer(desk, now, side, by_update, sdp.as_deref(), What::Refresh).is_none()

@@ -1,0 +1,1 @@
+//! What needs an exact race or hours of virtual time.
