@@ -2,7 +2,7 @@
 //! it knows neither transactions nor sessions, and the map from Call-ID to dialog is the user's.
 
 use crate::message::write::Writer;
-use crate::message::{Message, Method, NameAddr, Uri, unfold};
+use crate::message::{Message, Method, Name, NameAddr, Uri, unfold};
 
 /// One dialog, seen from our side. Some 300 octets plus what the peers wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub enum State {
 /// Why a message makes no dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoDialog {
-    /// No Contact with a `sip:` or `sips:` URI (RFC 3261 section 12.1.1).
-    #[error("Contact is missing or no SIP URI")]
+    /// Contact is no `sip:` or `sips:` URI (RFC 3261 section 12.1.1), or both it and From are none.
+    #[error("Contact is no SIP URI")]
     Contact,
     /// The route set is longer than [`ROUTES_BYTES_MAX`].
     #[error("the route set is too long")]
@@ -77,7 +77,7 @@ impl Dialog {
             call_id: request.call_id().into(),
             local: local.into(),
             remote: unfold(request.from().raw).into(),
-            remote_target: contact_uri(request).ok_or(NoDialog::Contact)?.into(),
+            remote_target: caller_uri(request).ok_or(NoDialog::Contact)?.into(),
             routes: routes(request.record_routes(), false)?,
             local_cseq: 0,
             remote_cseq: Some(request.cseq().number),
@@ -291,6 +291,15 @@ fn contact_uri<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
     contact.parsed().filter(Uri::is_sip).map(|_| contact.uri)
 }
 
+/// Where the sender of a request wants ours. RFC 2543 let it leave out Contact and mean the From URI.
+fn caller_uri<'a>(request: &Message<'a>) -> Option<&'a [u8]> {
+    if request.header(Name::Contact).is_some() {
+        return contact_uri(request);
+    }
+    let from = request.from();
+    from.parsed().filter(Uri::is_sip).map(|_| from.uri)
+}
+
 /// `reverse`: the first hop of the one who sent the request is the last of the one who answers.
 fn routes<'a>(
     values: impl Iterator<Item = NameAddr<'a>>,
@@ -493,7 +502,7 @@ mod tests {
         assert_eq!(fork(&answer(486, ";tag=c1", contact)), None);
         assert_eq!(fork(&answer(200, ";tag=c1", contact).replace("call-2", "call-3")), None);
         assert_eq!(fork(&answer(200, ";tag=c1", contact).replace("tag=b1", "tag=b2")), None);
-        for fields in ["", "Contact: <tel:+15551234>\n", "Contact: *\n"] {
+        for fields in ["Contact: <tel:+15551234>\n", "Contact: *\n"] {
             assert_eq!(answered(fields), Err(NoDialog::Contact), "{fields}");
         }
         assert_eq!(NoDialog::Contact.status(), 400);
