@@ -1,60 +1,21 @@
 //! What must not take anything from the heap, counted by the allocator of this test binary: reading a SIP message, and
 //! relaying packets by the spec that a real offer and answer lead to. Whole media shards are counted in `shard`'s tests.
 
+#[path = "support/counting.rs"]
+mod counting;
+
 use base::{Duration, Instant, Now, Rng, Wall};
 use command::{BridgeId, PortIndex, RemoteTag};
+use counting::allocations;
 use media::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
 use sdp::{Negotiation, NegotiationConfig, Side, SideConfig};
 use sip::frame::{Frame, Framing, frame};
 use sip::message::{Message, Name};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
 
 const INVITE: &[u8] = include_bytes!("data/typical/invite.sip");
 const ANSWER: &[u8] = include_bytes!("data/typical/answer.sdp");
-
-/// The system's allocator, counting what the calling thread asks for.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no counter any more, and nobody reads it.
-    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
-}
-
-// SAFETY: all work is the system allocator's; counting touches no memory of its callers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(start, layout) }
-    }
-
-    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.realloc(start, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
 
 #[test]
 fn the_counter_counts() {

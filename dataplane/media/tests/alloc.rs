@@ -1,39 +1,12 @@
 //! The packet path takes nothing from the heap: counted around a warm bridge.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-struct Counting;
-
-static TAKEN: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: everything is handed to the system's allocator unchanged; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.fetch_add(1, Relaxed);
-        // SAFETY: as our caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: as our caller promises.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        TAKEN.fetch_add(1, Relaxed);
-        // SAFETY: as our caller promises.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
+#[path = "../../../tests/support/counting.rs"]
+mod counting;
 #[path = "rules/world.rs"]
 #[expect(dead_code, reason = "shared with the rules, which use more of it")]
 mod world;
 
+use counting::allocations;
 use media::{Packet, Slot};
 use world::*;
 
@@ -70,10 +43,6 @@ fn a_warm_bridge_passes_ten_thousand_packets_without_the_heap() {
         }
     };
     pass(&mut world, 0);
-    let before = TAKEN.load(Relaxed);
-    for n in 1..=10_000 {
-        pass(&mut world, n);
-    }
-    assert_eq!(TAKEN.load(Relaxed) - before, 0);
+    assert_eq!(allocations(|| (1..=10_000).for_each(|n| pass(&mut world, n))), 0);
     assert_eq!(passed, 4 * 10_001);
 }

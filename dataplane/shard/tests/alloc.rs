@@ -1,53 +1,20 @@
 //! A warm turn allocates nothing, whatever the back end: counted by the allocator of this test binary.
-#![expect(unsafe_code, reason = "an allocator that counts")]
 #![expect(clippy::print_stdout, reason = "what could not be tested is named")]
 
+#[path = "../../../tests/support/counting.rs"]
+mod counting;
 mod world;
 
 use base::{Mailbox, Now};
 use command::{BridgeId, Command, Event, Generation, PortWant};
+use counting::allocations;
 use shard::io::{Io, epoll::Epoll, uring::Uring};
 use shard::outbox::Outbox;
 use shard::run::{Remains, Shard};
 use shard::sys::Bell;
 use shard::{BackendChoice, ShardStats};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 use world::*;
-
-/// The system's allocator, counting what the calling thread asks for.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no counter any more, and nobody reads it.
-    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
-}
-
-// SAFETY: all work is the system allocator's; counting touches no memory of its callers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(start, layout) }
-    }
-    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.realloc(start, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Steps a shard in this thread until `done`, which gets it between two steps.
 fn step<I: Io>(shard: &mut Shard<I>, mut done: impl FnMut() -> bool) {
@@ -102,9 +69,7 @@ fn a_warm_turn_allocates_nothing<I: Io>(back_end: BackendChoice) {
             a.rtcp.send_to(&rtcp(ssrc), odd(*x)).unwrap();
             b.rtcp.send_to(&rtcp(ssrc), odd(*y)).unwrap();
         }
-        let before = ALLOCATIONS.get();
-        step(shard, || stats.packets_out.get() >= wanted);
-        ALLOCATIONS.get() - before
+        allocations(|| step(shard, || stats.packets_out.get() >= wanted))
     };
     let warming: Vec<_> = (0..20).map(|_| round(&mut shard)).collect();
     let warm: u64 = (0..100).map(|_| round(&mut shard)).sum();
