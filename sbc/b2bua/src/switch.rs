@@ -16,7 +16,7 @@ use core::net::{IpAddr, SocketAddr};
 use ledger::{Ask, AskFailed, CallFilter, CallId, CallSummary, Lease, SignallingStats};
 use sip::flow::{Flow, FlowId};
 use sip::message::write::Writer;
-use sip::message::{Malformed, Message, Method, Name};
+use sip::message::{Malformed, Message, Method};
 use sip::stack::{Incoming, ServerTx, reply_target};
 use std::collections::BTreeMap;
 use std::sync::Arc;
