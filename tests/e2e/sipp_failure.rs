@@ -173,7 +173,9 @@ fn strangers_get_403_where_the_configuration_says_so() {
 fn options_to_us_is_answered_by_us() {
     let Some(stage) = Stage::new() else { return };
     let far = Phone::at((stage.net.ip(3), 5060));
-    stage.caller("> OPTIONS\n < 200\n ? Allow: INVITE, ACK, CANCEL, BYE\n ? Accept: application/sdp").passes();
+    stage
+        .caller("> OPTIONS\n < 200\n ? Allow: INVITE, ACK, CANCEL, BYE\n ? Accept: application/sdp")
+        .passes();
     assert_eq!(far.receive_within(Duration::from_millis(50)), None, "nobody else is asked");
     stage.engine.wait_idle();
 }
@@ -311,7 +313,8 @@ fn a_second_answer_of_another_fork_is_acknowledged_and_ended() {
     let (mut acked, mut ended) = (Vec::new(), Vec::new());
     while ended.len() < 2 {
         let message = far.receive();
-        let tag = field(&message, "To").split_once(";tag=").map(|(_, tag)| tag.to_owned()).unwrap_or_default();
+        let tag =
+            field(&message, "To").split_once(";tag=").map(|(_, tag)| tag.to_owned()).unwrap_or_default();
         match message.split(' ').next() {
             Some("ACK") => acked.push(tag),
             Some("BYE") => {

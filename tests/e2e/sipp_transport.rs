@@ -31,7 +31,8 @@ fn a_caller_on_tcp_and_a_callee_on_udp() {
 #[test]
 fn a_caller_on_udp_and_a_callee_on_tcp() {
     let Some(stage) = Stage::with(&pair_to("sip:IP3:5060;transport=tcp")) else { return };
-    let callee = CALLEE.replace("< INVITE sdp", "< INVITE sdp\n ? Via: SIP/2.0/TCP\n ? Contact: transport=tcp");
+    let callee =
+        CALLEE.replace("< INVITE sdp", "< INVITE sdp\n ? Via: SIP/2.0/TCP\n ? Contact: transport=tcp");
     let callee = stage.uas(&callee).tcp().start();
     Sipp::all_pass([stage.caller(CALLER), callee]);
     stage.engine.wait_idle();
@@ -61,7 +62,13 @@ fn a_large_invite_goes_by_tcp() {
 fn a_large_invite_falls_back_to_udp_where_nobody_listens_on_tcp() {
     let Some(stage) = Stage::new() else { return };
     let callee = CALLEE.replace("< INVITE sdp", "< INVITE sdp\n ? Via: SIP/2.0/UDP\n ? X-Long: llll");
-    stage.call(&large(CALLER), &callee);
+    let callee = stage.callee(&callee);
+    Sipp::all_pass([stage.caller(&large(CALLER)), callee]);
+    stage.engine.wait_idle();
+    // The attempt over TCP has a record, too.
+    let cdrs = stage.engine.wait_cdrs(3);
+    assert!(cdrs[1]["to_uri"].as_str().is_some_and(|uri| uri.ends_with("transport=tcp")), "{cdrs:#?}");
+    assert_eq!(cdrs[2]["final_status"], 200);
 }
 
 #[test]
@@ -91,7 +98,9 @@ fn an_ipv6_caller_and_an_ipv4_callee_hear_each_other() {
     let callee = stage.uas(&callee).ear(&b).start();
     // All tests share ::1, so that the caller's port is the system's choice.
     let local = free_port();
-    let caller = CALLER.replace("< 200 sdp", "< 200 sdp\n ? body c=IN IP6 ::1\n ! msg 127.").replace("pause 100", "pause 800");
+    let caller = CALLER
+        .replace("< 200 sdp", "< 200 sdp\n ? body c=IN IP6 ::1\n ! msg 127.")
+        .replace("pause 100", "pause 800");
     let caller = Sipp::setup(Role::Uac, &caller, local, stage.engine.sip(1)).ear(&a).start();
     a.is_heard_by(&b, caller.media_of("200"), 1);
     b.is_heard_by(&a, callee.media_of("INVITE"), 2);

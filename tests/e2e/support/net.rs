@@ -30,9 +30,11 @@ impl Net {
         Ipv4Addr::from(self.base + n)
     }
 
-    /// Puts the addresses in the place of the words `IP0` to `IP7`.
+    /// Puts the addresses in the place of the words `IP0` to `IP7`, except in `IN IP4` and `IN IP6` of SDP.
     pub fn fill(&self, text: &str) -> String {
-        (0..8).fold(text.to_owned(), |text, n| text.replace(&format!("IP{n}"), &self.ip(n).to_string()))
+        let text = text.replace("IN IP", "IN\0");
+        let filled = (0..8).fold(text, |text, n| text.replace(&format!("IP{n}"), &self.ip(n).to_string()));
+        filled.replace("IN\0", "IN IP")
     }
 }
 
