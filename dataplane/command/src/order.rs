@@ -60,7 +60,8 @@ pub enum Command {
 pub struct PortWant {
     /// The listener, as numbered in the configuration that the shard has.
     pub listener: u16,
-    /// The address of that listener to bind: it has at most one range for each family.
+    /// The address to bind: the listener's, which has at most one range for each family, or any of this machine where
+    /// that is a wildcard.
     pub address: IpAddr,
 }
 

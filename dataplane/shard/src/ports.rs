@@ -85,16 +85,21 @@ impl Ports {
     /// # Errors
     /// `NoListener`, `NoPorts`, `NoDescriptors`.
     pub fn take(&mut self, now: Instant, want: PortWant) -> Result<(Pair, u64), OpenRefusal> {
-        let matches = |range: &Range| range.listener == want.listener && range.address == want.address;
-        let index = self.ranges.iter().position(matches).ok_or(OpenRefusal::NoListener)?;
+        let exact = |range: &Range| range.listener == want.listener && range.address == want.address;
+        let covers = |range: &Range| range.listener == want.listener && range.covers(want.address);
+        let index = self.ranges.iter().position(exact).or_else(|| self.ranges.iter().position(covers));
+        let index = index.ok_or(OpenRefusal::NoListener)?;
         let (range, stats) = (&mut self.ranges[index], &self.stats.listeners[index]);
         range.wake_rested(now);
-        let taken = match range.stock.pop_front() {
+        let ahead = if range.address == want.address { range.stock.pop_front() } else { None };
+        let taken = match ahead {
             Some(pair) => {
                 let stale = drain(&pair.rtp) + drain(&pair.rtcp);
                 Ok((pair, stale))
             }
-            None => range.bind_next(index as u16, now + self.rest, self.owner, stats).map(|pair| (pair, 0)),
+            None => range
+                .bind_next(want.address, index as u16, now + self.rest, self.owner, stats)
+                .map(|pair| (pair, 0)),
         };
         range.used += u64::from(taken.is_ok());
         range.publish(stats);
@@ -130,8 +135,10 @@ impl Ports {
         let index = usize::from(pair.place.range);
         let range = &mut self.ranges[index];
         range.used -= 1;
-        if !range.ephemeral {
-            range.stock.push_front(pair);
+        match pair.place.local {
+            _ if range.ephemeral => {}
+            local if local.ip() == range.address => range.stock.push_front(pair),
+            local => range.free.push_front(local.port()),
         }
         range.publish(&self.stats.listeners[index]);
     }
@@ -140,11 +147,14 @@ impl Ports {
     pub fn stock_up(&mut self, now: Instant) -> bool {
         for (index, range) in self.ranges.iter_mut().enumerate() {
             range.wake_rested(now);
-            if range.ephemeral || range.stock.len() >= STOCK || range.free.is_empty() {
+            // Of a wildcard nobody knows yet which address will be wanted.
+            let unknown = range.ephemeral || range.address.is_unspecified();
+            if unknown || range.stock.len() >= STOCK || range.free.is_empty() {
                 continue;
             }
             let stats = &self.stats.listeners[index];
-            if let Ok(pair) = range.bind_next(index as u16, now + self.rest, self.owner, stats) {
+            if let Ok(pair) = range.bind_next(range.address, index as u16, now + self.rest, self.owner, stats)
+            {
                 range.stock.push_back(pair);
                 range.publish(stats);
                 return true;
@@ -183,6 +193,11 @@ impl Range {
         }
     }
 
+    /// A wildcard has a port on any address of this machine: what is bound to one sends from it.
+    fn covers(&self, address: IpAddr) -> bool {
+        self.address.is_unspecified() && self.address.is_ipv4() == address.is_ipv4()
+    }
+
     fn wake_rested(&mut self, now: Instant) {
         while let Some((_, port)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
             self.free.push_back(port);
@@ -192,6 +207,7 @@ impl Range {
     /// Binds the next pair that nobody else has. Those that somebody has rest until `retry`.
     fn bind_next(
         &mut self,
+        address: IpAddr,
         index: u16,
         retry: Instant,
         owner: Owner,
@@ -199,10 +215,10 @@ impl Range {
     ) -> Result<Pair, OpenRefusal> {
         for _ in 0..TRIES {
             let bound = if self.ephemeral {
-                bind_ephemeral(self.address, owner)
+                bind_ephemeral(address, owner)
             } else {
                 let port = self.free.pop_front().ok_or(OpenRefusal::NoPorts)?;
-                match bind_pair(self.address, port) {
+                match bind_pair(address, port) {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                         self.resting.push_back((retry, port));
                         Err(error)
@@ -216,7 +232,7 @@ impl Range {
             };
             match bound {
                 Ok(Some((port, (rtp, rtcp)))) => {
-                    let local = SocketAddr::new(self.address, port);
+                    let local = SocketAddr::new(address, port);
                     return Ok(Pair { place: Place { range: index, local }, rtp, rtcp });
                 }
                 Ok(None) => {}
@@ -227,7 +243,7 @@ impl Range {
                     Some(libc::EADDRINUSE) => stats.taken_by_others.add(1),
                     _ => {
                         // The address is not ours, or not yet; a port below 1024 is not allowed.
-                        tracing::warn!(address = %self.address, %error, "no port can be bound here");
+                        tracing::warn!(%address, %error, "no port can be bound here");
                         return Err(OpenRefusal::NoPorts);
                     }
                 },
@@ -355,6 +371,30 @@ mod tests {
             assert_eq!((pair.place.local.port() % 2, stale), (0, 0));
             assert_eq!(local(&pair.rtcp).port(), pair.place.local.port() + 1);
         }
+    }
+
+    #[test]
+    fn a_wildcard_range_binds_the_address_that_is_wanted() {
+        let range = quiet_range(2);
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let listeners = [MediaListener { listener: 0, address: any, ports: range }];
+        let stats = Arc::new(ShardStats::new(&listeners));
+        let mut ports = Ports::new(&listeners, 0, 1, REST, &mut Rng::from_seed(1), stats);
+        assert!(!ports.stock_up(Instant(0)), "nothing is bound before the address is known");
+        let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
+        let want = PortWant { listener: 0, address };
+        let (pair, _) = ports.take(Instant(0), want).unwrap();
+        assert_eq!(pair.rtp.local_addr().unwrap().as_socket().unwrap().ip(), address);
+        assert_eq!(pair.place.local.ip(), address);
+        let place = pair.place;
+        ports.put_back(pair);
+        assert_eq!(
+            ports.take(Instant(0), want).unwrap().0.place,
+            place,
+            "it was never used, so it need not rest"
+        );
+        let v6 = PortWant { listener: 0, address: Ipv6Addr::LOCALHOST.into() };
+        assert_eq!(ports.take(Instant(0), v6).unwrap_err(), OpenRefusal::NoListener);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Baresip {
         let answer = if callee { ";answermode=auto" } else { "" };
         // RTP ports differ from phone to phone, since baresip binds them on all addresses.
         let [.., c, d] = ip.octets();
-        let ports = 33_000 + (u32::from(c) * 256 + u32::from(d)) % 3_000 * 8;
+        let ports = 20_000 + (u32::from(c) * 256 + u32::from(d)) % 1_400 * 8;
         let config = format!(
             "module_path {}\nsip_listen {ip}:5060\nnet_interface {ip}\nrtp_ports {ports}-{}\n\
              audio_source aufile,{path}/tone.wav\naudio_player aubridge,sink\naudio_alert aubridge,alert\n\

@@ -246,7 +246,10 @@ impl Call {
         } else {
             range.address
         };
-        Some(MediaAddress { bind: range.address, public: desk.advertised(listener, ip) })
+        // Bound to what is announced, so that media leaves from there; a link-local address would need its interface, too.
+        let link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let bind = if link_local { range.address } else { ip };
+        Some(MediaAddress { bind, public: desk.advertised(listener, ip) })
     }
 
     /// Asks for the ports that are missing so that `wanted` m-lines can pass; false if none is missing.
