@@ -158,7 +158,7 @@ fn phones(world: &World, trouble: Trouble, wrong: &mut Vec<String>) {
             }
         }
         if !is_lenient {
-            let lost = phone.dialogs.iter().filter_map(|d| d.lost.as_ref());
+            let lost = phone.dialogs.iter().filter(|d| !d.has_vanished).filter_map(|d| d.lost.as_ref());
             wrong.extend(lost.map(|text| format!("{}: {text}", phone.address)));
         }
     }

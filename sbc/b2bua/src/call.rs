@@ -310,6 +310,10 @@ impl Call {
 
     /// The media shard has died and all its bridges with it.
     pub fn handle_media_lost(&mut self, desk: &mut Desk, now: Now) {
+        if let Some(bridge) = self.bridge {
+            // What we asked for while it was dead may have been opened by its successor.
+            desk.media(bridge.media_shard(), Command::Close { bridge });
+        }
         self.media = Media::Closed;
         self.answer_shows(desk, None);
         self.tell(now, "the media shard has failed");

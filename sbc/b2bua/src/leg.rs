@@ -334,6 +334,7 @@ impl Leg {
 
     /// Whether nothing more is expected on this leg.
     pub fn is_done(&self) -> bool {
-        self.ended && self.bye.is_none() && self.client.is_none() && !self.bye_wanted
+        let waits = self.bye.is_some() || self.client.is_some() || self.unacked.is_some();
+        self.ended && !waits && !self.bye_wanted
     }
 }

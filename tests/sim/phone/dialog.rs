@@ -807,8 +807,11 @@ impl Phone {
 
     /// Whether an offer only repeats what we know: phones that refuse changes take these.
     fn is_refresh(&self, id: usize, message: &Message<'_>) -> bool {
-        let said = description::read(message.body());
-        said.is_some() && said == self.dialogs[id].remote
+        let (said, known) = (description::read(message.body()), &self.dialogs[id].remote);
+        let same = |said: &Remote, known: &Remote| {
+            (said.rtp, said.sends, said.receives) == (known.rtp, known.sends, known.receives)
+        };
+        said.zip(known.as_ref()).is_some_and(|(said, known)| same(&said, known))
     }
 
     fn accept_offer(&mut self, now: Instant, server: usize, id: usize) {

@@ -269,9 +269,9 @@ impl Call {
             if leg.dialog.is_none() {
                 return; // A callee cannot end an early dialog so (RFC 3261 section 15).
             }
+            // A 2xx of ours that has not arrived yet goes on being repeated: their INVITE wants its answer.
             leg.ended = true;
             leg.bye_wanted = false;
-            leg.unacked = None;
             leg.session = None;
         }
         if side == Side::A && self.a.invite.is_some() {

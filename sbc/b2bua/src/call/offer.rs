@@ -6,7 +6,7 @@ use super::setup::{sdp_of, write_session};
 use super::{Call, Stage, name};
 use crate::desk::{Desk, What};
 use crate::headers;
-use crate::leg::{Inbound, Unacked};
+use crate::leg::{Inbound, Leg, Unacked};
 use crate::refusal::Refusal;
 use crate::session::{self, Asked, MIN_SE, SessionTimer};
 use base::{Duration, Instant, Now};
@@ -27,8 +27,8 @@ pub(super) struct Exchange {
     inbound: Option<Inbound>,
     /// The SDP; `None` when the other side shall make the offer.
     sdp: Option<Vec<u8>>,
-    /// Our request to the other side, once it is out.
-    client: Option<ClientTx>,
+    /// Our request to the other side and its CSeq, once it is out.
+    client: Option<(ClientTx, u32)>,
     /// The one who asked has taken it back.
     cancelled: bool,
 }
@@ -92,7 +92,9 @@ impl Call {
             self.accept_target(side, message);
             return self.accept_offer(desk, now, &inbound, side, None);
         }
-        let unanswered = self.leg(side).is_some_and(|l| l.unacked.is_some() || l.invite.is_some());
+        // RFC 3261 section 14.1: no INVITE while another one is on its way, on either side.
+        let waits = |leg: &Leg| leg.unacked.is_some() || leg.invite.is_some();
+        let unanswered = waits(&self.a) || self.b.as_ref().is_some_and(waits);
         if self.stage != Stage::Up || self.is_exchanging() || unanswered {
             // RFC 3261 section 14.2: our offer is out: 491; theirs still waits: 500 with a time.
             let theirs = self.exchange.as_ref().is_some_and(|e| e.from == side && e.inbound.is_some());
@@ -176,7 +178,7 @@ impl Call {
         by_update: bool,
         sdp: Option<&[u8]>,
         what: What,
-    ) -> Option<ClientTx> {
+    ) -> Option<(ClientTx, u32)> {
         let key = self.key;
         let method = if by_update { Method::Update } else { Method::Invite };
         let leg = self.leg_mut(to)?;
@@ -192,8 +194,9 @@ impl Call {
         }
         let bytes = writer.finish();
         let number = leg.number;
+        let cseq = leg.dialog.as_ref().map_or(0, |dialog| dialog.local_cseq());
         desk.note(&mut self.steps, now, key, number, false, &bytes);
-        desk.request(now, target, token, bytes)
+        desk.request(now, target, token, bytes).map(|client| (client, cseq))
     }
 
     /// The other side's word on an offer that was passed (or on one of ours).
@@ -203,7 +206,9 @@ impl Call {
         if code < 200 {
             return;
         }
-        let awaited = self.exchange.as_ref().is_some_and(|e| e.from == side.other() && e.client.is_some());
+        // A 2xx to an earlier INVITE may come again while this one waits.
+        let is_its = |e: &Exchange| e.from == side.other() && e.client.is_some_and(|(_, sent)| sent == cseq);
+        let awaited = self.exchange.as_ref().is_some_and(is_its);
         if (200..300).contains(&code) && is_invite && !awaited {
             // It came again, or too late: in both cases it wants its ACK.
             let known = self.leg(side).and_then(|l| l.ack.as_ref()).is_some_and(|a| a.cseq == cseq);
@@ -394,7 +399,7 @@ impl Call {
         let Some(exchange) = &mut self.exchange else { return };
         let Some(inbound) = exchange.inbound.clone().filter(|i| i.tx == invite) else { return };
         exchange.cancelled = true;
-        if let Some(client) = exchange.client {
+        if let Some((client, _)) = exchange.client {
             desk.stack.cancel(now.mono, client, None);
         } else {
             self.exchange = None;
@@ -412,7 +417,7 @@ impl Call {
 
     /// Ends what is on its way because the call ends.
     pub(super) fn abandon_offer(&mut self, desk: &mut Desk, now: Now) {
-        if let Some(client) = self.exchange.as_ref().and_then(|e| e.client) {
+        if let Some((client, _)) = self.exchange.as_ref().and_then(|e| e.client) {
             desk.stack.cancel(now.mono, client, None);
         }
         self.finish_refused(desk, now, 487, None);
