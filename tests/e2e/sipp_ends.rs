@@ -1,7 +1,7 @@
 //! How calls end: CANCEL in its races, BYE from either side, lost and late messages.
 
 use crate::sipp_basic::{CALLEE, CALLER};
-use crate::support::{Phone, SOON, Sipp, Stage, status};
+use crate::support::{Phone, SOON, Sipp, Stage, field, status};
 use std::time::Duration;
 
 #[test]
@@ -24,27 +24,28 @@ fn bye_meets_bye() {
 #[test]
 fn a_cancel_before_any_answer_reaches_the_callee_after_its_first() {
     let Some(stage) = Stage::new() else { return };
-    let caller = "
-        > INVITE sdp
-        < 100
-        > CANCEL
-        + Reason: SIP;cause=487;text=\"gave up\"
-        < 200
-        < 487
-        > ACK
-    ";
-    // RFC 3261 section 9.1: not before a provisional response. A CANCEL within the pause would fail the scenario.
-    let callee = "
-        < INVITE
-        pause 300
-        > 180
-        < CANCEL
-        ? Reason: gave up
-        > 200
-        > 487 INVITE
-        < ACK
-    ";
-    let cdrs = stage.call(caller, callee);
+    let phone = Phone::at((stage.net.ip(2), 5060));
+    let far = Phone::at((stage.net.ip(3), 5060));
+    let sip = stage.engine.sip(0);
+    let invite = phone.invite(sip, "2002", "early");
+    phone.send(sip, &invite);
+    let b_invite = far.receive_request("INVITE");
+    let reason = "Reason: SIP;cause=487;text=\"gave up\"\r\nContent-Length";
+    phone.send(sip, Phone::cancel(&invite).replacen("Content-Length", reason, 1));
+    let refusal = phone.receive_status(487);
+    phone.send(sip, Phone::ack(&invite, &refusal));
+    // RFC 3261 section 9.1: not before a provisional response.
+    let before = far.receive_within(Duration::from_millis(200)).map_or(String::new(), |(message, _)| message);
+    assert!(!before.starts_with("CANCEL"), "{before}");
+    far.send(sip, far.answer(&b_invite, 180));
+    let cancel = far.receive_request("CANCEL");
+    assert!(field(&cancel, "Reason").contains("gave up"), "{cancel}");
+    assert_eq!(field(&cancel, "Via"), field(&b_invite, "Via"), "it is of the INVITE's transaction");
+    far.send(sip, far.answer(&cancel, 200));
+    far.send(sip, far.answer(&b_invite, 487));
+    assert!(far.receive_request("ACK").contains("CSeq: 1 ACK"));
+    stage.engine.wait_idle();
+    let cdrs = stage.engine.wait_cdrs(2);
     assert_eq!((&cdrs[0]["final_status"], &cdrs[0]["release_cause"]), (&487.into(), &"cancel".into()));
     assert_eq!(cdrs[1]["release_by"], "caller");
     assert!(cdrs[0]["answered"].is_null() && cdrs[0]["duration_ms"] == 0);
@@ -198,6 +199,33 @@ fn a_bye_whose_answer_was_lost_is_answered_again() {
     assert_eq!(status(&phone.receive()), 481);
     stage.engine.wait_idle();
     assert_eq!(stage.engine.wait_cdrs(2)[0]["release_by"], "caller");
+}
+
+#[test]
+fn an_answer_that_comes_again_is_acknowledged_again() {
+    let Some(stage) = Stage::new() else { return };
+    let far = Phone::at((stage.net.ip(3), 5060));
+    let sip = stage.engine.sip(0);
+    let mut caller = stage.caller(&CALLER.replace("pause 100", "pause 500"));
+    let invite = far.receive_request("INVITE");
+    far.send(sip, far.answer(&invite, 180));
+    let answer = far.answer(&invite, 200);
+    far.send(sip, &answer);
+    let ack = far.receive_request("ACK");
+    far.send(sip, &answer);
+    assert_eq!(far.receive(), ack, "the same ACK, and nothing else");
+    // What comes late or out of order changes nothing, and the caller is not bothered with it.
+    far.send(sip, far.answer(&invite, 183));
+    far.send(sip, far.answer(&invite, 486));
+    let bye = far.receive_request("BYE");
+    far.send(sip, far.answer(&bye, 200));
+    caller.wait_passed();
+    assert!(
+        !caller.messages().contains("183") && !caller.messages().contains("486"),
+        "{}",
+        caller.messages()
+    );
+    stage.engine.wait_idle();
 }
 
 #[test]

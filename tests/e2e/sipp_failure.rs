@@ -66,9 +66,16 @@ fn silence_leads_to_the_second_target_after_a_few_seconds() {
     let Some(stage) = Stage::with(TWO) else { return };
     let silent = Phone::at((stage.net.ip(3), 5060));
     let second = stage.party(Role::Uas, 4, CALLEE).start();
-    Sipp::all_pass([stage.caller(CALLER), second]);
-    assert!(silent.receive().starts_with("INVITE "));
-    // The first target comes to life too late: its answer is acknowledged and ended.
+    let caller = stage.caller(&CALLER.replace("pause 100", "pause 500"));
+    let invite = silent.receive_request("INVITE");
+    stage.engine.wait_call("answered");
+    // The first target comes to life too late: its answer is acknowledged and ended, the call goes on.
+    silent.send(stage.engine.sip(0), silent.answer(&invite, 200));
+    let ack = silent.receive_request("ACK");
+    let bye = silent.receive_request("BYE");
+    assert_eq!(field(&ack, "Call-ID"), field(&invite, "Call-ID"));
+    silent.send(stage.engine.sip(0), silent.answer(&bye, 200));
+    Sipp::all_pass([caller, second]);
     stage.engine.wait_idle();
     let cdrs = stage.engine.wait_cdrs(3);
     let delay = cdrs[0]["post_dial_delay_ms"].as_u64();
