@@ -77,11 +77,8 @@ fn every_packet_leaves_as_announced(net: Net, config: &str) {
                 announced.contains(&(target, ip, even)),
                 "media from an address that no SDP names: {row:?}"
             );
-            if ssrc.is_empty() {
-                reports += 1
-            } else {
-                packets += 1
-            }
+            reports += u32::from(ssrc.is_empty());
+            packets += u32::from(!ssrc.is_empty());
             continue;
         }
         assert_eq!(source, port, "SIP leaves from the listener: {row:?}");

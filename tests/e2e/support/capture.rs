@@ -29,27 +29,35 @@ impl Capture {
             .expect("tshark starts");
         let mark = UdpSocket::bind((net.ip(7), 0)).expect("a port of our own address");
         let mut capture = Capture { program, child, folder, mark };
-        capture.see("captured");
+        if let Err(log) = capture.see("captured") {
+            let required = std::env::var("STROWGER_PEERS").is_ok_and(|value| value == "required");
+            assert!(!required, "tshark may not capture here and STROWGER_PEERS=required: {log}");
+            eprintln!("ABSENT RIGHT: tshark may not capture here, so this test checks nothing: {log}");
+            return None;
+        }
         Some(capture)
     }
 
-    /// Sends a mark until it is in the file.
-    fn see(&mut self, mark: &str) {
+    /// Sends a mark until it is in the file; what tshark said if it has ended before.
+    fn see(&mut self, mark: &str) -> Result<(), String> {
         let here = self.mark.local_addr().expect("bound");
         wait_for("tshark to capture", SOON * 2, || {
-            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(self.child.try_wait().is_ok_and(|ended| ended.is_none()), "tshark ended: {log}");
+            if !self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                return Some(
+                    Err(std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()),
+                );
+            }
             let _ = self.mark.send_to(mark.as_bytes(), here);
             let seen = std::fs::read(self.folder.path().join("seen.pcapng")).unwrap_or_default();
-            seen.windows(mark.len()).any(|w| w == mark.as_bytes()).then_some(())
-        });
+            seen.windows(mark.len()).any(|w| w == mark.as_bytes()).then_some(Ok(()))
+        })
     }
 
     /// Stops, and gives for each packet that fits the display filter the values of these fields; several of one field
     /// are joined by commas.
     pub fn read(mut self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
         // All that came before the second mark is in the file with it.
-        self.see("all is said");
+        self.see("all is said").expect("tshark captures to the end");
         let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         let _ = wait_for("tshark to end", SOON, || self.child.try_wait().expect("a child"));
         read(&self.program, &self.folder.path().join("seen.pcapng"), filter, fields)
