@@ -34,7 +34,11 @@ impl World {
         self.engine.wait_idle();
         let cdrs = self.engine.wait_cdrs(2);
         for cdr in &cdrs {
-            assert_eq!((&cdr["release_cause"], &cdr["release_by"]), (&cause.into(), &"engine".into()), "{cdr:#}");
+            assert_eq!(
+                (&cdr["release_cause"], &cdr["release_by"]),
+                (&cause.into(), &"engine".into()),
+                "{cdr:#}"
+            );
         }
     }
 }
