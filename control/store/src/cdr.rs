@@ -441,7 +441,7 @@ impl Writer {
 }
 
 /// How long records gather under load.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Messages that wait: 16 bytes each, and minutes of a busy engine.
 const QUEUE_LEN: usize = 1 << 16;
