@@ -103,7 +103,10 @@ fn a_callee_that_wants_longer_sessions_is_asked_again() {
     let second = far.receive_request("INVITE");
     assert_eq!((field(&second, "Session-Expires"), field(&second, "Min-SE")), ("3600".into(), "3600".into()));
     far.send(sip, far.answer(&second, 180));
-    far.send(sip, far.answer_with(&second, 200, "far", "Require: timer\r\nSession-Expires: 3600;refresher=uac\r\n"));
+    far.send(
+        sip,
+        far.answer_with(&second, 200, "far", "Require: timer\r\nSession-Expires: 3600;refresher=uac\r\n"),
+    );
     let bye = far.receive_request("BYE");
     far.send(sip, far.answer(&bye, 200));
     caller.passes();
@@ -114,6 +117,7 @@ fn a_callee_that_wants_longer_sessions_is_asked_again() {
 fn a_side_without_session_timers_gets_none_that_it_must_refresh() {
     let Some(stage) = Stage::new() else { return };
     // The caller says nothing of timers, so that only we may be the refresher (RFC 4028 section 9, table 2).
-    let caller = CALLER.replace("< 200 sdp", "< 200 sdp\n ! Require: timer\n ! Session-Expires: refresher=uac");
+    let caller =
+        CALLER.replace("< 200 sdp", "< 200 sdp\n ! Require: timer\n ! Session-Expires: refresher=uac");
     stage.call(&caller, CALLEE);
 }

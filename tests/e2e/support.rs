@@ -14,7 +14,7 @@ mod sipp; // SIPp as caller or callee
 mod stage; // engine and addresses of the usual test
 
 pub use ear::Ear;
-pub use engine::{Engine, Response};
+pub use engine::Engine;
 pub use ladder::Role;
 pub use net::{Folder, Net};
 pub use phone::{Phone, field, status};

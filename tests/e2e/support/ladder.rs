@@ -91,7 +91,10 @@ impl Scenario<'_> {
         match (verb, code) {
             ("pause", Some(_)) => self.element(&format!("<pause milliseconds=\"{}\"/>", words[0])),
             ("play", _) => {
-                self.element(&format!("<nop><action><exec rtp_stream=\"{},-1,0\"/></action></nop>", words[0]))
+                self.element(&format!(
+                    "<nop><action><exec rtp_stream=\"{},-1,0\"/></action></nop>",
+                    words[0]
+                ));
             }
             (">", None) => {
                 self.request(words[0], &words[1..], details);

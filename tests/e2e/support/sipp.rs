@@ -83,7 +83,7 @@ impl Sipp {
     /// Where the far end wants media, as the last message said that was received as `message` with the word `sdp`.
     pub fn media_of(&self, message: &str) -> SocketAddr {
         wait_for(&format!("SDP in {message} at SIPp {}", self.what), SOON, || {
-            let log = std::fs::read_to_string(self.folder.path().join("log")).ok()?;
+            let log = self.read("log");
             let line = log.lines().rev().find(|line| line.starts_with(&format!("media {message} ")))?;
             let words: Vec<&str> = line.split_whitespace().collect();
             let ip: IpAddr = words.get(4)?.parse().ok()?;
@@ -91,9 +91,15 @@ impl Sipp {
         })
     }
 
+    /// What it has written to a file of its folder, octets that are no text replaced.
+    fn read(&self, name: &str) -> String {
+        let bytes = std::fs::read(self.folder.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// All messages so far, sent and received, as SIPp writes them down.
     pub fn messages(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("messages")).unwrap_or_default()
+        self.read("messages")
     }
 }
 
@@ -104,9 +110,8 @@ impl Drop for Sipp {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            let read = |name| std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
             eprintln!("=== SIPp {} in {}", self.what, self.folder.path().display());
-            eprintln!("{}\n{}\n{}", read("messages"), read("errors"), read("screen"));
+            eprintln!("{}\n{}\n{}", self.read("messages"), self.read("errors"), self.read("screen"));
         }
     }
 }
@@ -127,12 +132,6 @@ impl Setup {
     /// Over one TCP connection.
     pub fn tcp(mut self) -> Setup {
         self.tcp = true;
-        self
-    }
-
-    /// The engine's address, if it is not the first of the configuration.
-    pub fn to(mut self, remote: SocketAddr) -> Setup {
-        self.remote = remote;
         self
     }
 
