@@ -93,6 +93,27 @@ fn a_codec_that_the_far_end_refuses_leaves_the_call_as_it_is() {
 }
 
 #[test]
+fn an_invite_without_sdp_asks_the_far_end_for_its_offer() {
+    let Some(stage) = Stage::new() else { return };
+    let (caller, callee) = with(
+        "> INVITE\n < 200 sdp\n ? body RTP/AVP 0 8\n > ACK sdp=PCMA\n pause 100",
+        "< INVITE nosdp\n > 200 sdp=both\n < ACK sdp\n ? body RTP/AVP 8",
+    );
+    stage.call(&caller, &callee);
+}
+
+#[test]
+fn an_offer_that_is_taken_back_leaves_the_call_as_it_is() {
+    let Some(stage) = Stage::new() else { return };
+    let (caller, callee) = with(
+        "> INVITE sdp=PCMA\n < 100\n > CANCEL\n < 200\n < 487\n > ACK\n pause 100",
+        "< INVITE sdp\n > 180\n < CANCEL\n > 200\n > 487 INVITE\n < ACK",
+    );
+    let cdrs = stage.call(&caller, &callee);
+    assert_eq!(cdrs[0]["release_cause"], "normal");
+}
+
+#[test]
 fn an_offer_that_meets_an_offer_gets_491() {
     let Some(stage) = Stage::new() else { return };
     // The callee's own INVITE is out before it answers the one of the caller: the engine has one pending (RFC 3261

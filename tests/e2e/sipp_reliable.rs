@@ -36,6 +36,15 @@ fn both_sides_do_100rel() {
 }
 
 #[test]
+fn other_media_before_the_answer_is_put_off_and_the_call_goes_on() {
+    let Some(stage) = Stage::new() else { return };
+    let caller =
+        RELIABLE_CALLER.replace("> PRACK\n    < 200\n", "> PRACK\n < 200\n > UPDATE sdp=PCMA\n < 491\n");
+    let callee = RELIABLE_CALLEE.replace("> 200\n    > 200 INVITE", "> 200\n pause 300\n > 200 INVITE");
+    stage.call(&caller, &callee);
+}
+
+#[test]
 fn a_caller_that_requires_100rel_gets_it_though_the_callee_does_not() {
     let Some(stage) = Stage::new() else { return };
     let caller = RELIABLE_CALLER.replace("+ Supported", "+ Require");
