@@ -235,8 +235,8 @@ impl Phone {
                 client.heard = Heard::GaveUp;
                 let number = client.dialog.map_or(0, |d| self.dialogs[d].number);
                 let method = String::from_utf8_lossy(&client.method).into_owned();
-                let hung_up =
-                    client.dialog.is_some_and(|d| self.dialogs[d].end == Some(dialog::End::ByeSent));
+                let end = client.dialog.and_then(|d| self.dialogs[d].end);
+                let hung_up = matches!(end, Some(dialog::End::ByeSent | dialog::End::ByeHeard));
                 if !(hung_up && client.purpose == Purpose::Offer) {
                     self.unanswered.push((number, method));
                 }

@@ -24,6 +24,8 @@ pub struct Plan {
     pub cancels_by_bye: bool,
     pub acks: Acks,
     pub pracks: bool,
+    /// 100 goes out if the first answer takes long, as it should.
+    pub says_trying: bool,
     /// What a callee answers, each so long after the one before.
     pub answers: Vec<(Duration, Answer)>,
     /// What happens after the answer, each so long after the one before.
@@ -104,6 +106,7 @@ impl Default for Plan {
             cancels_by_bye: false,
             acks: Acks::Normal,
             pracks: true,
+            says_trying: true,
             answers: vec![(ms(50), answer(180)), (ms(2_000), answer(200))],
             acts: Vec::new(),
             bye_after: Some(ms(30_000)),

@@ -230,6 +230,7 @@ impl World {
 
     /// Runs until nothing is left to do or the time has come.
     pub fn run_until(&mut self, end: Instant) {
+        self.flush();
         while let Some(at) = self.next().filter(|at| *at <= end) {
             self.now = self.now.max(at);
             self.step();
@@ -239,18 +240,6 @@ impl World {
 
     pub fn run_for(&mut self, duration: Duration) {
         self.run_until(self.now + duration);
-    }
-
-    /// Runs second by second until something holds; false if it does not within the time.
-    pub fn run_while(&mut self, duration: Duration, mut goes_on: impl FnMut(&World) -> bool) -> bool {
-        let end = self.now + duration;
-        while goes_on(self) {
-            if self.now >= end {
-                return false;
-            }
-            self.run_for(Duration::from_millis(100));
-        }
-        true
     }
 
     fn next(&self) -> Option<Instant> {

@@ -169,13 +169,13 @@ impl Record {
     }
 
     /// User part of From.
-    pub fn from_user(&self) -> String {
+    pub fn caller(&self) -> String {
         let uri = NameAddr::read(&self.from).parsed();
         uri.and_then(|uri| uri.user_text().map(|user| text(&user))).unwrap_or_default()
     }
 
     /// User part of the Request-URI.
-    pub fn to_user(&self) -> String {
+    pub fn callee(&self) -> String {
         Uri::parse(&self.uri).and_then(|uri| uri.user_text().map(|user| text(&user))).unwrap_or_default()
     }
 
@@ -193,10 +193,10 @@ impl Record {
             trunk: None,
             route: None,
             sip_call_id: self.sip_call_id().into_owned(),
-            from_user: self.from_user(),
+            from_user: self.caller(),
             from_name: text(&from.display_text()),
             from_header: text(&self.from),
-            to_user: self.to_user(),
+            to_user: self.callee(),
             to_host: Uri::parse(&self.uri).map(|uri| text(uri.host)).unwrap_or_default(),
             to_uri: text(&self.uri),
             local: None,

@@ -109,7 +109,7 @@ impl Switch {
                 Some(token) if self.calls.get(token.call).is_some() => {
                     self.with_call(token.call, |call, desk| {
                         call.handle_cancel(desk, now, cancel, invite, flow, message);
-                    })
+                    });
                 }
                 // The INVITE has been refused by now: its answer is on the way.
                 Some(_) | None => self.reply(now, cancel, flow, message, 200, None),

@@ -33,8 +33,8 @@ impl Call {
             state,
             created: self.a.record.created.wall,
             answered: self.answered.map(|at| at.wall),
-            from: self.a.record.from_user(),
-            to: self.a.record.to_user(),
+            from: self.a.record.caller(),
+            to: self.a.record.callee(),
             trunk_in: self.trunk(self.admitted.trunk).name.clone(),
             trunk_out: Some(self.trunk(self.trunk_out()).name.clone()),
         }

@@ -469,7 +469,7 @@ impl Phone {
         let plan = (self.answering)(&mut self.rng, number);
         let (first, min_se) = (plan.answers.first().map(|(after, _)| *after), plan.min_se);
         let does_timer = plan.supported.contains(&"timer");
-        let vanish_after = plan.vanish_after;
+        let (vanish_after, says_trying) = (plan.vanish_after, plan.says_trying);
         self.servers[server].plan = Some(plan);
         self.servers[server].number = number;
         let asked = message.session_expires().map(|s| s.seconds);
@@ -480,7 +480,7 @@ impl Phone {
             return;
         }
         if let Some(after) = first {
-            if after > ms(200) {
+            if after > ms(200) && says_trying {
                 self.respond(now, server, 100, b"", |_| {}); // RFC 3261 section 17.2.1
             }
             self.later(now + after, server, Todo::Answer(0));
@@ -869,6 +869,7 @@ impl Phone {
         };
         let codec = mine.iter().copied().find(|codec| offer.codecs.contains(codec))?;
         dialog.codecs = vec![codec];
+        dialog.plan.codecs.extend(only);
         dialog.direction = description::answering(&offer, "sendrecv");
         dialog.version += 1;
         dialog.remote = Some(offer);
@@ -1138,8 +1139,11 @@ impl Phone {
         if dialog.session_serial != serial || dialog.state != State::Up || dialog.has_vanished {
             return;
         }
-        let (number, session) = (dialog.number, dialog.session);
-        self.faults.push(format!("{now:?} call {number} was not refreshed: {session:?}"));
+        // With an offer on its way the engine may have had no chance.
+        if !dialog.is_busy() {
+            let (number, session) = (dialog.number, dialog.session);
+            self.faults.push(format!("{now:?} call {number} was not refreshed: {session:?}"));
+        }
         self.send_bye(now, id);
         self.dialogs[id].end = Some(End::Expired);
     }

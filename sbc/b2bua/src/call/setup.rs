@@ -117,8 +117,8 @@ impl Call {
         tracing::info!(
             call = %self.id,
             call_id = %self.a.record.sip_call_id(),
-            from = %self.a.record.from_user(),
-            to = %self.a.record.to_user(),
+            from = %self.a.record.caller(),
+            to = %self.a.record.callee(),
             trunk = %self.trunk(self.admitted.trunk).name,
             source = %self.a.target.remote,
             route = %route.name,
@@ -629,8 +629,10 @@ impl Call {
         b.forks = Vec::new();
         b.learn_abilities(message);
         b.session = session::agreed(now.mono, message);
-        b.record.answered = Some(now);
-        b.record.final_answer = Some((message.status().unwrap_or(200), text(message.reason())));
+        if self.stage != Stage::Ending {
+            b.record.answered = Some(now);
+            b.record.final_answer = Some((message.status().unwrap_or(200), text(message.reason())));
+        }
         if self.stage == Stage::Ending {
             // The CANCEL came too late: a call that nobody wants any more.
             self.acknowledge_b(desk, now, cseq, None);
