@@ -65,6 +65,7 @@ pub fn measure(options: &Options) -> Result<()> {
         "| generator, calls/s | system | calls a CPU-second | × Kamailio + rtpengine | set-up p50 ms | p99 ms | calls | failed | sent again | kernel drops |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
+    let mut notes = Vec::new();
     for (sipp, rounds) in [(false, options.rounds), (true, 1)] {
         if sipp && !is_installed("sipp") {
             println!("sipp is not installed (apt install sip-tester): left out");
@@ -77,10 +78,12 @@ pub fn measure(options: &Options) -> Result<()> {
                 round(true, sipp, cps, seconds, &mut theirs)?;
             }
             let name = if sipp { "SIPp" } else { "loadtest" };
-            show(&format!("{name}, {cps}"), "strowger", &ours, &theirs);
-            show(&format!("{name}, {cps}"), "Kamailio + rtpengine", &theirs, &Row::default());
+            let what = format!("{name}, {cps}");
+            show(&what, "strowger", &ours, &theirs, &mut notes);
+            show(&what, "Kamailio + rtpengine", &theirs, &Row::default(), &mut notes);
         }
     }
+    notes.iter().for_each(|note| println!("{note}"));
     Ok(())
 }
 
@@ -94,7 +97,7 @@ pub fn smoke() -> Result<()> {
     Ok(())
 }
 
-fn show(generator: &str, system: &str, row: &Row, other: &Row) {
+fn show(generator: &str, system: &str, row: &Row, other: &Row, notes: &mut Vec<String>) {
     if row.placed == 0 {
         return;
     }
@@ -104,10 +107,10 @@ fn show(generator: &str, system: &str, row: &Row, other: &Row) {
         "| {generator} | {system} | {:.0} | {ratio:.2} | {p50:.2} | {p99:.2} | {} | {} | {} | {} |",
         row.per_cpu_second, row.placed, row.failed, row.resent, row.drops
     );
-    println!("  {system}: {}", row.threads);
-    for why in &row.invalid {
-        println!("{system}: a round is not to be believed: {why}");
-    }
+    notes.push(format!("{generator}, {system}: {}", row.threads));
+    notes.extend(
+        row.invalid.iter().map(|why| format!("{generator}, {system}: a round is not to be believed: {why}")),
+    );
 }
 
 fn round(kamailio: bool, sipp: bool, cps: u32, seconds: f64, row: &mut Row) -> Result<()> {
@@ -171,9 +174,6 @@ fn by_loadtest(lines: Lines, sip: SocketAddr, cps: u32, seconds: f64) -> Result<
     load.settle = std::time::Duration::ZERO;
     let report = loadtest::run::run_on(lines, &load, |_| ())?;
     let calls = report.calls;
-    if let Some(reason) = calls.failures.iter().next() {
-        println!("  {} × {}", reason.1, reason.0);
-    }
     Ok(Found {
         placed: calls.placed,
         completed: calls.completed,

@@ -41,8 +41,8 @@ impl fmt::Display for Rounds {
         let max = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let digits = f.precision().unwrap_or(if max >= 100.0 { 0 } else { 2 });
         match self.0.len() {
-            0 => f.pad("-"),
-            _ => f.pad(&format!("{min:.digits$} / {:.digits$} / {max:.digits$}", self.median())),
+            0 => f.write_str("-"),
+            _ => write!(f, "{min:.digits$} / {:.digits$} / {max:.digits$}", self.median()),
         }
     }
 }

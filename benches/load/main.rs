@@ -44,8 +44,8 @@ fn main() -> Result<()> {
     if parts.is_empty() {
         parts = vec!["relay", "calls", "stamps", "memory"];
     }
-    peers::stay_on_first_processor();
     let machine = Machine::here();
+    peers::stay_on_first_processor();
     println!("{}, {} processors, Linux {}; load {}", machine.cpu, machine.cpus, machine.kernel, busy());
     for part in parts {
         match part {
