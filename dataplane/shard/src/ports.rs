@@ -288,9 +288,8 @@ fn bind_ephemeral(address: IpAddr, owner: Owner) -> io::Result<Option<(u16, (Soc
 
 fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
     let address = SocketAddr::new(address, port);
-    // socket2 makes it close-on-exec.
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
+    // Made non-blocking and close-on-exec by the one call: a call opens four of them.
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         // So that no source ever shows up as an IPv4 address in disguise.
         socket.set_only_v6(true)?;
