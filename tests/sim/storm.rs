@@ -10,17 +10,17 @@ use core::net::SocketAddr;
 
 #[test]
 fn in_fine_weather_every_call_ends_as_it_should() {
-    each_seed(40, |seed| storm(seed, Weather { delay_max_ms: 30, ..Weather::FINE }, Trouble::None));
+    each_seed(200, |seed| storm(seed, Weather { delay_max_ms: 30, ..Weather::FINE }, Trouble::None));
 }
 
 #[test]
 fn in_bad_weather_nothing_is_left_behind() {
-    each_seed(60, |seed| storm(seed, Weather { delay_max_ms: 900, lost: 40, doubled: 40 }, Trouble::None));
+    each_seed(300, |seed| storm(seed, Weather { delay_max_ms: 900, lost: 40, doubled: 40 }, Trouble::None));
 }
 
 #[test]
 fn shards_that_die_leave_nothing_behind() {
-    each_seed(40, |seed| storm(seed, Weather { delay_max_ms: 200, lost: 20, doubled: 20 }, Trouble::Deaths));
+    each_seed(200, |seed| storm(seed, Weather { delay_max_ms: 200, lost: 20, doubled: 20 }, Trouble::Deaths));
 }
 
 fn each_seed(runs: u64, world: impl Fn(u64)) {

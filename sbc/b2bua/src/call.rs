@@ -1,6 +1,10 @@
-//! One call: two legs, the media between them, and where it stands. `setup` brings it up, `midcall` changes it,
-//! `ending` takes it down and writes its records. It never sees a socket; all that it does goes through the desk.
-mod setup; // from the INVITE to the answer
+//! One call: two legs, the media between them, and where it stands. `setup` to `failover` bring it up, `midcall` and
+//! `offer` change it, `ending` takes it down and writes its records. It never sees a socket; all that it does goes through the desk.
+mod setup; // from the INVITE of the caller to that of the callee
+mod ports; // where media is bound, and what waits for it
+mod ringing; // what the callee says before it answers
+mod answer; // the answer, and what the caller is told
+mod failover; // attempts that fail
 mod midcall; // requests within the call
 mod offer; // offers that pass from one side to the other, once the call is up
 mod ending; // BYE, CANCEL, failures; records

@@ -1,6 +1,7 @@
 //! Session timers of one leg (RFC 4028): who refreshes, when, and when the peer has failed to.
 
 use base::{Duration, Instant};
+use sip::message::write::Writer;
 use sip::message::{Message, Refresher, SessionExpires};
 
 /// The shortest interval that we take: RFC 4028 section 4 allows no less.
@@ -96,6 +97,16 @@ pub fn agreed(now: Instant, response: &Message<'_>) -> Option<SessionTimer> {
     let expires = response.session_expires()?;
     let ours = expires.refresher != Some(Refresher::Uas);
     Some(SessionTimer::start(now, expires.seconds, ours))
+}
+
+/// Session-Expires of a 2xx, and the timer that follows.
+pub fn write_answer(writer: &mut Writer, now: Instant, asked: Asked) -> Option<SessionTimer> {
+    let Asked::Agreed { interval, refresher, required } = asked else { return None };
+    writer.header("Session-Expires", SessionTimer::header(interval, refresher));
+    if required {
+        writer.header("Require", "timer");
+    }
+    Some(SessionTimer::start(now, interval, refresher == Refresher::Uas))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Requests within the call: what each method means here, and who answers it.
 
-use super::offer::Pass;
-use super::setup::sdp_of;
+use super::offer::{Pass, sdp_of};
 use super::{Call, Stage};
 use crate::desk::{Desk, What};
 use crate::headers;

@@ -2,7 +2,6 @@
 //! and theirs; late offers; session refreshes. One exchange at a time; a second one is glare (RFC 3261 section 14).
 
 use super::ending::Release;
-use super::setup::{sdp_of, write_session};
 use super::{Call, Stage, name};
 use crate::desk::{Desk, What};
 use crate::headers;
@@ -461,7 +460,7 @@ impl Call {
             .header("Contact", leg.contact())
             .header("Allow", headers::ALLOW)
             .header("Supported", "timer, 100rel");
-        leg.session = write_session(&mut writer, now.mono, session::answer(&message, ours));
+        leg.session = session::write_answer(&mut writer, now.mono, session::answer(&message, ours));
         if let Some(sdp) = sdp {
             writer.body(headers::SDP, sdp);
         }
@@ -643,4 +642,10 @@ impl Call {
             _ => 0,
         }
     }
+}
+
+/// The session description of a message.
+pub(super) fn sdp_of<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
+    let is_sdp = message.content_type().is_none() || message.is_content(b"application/sdp");
+    (is_sdp && !message.body().is_empty()).then(|| message.body())
 }
