@@ -163,3 +163,92 @@ fn tokens<'m>(message: &'m Message<'_>) -> impl Iterator<Item = &'m [u8]> {
 pub fn is_taken(method: Method<'_>) -> bool {
     matches!(method, Method::Invite | Method::Options | Method::Message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::Pattern;
+    use crate::spec::tests::trunk;
+    use crate::spec::{Route, Source};
+    use sip::frame::Framing;
+    use std::collections::BTreeMap;
+
+    fn spec() -> Spec {
+        let source = Source::Net { address: "198.51.100.0".parse().unwrap(), prefix: 24, port: None };
+        let to = vec![Pattern::parse("1X.").unwrap()];
+        Spec {
+            trunks: vec![trunk("pbx", vec![source]), trunk("carrier", Vec::new())],
+            routes: vec![Route { name: "out".into(), from: vec![0], to, via: 1, max_duration: None }],
+            ..Spec::default()
+        }
+    }
+
+    /// An INVITE to this URI with these fields, from this address.
+    fn decide(
+        change: impl FnOnce(&mut World<'_>),
+        spec: &Spec,
+        source: &str,
+        uri: &str,
+        fields: &str,
+    ) -> Decision {
+        let text = format!(
+            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:100@b>;tag=1\r\nTo: <{uri}>\r\n\
+             Call-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:a@h>\r\n{fields}Content-Length: 0\r\n\r\n"
+        );
+        let message = Message::parse(text.as_bytes(), Framing::Datagram).map_err(|e| e.class).unwrap();
+        let identities = Identities::new(spec, &BTreeMap::new());
+        let secret = HashKey::new([1, 2]);
+        let mut world =
+            World { spec, identities: &identities, secret: &secret, draining: false, overloaded: false };
+        change(&mut world);
+        let source = source.parse().unwrap();
+        admit(&world, Origin { listener: 0, transport: Transport::Udp, source }, &message)
+    }
+
+    const PBX: &str = "198.51.100.7:5060";
+
+    #[test]
+    fn each_step_refuses_what_is_its_to_refuse() {
+        let spec = spec();
+        let check = |uri: &str, fields: &str, expected: Refusal| {
+            let decision = decide(|_| {}, &spec, PBX, uri, fields);
+            assert_eq!(decision, Decision::Refuse(expected, Some(0)), "{uri} {fields}");
+        };
+        check("sip:123@h", "Max-Forwards: 0\r\n", Refusal::TooManyHops);
+        check("sip:123@h", "Require: foo\r\n", Refusal::Message(420));
+        check("http://h/", "", Refusal::Message(416));
+        check("sip:h", "", Refusal::BadNumber);
+        check(&format!("sip:1{}@h", "2".repeat(NUMBER_MAX)), "", Refusal::BadNumber);
+        check("sip:23@h", "", Refusal::NoRoute);
+        let mark = hop::mark(&HashKey::new([1, 2]), "pbx", b"100", b"123");
+        check("sip:123@h", &format!("X-Hop-Token: {mark:016x}\r\n"), Refusal::Loop);
+        let draining = decide(|w| w.draining = true, &spec, PBX, "sip:123@h", "");
+        assert_eq!(draining, Decision::Refuse(Refusal::Draining, Some(0)));
+        let behind = decide(|w| w.overloaded = true, &spec, PBX, "sip:123@h", "");
+        assert_eq!(behind, Decision::Refuse(Refusal::Overload, Some(0)));
+    }
+
+    #[test]
+    fn strangers_get_what_the_configuration_says() {
+        let mut spec = spec();
+        for (unknown, expected) in [
+            (UnknownAnswer::Silent, Decision::Silence),
+            (UnknownAnswer::Forbidden, Decision::Refuse(Refusal::UnknownSource, None)),
+            (UnknownAnswer::Attack, Decision::Refuse(Refusal::Attack, None)),
+        ] {
+            spec.unknown = unknown;
+            assert_eq!(decide(|_| {}, &spec, "203.0.113.1:5060", "sip:123@h", ""), expected);
+        }
+    }
+
+    #[test]
+    fn a_call_is_admitted_with_its_numbers_and_its_mark() {
+        for (uri, number) in [("sip:12%33@h", "123"), ("tel:1-2(3).4;ext=5", "1234")] {
+            let decision = decide(|_| {}, &spec(), PBX, uri, "Max-Forwards: 20\r\n");
+            let Decision::Admit(admitted) = decision else { panic!("{uri}: {decision:?}") };
+            assert_eq!(String::from_utf8_lossy(&admitted.callee), number);
+            assert_eq!((admitted.trunk, admitted.route, admitted.max_forwards), (0, 0, 19));
+            assert_eq!((admitted.caller.as_slice(), admitted.hop_token.len()), (&b"100"[..], 16));
+        }
+    }
+}

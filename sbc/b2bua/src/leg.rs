@@ -338,3 +338,49 @@ impl Leg {
         self.ended && !waits && !self.bye_wanted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a request goes to a peer that sent from `source` and wrote these fields.
+    fn hop(source: &str, fields: &str) -> String {
+        let invite = format!(
+            "INVITE sip:1@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\n\
+             To: <sip:1@h>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n{fields}Content-Length: 0\r\n\r\n"
+        );
+        let message = Message::parse(invite.as_bytes(), Framing::Datagram).map_err(|e| e.class).unwrap();
+        let dialog = Dialog::uas(&message, b"ours").unwrap();
+        let target = Target {
+            transport: Transport::Udp,
+            listener: 0,
+            local: None,
+            remote: source.parse().unwrap(),
+            stream: None,
+        };
+        Leg::hop_of(target, &dialog).remote.to_string()
+    }
+
+    #[test]
+    fn requests_go_to_the_contact_unless_it_is_behind_a_nat() {
+        let public = "198.51.100.7:5060";
+        for (source, fields, expected) in [
+            (public, "Contact: <sip:a@198.51.100.7>\r\n", public),
+            (public, "Contact: <sip:a@198.51.100.7:5080>\r\n", "198.51.100.7:5080"),
+            (public, "Contact: <sip:a@203.0.113.9>\r\n", "203.0.113.9:5060"),
+            (public, "Contact: <sip:a@10.0.0.5:5060>\r\n", public),
+            ("10.0.0.1:5060", "Contact: <sip:a@10.0.0.5:5070>\r\n", "10.0.0.5:5070"),
+            (public, "Contact: <sip:a@phone.example>\r\n", public),
+            (public, "Contact: <sip:a@203.0.113.9;transport=tcp>\r\n", public),
+            (public, "Contact: <sip:a@[2001:db8::9]>\r\n", public),
+            ("[2001:db8::7]:5060", "Contact: <sip:a@[2001:db8::9]:5070>\r\n", "[2001:db8::9]:5070"),
+            (
+                public,
+                "Record-Route: <sip:203.0.113.20:5090;lr>\r\nContact: <sip:a@10.0.0.5>\r\n",
+                "203.0.113.20:5090",
+            ),
+        ] {
+            assert_eq!(hop(source, fields), expected, "{fields}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::{Call, Media, Stage};
 use crate::desk::Desk;
+use crate::spec::Listener;
 use base::Now;
 use command::{Command, OpenedPort, PortWant};
 use core::net::IpAddr;
@@ -25,8 +26,7 @@ impl Call {
         true
     }
 
-    /// Where media of a side is bound and what its SDP says: the listener's range of the wanted family, else of the
-    /// other one (each side of a call may have its own).
+    /// As [`media_address`], by the number of the listener.
     pub(super) fn media_address(
         &self,
         desk: &Desk,
@@ -34,17 +34,8 @@ impl Call {
         peer: IpAddr,
         kernel: IpAddr,
     ) -> Option<MediaAddress> {
-        let ranges = &self.spec.listeners.get(listener)?.media;
-        let range = ranges.iter().find(|r| r.address.is_ipv4() == peer.is_ipv4()).or(ranges.first())?;
-        let ip = if range.address.is_unspecified() && kernel.is_ipv4() == range.address.is_ipv4() {
-            kernel
-        } else {
-            range.address
-        };
-        // Bound to what is announced, so that media leaves from there; a link-local address would need its interface, too.
-        let link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let bind = if link_local { range.address } else { ip };
-        Some(MediaAddress { bind, public: desk.advertised(listener, ip) })
+        let media = media_address(self.spec.listeners.get(listener)?, peer, kernel)?;
+        Some(MediaAddress { public: desk.advertised(listener, media.public), ..media })
     }
 
     /// Asks for the ports that are missing so that `wanted` m-lines can pass; false if none is missing.
@@ -85,11 +76,63 @@ impl Call {
     }
 }
 
+/// Where media of a side is bound and where it comes from: the listener's range of the wanted family, else of the
+/// other one (each side of a call may have its own). On a wildcard it is the address that the kernel would take.
+fn media_address(listener: &Listener, peer: IpAddr, kernel: IpAddr) -> Option<MediaAddress> {
+    let ranges = &listener.media;
+    let range = ranges.iter().find(|r| r.address.is_ipv4() == peer.is_ipv4()).or(ranges.first())?;
+    let ip = if range.address.is_unspecified() && kernel.is_ipv4() == range.address.is_ipv4() {
+        kernel
+    } else {
+        range.address
+    };
+    // Bound to what is announced, so that media leaves from there; a link-local address would need its interface, too.
+    let link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    Some(MediaAddress { bind: if link_local { range.address } else { ip }, public: ip })
+}
+
 /// Where media of one side lives.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MediaAddress {
     /// What the shard binds.
     pub(super) bind: IpAddr,
     /// What the SDP says.
     pub(super) public: IpAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::MediaRange;
+
+    fn check(ranges: &[&str], peer: &str, kernel: &str, expected: Option<(&str, &str)>) {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let media = ranges.iter().map(|r| MediaRange { address: ip(r), ports: 0..=0 }).collect();
+        let listener = Listener {
+            name: "main".into(),
+            sip: Vec::new(),
+            media,
+            advertise: Vec::new(),
+            dscp_sip: 0,
+            dscp_rtp: 0,
+        };
+        let found = media_address(&listener, ip(peer), ip(kernel));
+        let expected = expected.map(|(bind, public)| MediaAddress { bind: ip(bind), public: ip(public) });
+        assert_eq!(found, expected, "{ranges:?} for {peer} by {kernel}");
+    }
+
+    #[test]
+    fn media_lives_in_the_family_of_the_peer_where_there_is_one() {
+        let both = ["192.0.2.1", "2001:db8::1"];
+        check(&both, "198.51.100.1", "192.0.2.1", Some(("192.0.2.1", "192.0.2.1")));
+        check(&both, "2001:db8::7", "192.0.2.1", Some(("2001:db8::1", "2001:db8::1")));
+        check(&both[..1], "2001:db8::7", "2001:db8::1", Some(("192.0.2.1", "192.0.2.1")));
+        check(&[], "198.51.100.1", "192.0.2.1", None);
+    }
+
+    #[test]
+    fn a_wildcard_takes_the_address_that_the_kernel_would() {
+        check(&["0.0.0.0"], "198.51.100.1", "192.0.2.9", Some(("192.0.2.9", "192.0.2.9")));
+        check(&["::"], "fe80::2", "fe80::1", Some(("::", "fe80::1")));
+    }
 }

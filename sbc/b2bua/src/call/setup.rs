@@ -399,3 +399,26 @@ fn escape_user(number: &[u8]) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_escaped_as_user_parts_need_it() {
+        for (number, user) in [
+            ("+4989123", "+4989123"),
+            ("*21#", "*21%23"),
+            ("a b@c", "a%20b%40c"),
+            ("1;phone-context=x", "1;phone-context=x"),
+            ("%", "%25"),
+            ("ü", "%C3%BC"),
+        ] {
+            assert_eq!(escape_user(number.as_bytes()), user);
+            let uri = format!("sip:{user}@h");
+            let back =
+                sip::message::Uri::parse(uri.as_bytes()).and_then(|u| u.user_text().map(|t| t.into_owned()));
+            assert_eq!(back.as_deref(), Some(number.as_bytes()), "{uri}");
+        }
+    }
+}
