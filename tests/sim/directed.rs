@@ -24,7 +24,7 @@ const THREE: usize = 3;
 #[test]
 fn a_session_is_refreshed_at_half_time_by_update() {
     let mut world = world(|spec| spec.trunks[1].session_timer = Some(seconds(90)), long());
-    let call = world.call(Plan { bye_after: Some(seconds(400)), ..Plan::default() });
+    let call = world.call(&Plan { bye_after: Some(seconds(400)), ..Plan::default() });
     world.run_for(seconds(390));
     let callee = &world.phones[ONE].dialogs[0];
     let up = world.answered_at(call);
@@ -38,7 +38,7 @@ fn a_session_is_refreshed_at_half_time_by_update() {
 fn a_session_is_refreshed_by_reinvite_where_update_is_not_known() {
     let plan = Plan { updates: false, ..long() };
     let mut world = world(|spec| spec.trunks[1].session_timer = Some(seconds(90)), plan);
-    let call = world.call(Plan { bye_after: Some(seconds(200)), ..Plan::default() });
+    let call = world.call(&Plan { bye_after: Some(seconds(200)), ..Plan::default() });
     world.run_for(seconds(190));
     let callee = &world.phones[ONE].dialogs[0];
     let up = world.answered_at(call);
@@ -59,7 +59,7 @@ fn a_caller_that_does_not_refresh_is_given_up_with_bye_to_both() {
         bye_after: None,
         ..Plan::default()
     };
-    let call = world.call(caller);
+    let call = world.call(&caller);
     world.run_for(seconds(200));
     let callee = &world.phones[ONE].dialogs[0];
     assert_eq!(callee.end, Some(End::ByeHeard));
@@ -75,13 +75,13 @@ fn short_intervals_are_refused_and_longer_ones_obeyed() {
         |spec| spec.trunks[1].session_timer = Some(seconds(90)),
         Plan { min_se: 600, ..Plan::default() },
     );
-    let call = world.call(Plan { session: Some(60), ..Plan::default() });
+    let call = world.call(&Plan { session: Some(60), ..Plan::default() });
     world.run_for(seconds(2));
     let dialog = &world.phones[CALLER].dialogs[call];
     assert_eq!(dialog.end, Some(End::Refused(422)));
     assert!(dialog.answer_text.contains("\r\nMin-SE: 90\r\n"), "{}", dialog.answer_text);
 
-    world.call(Plan::default());
+    world.call(&Plan::default());
     world.run_for(seconds(60));
     world.ends();
     let legs: Vec<(u16, Option<u16>)> = world.legs().iter().map(|r| (r.leg, r.final_status)).collect();
@@ -95,7 +95,7 @@ fn short_intervals_are_refused_and_longer_ones_obeyed() {
 #[test]
 fn a_call_ends_after_its_longest_duration() {
     let mut world = world(|spec| spec.routes[0].max_duration = Some(seconds(600)), long());
-    let call = world.call(long());
+    let call = world.call(&long());
     world.run_for(seconds(700));
     assert_eq!(after(world.answered_at(call), world.bye_at(CALLER)), 600);
     assert_eq!(after(world.answered_at(call), world.bye_at(ONE)), 600);
@@ -109,7 +109,7 @@ fn a_call_ends_after_its_longest_duration() {
 fn a_call_without_media_from_any_side_ends_after_a_minute() {
     let mute = || Plan { rtp_every: None, ..long() };
     let mut world = world(|_| {}, mute());
-    let call = world.call(mute());
+    let call = world.call(&mute());
     world.run_for(seconds(100));
     assert_eq!(after(world.answered_at(call), world.bye_at(CALLER)), 60);
     assert_eq!(after(world.answered_at(call), world.bye_at(ONE)), 60);
@@ -120,7 +120,7 @@ fn a_call_without_media_from_any_side_ends_after_a_minute() {
 #[test]
 fn one_silent_side_is_told_and_counted_and_the_call_goes_on() {
     let mut world = world(|_| {}, long());
-    let call = world.call(Plan { rtp_every: None, ..long() });
+    let call = world.call(&Plan { rtp_every: None, ..long() });
     world.run_for(seconds(40));
     assert_eq!(world.phones[CALLER].dialogs[call].state, State::Up);
     let timeline = world.timeline();
@@ -134,7 +134,7 @@ fn one_silent_side_is_told_and_counted_and_the_call_goes_on() {
 #[test]
 fn one_silent_side_ends_the_call_where_the_trunk_says_so() {
     let mut world = world(|spec| spec.trunks[0].one_ends = true, long());
-    let call = world.call(Plan { rtp_every: None, ..long() });
+    let call = world.call(&Plan { rtp_every: None, ..long() });
     world.run_for(seconds(40));
     assert_eq!(after(world.answered_at(call), world.bye_at(ONE)), 30);
     world.ends();
@@ -144,7 +144,7 @@ fn one_silent_side_ends_the_call_where_the_trunk_says_so() {
 fn a_held_call_may_be_silent_for_four_hours() {
     let hold = Act::Offer { update: false, direction: "inactive", codec: 0 };
     let mut world = world(|_| {}, long());
-    let call = world.call(Plan { acts: vec![(seconds(10), hold)], ..long() });
+    let call = world.call(&Plan { acts: vec![(seconds(10), hold)], ..long() });
     world.run_for(seconds(4 * 3_600));
     assert_eq!(world.phones[CALLER].dialogs[call].state, State::Up);
     world.run_for(seconds(60));
@@ -159,7 +159,7 @@ fn a_held_call_may_be_silent_for_four_hours() {
 #[test]
 fn without_ack_the_call_ends_after_64_t1() {
     let mut world = world(|_| {}, long());
-    world.call(Plan { acks: Acks::Never, ..long() });
+    world.call(&Plan { acks: Acks::Never, ..long() });
     world.run_for(seconds(60));
     let answered = world.phones[ONE].dialogs[0].heard_at("ACK").unwrap();
     assert_eq!(after(answered, world.bye_at(ONE)), 32);
@@ -173,7 +173,7 @@ fn without_prack_the_invite_is_refused_with_504() {
     let ringing = Answer { reliable: true, ..answer(183) };
     let callee = Plan { answers: vec![(ms(50), ringing), (seconds(100), answer(200))], ..Plan::default() };
     let mut world = world(|_| {}, callee);
-    let call = world.call(Plan { pracks: false, ..Plan::default() });
+    let call = world.call(&Plan { pracks: false, ..Plan::default() });
     world.run_for(seconds(60));
     assert_eq!(world.phones[CALLER].dialogs[call].end, Some(End::Refused(504)));
     assert_eq!(world.phones[ONE].dialogs[0].end, Some(End::Cancelled));
@@ -184,7 +184,7 @@ fn without_prack_the_invite_is_refused_with_504() {
 #[test]
 fn a_late_offer_that_is_not_answered_in_the_ack_ends_both_sides() {
     let mut world = world(|_| {}, long());
-    world.call(Plan { late_offer: true, acks: Acks::Empty, ..long() });
+    world.call(&Plan { late_offer: true, acks: Acks::Empty, ..long() });
     world.run_for(seconds(10));
     assert_eq!(world.phones[CALLER].dialogs[0].end, Some(End::ByeHeard));
     assert_eq!(world.phones[ONE].dialogs[0].end, Some(End::ByeHeard));
@@ -195,7 +195,7 @@ fn a_late_offer_that_is_not_answered_in_the_ack_ends_both_sides() {
 #[test]
 fn a_late_offer_that_is_answered_carries_media() {
     let mut world = world(|_| {}, Plan { bye_after: None, ..Plan::default() });
-    let call = world.call(Plan { late_offer: true, ..Plan::default() });
+    let call = world.call(&Plan { late_offer: true, ..Plan::default() });
     world.run_for(seconds(20));
     assert!(world.phones[CALLER].dialogs[call].rtp_heard > 0 && world.phones[ONE].dialogs[0].rtp_heard > 0);
     world.run_for(seconds(60));
@@ -209,7 +209,7 @@ fn a_cancel_may_cross_the_answer_at_any_moment() {
     for offset in (0..80).step_by(2) {
         let callee = Plan { answers: vec![(ms(20), answer(180)), (ms(980), answer(200))], ..long() };
         let mut world = world(|_| {}, callee);
-        let call = world.call(Plan {
+        let call = world.call(&Plan {
             cancel_after: Some(ms(960 + offset)),
             bye_after: Some(seconds(5)),
             ..Plan::default()
@@ -227,7 +227,7 @@ fn a_cancel_may_cross_the_answer_at_any_moment() {
 fn a_caller_may_give_up_before_anybody_has_answered() {
     for offset in 0..30 {
         let mut world = world(|_| {}, long());
-        let call = world.call(Plan { cancel_after: Some(ms(offset)), ..long() });
+        let call = world.call(&Plan { cancel_after: Some(ms(offset)), ..long() });
         world.run_for(seconds(60));
         assert_eq!(world.phones[CALLER].dialogs[call].end, Some(End::Refused(487)), "{offset} ms");
         assert!(world.phones[ONE].dialogs.iter().all(|d| d.end == Some(End::Cancelled)), "{offset} ms");
@@ -243,7 +243,7 @@ fn offers_that_meet_are_refused_with_491_and_the_call_goes_on() {
     let callee = Plan { acts: vec![(ms(5_005), hold)], ..long() };
     let mut world = world(|_| {}, callee);
     // The callee was up some 10 ms before the caller.
-    let call = world.call(Plan { acts: vec![(ms(4_994), hold)], ..Plan::default() });
+    let call = world.call(&Plan { acts: vec![(ms(4_994), hold)], ..Plan::default() });
     world.run_for(seconds(25));
     let words = [&world.phones[CALLER].dialogs[call], &world.phones[ONE].dialogs[0]].map(Dialog::words);
     assert!(words.iter().any(|w| w.contains(&"491 INVITE")), "{words:?}");
@@ -256,7 +256,7 @@ fn offers_that_meet_are_refused_with_491_and_the_call_goes_on() {
 fn both_sides_may_hang_up_at_once() {
     for lag in 0..30 {
         let mut world = world(|_| {}, Plan { bye_after: Some(ms(10_000 + lag)), ..Plan::default() });
-        world.call(Plan { bye_after: Some(seconds(10)), ..Plan::default() });
+        world.call(&Plan { bye_after: Some(seconds(10)), ..Plan::default() });
         world.run_for(seconds(60));
         world.ends();
     }
@@ -272,7 +272,7 @@ fn targets_are_tried_in_order_and_each_has_its_record() {
     };
     let mut world = world(change, Plan { answers: vec![(ms(10), answer(503))], ..Plan::default() });
     world.unreachable.insert(address("203.0.113.9:5060"));
-    world.call(Plan::default());
+    world.call(&Plan::default());
     world.run_for(seconds(60));
     world.ends();
     let legs: Vec<_> =
@@ -290,7 +290,7 @@ fn targets_are_tried_in_order_and_each_has_its_record() {
 fn a_busy_callee_ends_the_search_and_the_caller_is_told() {
     let change = |spec: &mut Spec| spec.trunks[1].to = trunk("", [0; 4], &["203.0.113.1", "203.0.113.2"]).to;
     let mut world = world(change, Plan { answers: vec![(ms(10), answer(486))], ..Plan::default() });
-    let call = world.call(Plan::default());
+    let call = world.call(&Plan::default());
     world.run_for(seconds(40));
     assert_eq!(world.phones[CALLER].dialogs[call].end, Some(End::Refused(486)));
     assert!(world.phones[TWO].dialogs.is_empty());
@@ -305,7 +305,7 @@ fn a_late_answer_of_a_target_that_was_given_up_is_ended() {
     for (delay, lasts) in [(6_000, 60), (20_000, 60), (25_000, 2)] {
         let late = Plan { says_trying: false, answers: vec![(ms(delay), answer(200))], ..long() };
         let mut world = world(change, late);
-        world.call(Plan { bye_after: Some(seconds(lasts)), ..Plan::default() });
+        world.call(&Plan { bye_after: Some(seconds(lasts)), ..Plan::default() });
         world.run_for(seconds(50));
         let stale = &world.phones[ONE].dialogs[0];
         assert_eq!(stale.end, Some(End::ByeHeard), "{delay} ms: {:?}", stale.words());
@@ -319,7 +319,7 @@ fn a_late_answer_of_a_target_that_was_given_up_is_ended() {
 fn a_large_invite_prefers_a_stream_and_falls_back_to_datagrams() {
     let mut world = world(|_| {}, Plan::default());
     world.bind_tcp();
-    world.call(Plan { headers: vec![("X-Long", "x".repeat(1_200))], ..Plan::default() });
+    world.call(&Plan { headers: vec![("X-Long", "x".repeat(1_200))], ..Plan::default() });
     world.run_for(seconds(60));
     assert_eq!(world.phones[ONE].dialogs.len(), 1);
     assert!(world.said(ONE, "INVITE").contains("SIP/2.0/UDP"));
@@ -330,7 +330,7 @@ fn a_large_invite_prefers_a_stream_and_falls_back_to_datagrams() {
 fn a_trunk_without_addresses_is_no_destination() {
     let mut world =
         world(|spec| spec.trunks[1].to = trunk("", [0; 4], &["nowhere.example"]).to, Plan::default());
-    let call = world.call(Plan::default());
+    let call = world.call(&Plan::default());
     world.run_for(seconds(10));
     let text = &world.phones[CALLER].dialogs[call].answer_text;
     assert!(text.starts_with("SIP/2.0 503 No destination available\r\n"), "{text}");
@@ -342,7 +342,7 @@ fn a_trunk_without_addresses_is_no_destination() {
 fn without_ports_the_call_is_refused_for_a_while() {
     let mut world = world(|_| {}, Plan::default());
     world.media[0].pairs_max = 1;
-    let call = world.call(Plan::default());
+    let call = world.call(&Plan::default());
     world.run_for(seconds(10));
     let text = &world.phones[CALLER].dialogs[call].answer_text;
     assert!(text.starts_with("SIP/2.0 503 ") && text.contains("\r\nRetry-After: 10\r\n"), "{text}");
@@ -353,14 +353,14 @@ fn without_ports_the_call_is_refused_for_a_while() {
 #[test]
 fn a_full_trunk_refuses_and_is_free_again_afterwards() {
     let mut world = world(|spec| spec.trunks[1].pool.set_max(1), long());
-    let first = world.call(long());
+    let first = world.call(&long());
     world.run_for(seconds(10));
-    let second = world.call(long());
+    let second = world.call(&long());
     world.run_for(seconds(10));
     assert_eq!(world.phones[CALLER].dialogs[second].end, Some(End::Refused(503)));
     world.hang_up(first);
     world.run_for(seconds(60));
-    let third = world.call(long());
+    let third = world.call(&long());
     world.run_for(seconds(10));
     assert_eq!(world.phones[CALLER].dialogs[third].state, State::Up);
     world.hang_up(third);
@@ -370,8 +370,8 @@ fn a_full_trunk_refuses_and_is_free_again_afterwards() {
 #[test]
 fn hops_are_counted_over_both_legs() {
     let mut world = world(|_| {}, Plan::default());
-    let refused = world.call(Plan { max_forwards: 0, ..Plan::default() });
-    world.call(Plan { max_forwards: 10, ..Plan::default() });
+    let refused = world.call(&Plan { max_forwards: 0, ..Plan::default() });
+    world.call(&Plan { max_forwards: 10, ..Plan::default() });
     world.run_for(seconds(60));
     assert_eq!(world.phones[CALLER].dialogs[refused].end, Some(End::Refused(483)));
     assert!(world.said(ONE, "INVITE").contains("\r\nMax-Forwards: 9\r\n"));
@@ -386,7 +386,7 @@ fn a_loop_through_ourselves_is_found() {
     };
     let mut world = world(change, Plan::default());
     let now = world.now;
-    let call = world.phones[CALLER].call(now, "90001", Plan::default());
+    let call = world.phones[CALLER].call(now, "90001", &Plan::default());
     world.run_for(seconds(10));
     assert_eq!(world.phones[CALLER].dialogs[call].end, Some(End::Refused(482)));
     world.run_for(seconds(60));
@@ -401,7 +401,7 @@ fn a_fork_with_another_codec_leads_to_a_new_offer_to_the_caller() {
     let fork = |code, fork, codec| Answer { code, fork, sdp: true, reliable: false, codec: Some(codec) };
     let answers = vec![(ms(10), fork(183, 0, 0)), (ms(1_000), fork(200, 1, 8))];
     let mut world = world(|_| {}, Plan { answers, ..long() });
-    let call = world.call(Plan { bye_after: Some(seconds(60)), ..Plan::default() });
+    let call = world.call(&Plan { bye_after: Some(seconds(60)), ..Plan::default() });
     world.run_for(seconds(30));
     let caller = &world.phones[CALLER].dialogs[call];
     assert!(caller.words().contains(&"INVITE"), "{:?}", caller.words());
@@ -416,7 +416,7 @@ fn a_fork_with_another_codec_leads_to_a_new_offer_to_the_caller() {
 fn a_second_2xx_is_acknowledged_and_ended_once() {
     let fork = |fork| Answer { fork, ..answer(200) };
     let mut world = world(|_| {}, Plan { answers: vec![(ms(10), fork(0)), (ms(500), fork(1))], ..long() });
-    world.call(Plan::default());
+    world.call(&Plan::default());
     world.run_for(seconds(20));
     let loser = &world.phones[ONE].dialogs[1];
     assert_eq!(loser.words(), ["INVITE", "ACK", "BYE"]);
@@ -432,7 +432,7 @@ fn requests_within_a_call_get_the_answer_that_they_deserve() {
     let acts = [Act::Info, Act::Message, Act::Options, Act::Refer, Act::Unknown, Act::Junk];
     let acts = acts.into_iter().map(|act| (seconds(1), act)).collect();
     let mut world = world(|_| {}, long());
-    let call = world.call(Plan { acts, ..Plan::default() });
+    let call = world.call(&Plan { acts, ..Plan::default() });
     world.phones[CALLER].send_lone(Instant(0), "OPTIONS", &[]);
     world.phones[CALLER].send_lone(Instant(0), "BYE", &[("To", "<sip:x@192.0.2.1>;tag=dead")]);
     world.phones[CALLER].send_lone(Instant(0), "SUBSCRIBE", &[]);
@@ -466,7 +466,7 @@ fn a_stranger_hears_nothing() {
 #[test]
 fn calls_of_a_dead_media_shard_end_with_bye() {
     let mut world = world(|_| {}, long());
-    world.call(long());
+    world.call(&long());
     world.run_for(seconds(10));
     world.restart_media(0);
     world.run_for(seconds(1));
@@ -479,7 +479,7 @@ fn calls_of_a_dead_media_shard_end_with_bye() {
 #[test]
 fn media_outlives_its_signalling_shard_for_a_while() {
     let mut world = world(|_| {}, long());
-    let call = world.call(long());
+    let call = world.call(&long());
     world.run_for(seconds(10));
     world.restart_switch(0);
     world.run_for(seconds(200));
@@ -531,7 +531,7 @@ fn long() -> Plan {
 }
 
 impl World {
-    fn call(&mut self, plan: Plan) -> usize {
+    fn call(&mut self, plan: &Plan) -> usize {
         let number = self.phones[CALLER].dialogs.len() + 1;
         let now = self.now;
         self.phones[CALLER].call(now, &format!("1{number:04}"), plan)

@@ -23,6 +23,7 @@ fn shards_that_die_leave_nothing_behind() {
     each_seed(200, |seed| storm(seed, Weather { delay_max_ms: 200, lost: 20, doubled: 20 }, Trouble::Deaths));
 }
 
+/// `STROWGER_SEED` replays one world; `STROWGER_FIRST` and `STROWGER_RUNS` make a soak.
 fn each_seed(runs: u64, world: impl Fn(u64)) {
     let fixed = std::env::var("STROWGER_SEED").ok().map(|s| s.parse().expect("a u64"));
     let runs = std::env::var("STROWGER_RUNS").ok().map_or(runs, |s| s.parse().expect("a u64"));
@@ -57,10 +58,10 @@ fn storm(seed: u64, weather: Weather, trouble: Trouble) {
     }
     let phones = 3;
     for n in 1..=phones {
-        world.phones.push(phone(format!("{CALLERS}{n}"), CALLEES, rng.fork()));
+        world.phones.push(phone(&format!("{CALLERS}{n}"), CALLEES, rng.fork()));
     }
     for n in 1..=3 {
-        world.phones.push(phone(format!("{CALLEES}{n}"), CALLERS, rng.fork()));
+        world.phones.push(phone(&format!("{CALLEES}{n}"), CALLERS, rng.fork()));
     }
     if rng.below(3) == 0 {
         world.unreachable.insert(address("203.0.113.9:5060"));
@@ -73,7 +74,7 @@ fn storm(seed: u64, weather: Weather, trouble: Trouble) {
         let plan = plan::random(&mut rng);
         let user = format!("{}{number:04}", 1 + rng.below(6));
         let now = world.now;
-        world.phones[caller].call(now, &user, plan);
+        world.phones[caller].call(now, &user, &plan);
         if rng.below(8) == 0 {
             world.phones[caller].send_lone(now, "OPTIONS", &[]);
         }
@@ -111,7 +112,7 @@ fn something_dies(world: &mut World, rng: &mut Rng) {
     }
 }
 
-fn phone(ip: String, hidden: &'static str, rng: Rng) -> Phone {
+fn phone(ip: &str, hidden: &'static str, rng: Rng) -> Phone {
     let address = SocketAddr::new(ip.parse().expect("an address"), 5060);
     Phone::new(address, hidden, rng, Box::new(|rng, _| plan::random(rng)))
 }

@@ -148,7 +148,7 @@ impl Phone {
     // ---- the caller
 
     /// Calls `user` through the engine; the number of the dialog.
-    pub fn call(&mut self, now: Instant, user: &str, plan: Plan) -> usize {
+    pub fn call(&mut self, now: Instant, user: &str, plan: &Plan) -> usize {
         let (via, tag, call_id) = (self.via(), self.token(8), self.token(16));
         let id = self.add_dialog(number_of(user), true, call_id.clone(), tag.clone(), plan.clone());
         let mut writer = Writer::request(b"INVITE", format!("sip:{user}@{SBC}").as_bytes());
@@ -295,7 +295,8 @@ impl Phone {
     /// The engine says that it does not know a dialog that we believe in.
     fn lose(&mut self, now: Instant, id: usize, message: &Message<'_>) {
         let dialog = &mut self.dialogs[id];
-        if dialog.state == State::Up {
+        // Before the ACK our 2xx may not have arrived yet.
+        if dialog.state == State::Up && dialog.unacked.is_none() {
             dialog.state = State::Ended;
             dialog.end = Some(End::Lost);
             // Its BYE may still be on the way.
@@ -941,7 +942,7 @@ impl Phone {
                 dialog.plan.codecs.clone_from(&dialog.codecs);
                 dialog.version += 1;
                 let sdp = self.describe(id);
-                self.offer(now, id, update, Some(sdp));
+                self.offer(now, id, update, Some(&sdp));
             }
             Act::LateOffer => {
                 self.offer(now, id, false, None);
@@ -949,7 +950,7 @@ impl Phone {
             Act::TakenBack(after) => {
                 self.dialogs[id].version += 1;
                 let sdp = self.describe(id);
-                if let Some(client) = self.offer(now, id, false, Some(sdp)) {
+                if let Some(client) = self.offer(now, id, false, Some(&sdp)) {
                     self.later(now + after, client, Todo::TakeBack);
                 }
             }
@@ -972,7 +973,7 @@ impl Phone {
         }
     }
 
-    fn offer(&mut self, now: Instant, id: usize, update: bool, sdp: Option<Vec<u8>>) -> Option<usize> {
+    fn offer(&mut self, now: Instant, id: usize, update: bool, sdp: Option<&[u8]>) -> Option<usize> {
         let mut probe = Writer::request(b"X", b"sip:x");
         self.write_abilities(&mut probe, id);
         let abilities = probe.finish();
@@ -984,7 +985,7 @@ impl Phone {
                 let who = if ours { "uac" } else { "uas" };
                 writer.header("Session-Expires", format!("{interval};refresher={who}"));
             }
-            if let Some(sdp) = &sdp {
+            if let Some(sdp) = sdp {
                 writer.body("application/sdp", sdp);
             }
         });
@@ -1111,7 +1112,7 @@ impl Phone {
         let serial = dialog.session_serial;
         match session {
             Some((interval, true)) => {
-                self.later(now + seconds(u64::from(interval / 2)), id, Todo::Refresh(serial))
+                self.later(now + seconds(u64::from(interval / 2)), id, Todo::Refresh(serial));
             }
             Some((interval, false)) => {
                 let wait = u64::from(interval - (interval / 3).min(32));
@@ -1131,7 +1132,7 @@ impl Phone {
         }
         let by_update = self.rng.below(2) == 0;
         let sdp = (!by_update).then(|| self.describe(id));
-        self.offer(now, id, by_update, sdp);
+        self.offer(now, id, by_update, sdp.as_deref());
     }
 
     fn expire(&mut self, now: Instant, id: usize, serial: u32) {
