@@ -286,9 +286,10 @@ fn start_media(
 
 type Bound = Vec<Vec<(Transport, SocketAddr)>>;
 type Sockets = Vec<Vec<(u16, UdpSocket)>>;
+type Streaming = Vec<(u16, std::net::TcpListener)>;
 
 /// Binds all SIP addresses: datagram sockets once for each signalling shard, streams once.
-fn bind(spec: &Spec, shards: usize) -> Result<(Sockets, Vec<(u16, std::net::TcpListener)>, Bound)> {
+fn bind(spec: &Spec, shards: usize) -> Result<(Sockets, Streaming, Bound)> {
     let mut sockets: Sockets = (0..shards).map(|_| Vec::new()).collect();
     let (mut listeners, mut bound) = (Vec::new(), Bound::new());
     for (number, listener) in spec.listeners.iter().enumerate() {
