@@ -1,8 +1,13 @@
 //! A phone: transactions and an agenda, written apart from the engine's own so that one mistake is not made twice;
-//! only the reader and writer of messages and the bookkeeping of dialogs are shared. `phone/dialog.rs` is what it
-//! does in a call, `phone/description.rs` what it says of its media.
+//! only the reader and writer of messages and the bookkeeping of dialogs are shared. What it does in a call is in
+//! `phone/`, from `dialog.rs` on.
+mod callee;
+mod caller;
 mod description;
 pub mod dialog;
+mod midcall;
+mod session;
+mod talk;
 
 use crate::plan::Plan;
 use crate::world::SBC;

@@ -1,15 +1,12 @@
 //! What a phone does in a call: sets it up from either side, changes it, ends it.
 
-use super::description::{self, Remote};
-use super::{Client, GIVE_UP, Phone, Purpose, Sent, T1, T2};
-use crate::plan::{Acks, Act, Answer, Plan, ms, seconds};
-use crate::world::SBC;
+use super::Phone;
+use super::description::Remote;
+use crate::plan::Plan;
 use base::{Duration, Instant};
-use core::net::SocketAddr;
-use media::wire::rtp::Header;
 use sip::frame::Framing;
+use sip::message::Message;
 use sip::message::write::Writer;
-use sip::message::{Message, Method, Refresher};
 use std::collections::BTreeMap;
 
 /// One dialog of a phone; a callee that forks has several in a call.
