@@ -8,7 +8,7 @@ use crate::storm::{Trouble, address};
 use crate::world::{SBC, World, route, trunk};
 use b2bua::Spec;
 use base::{Duration, Instant, Rng};
-use ledger::{Ask, CallFilter, Cdr, ReleasedBy};
+use ledger::{Ask, Cdr, ReleasedBy};
 use std::sync::{Arc, Mutex};
 
 const CALLER: usize = 0;
@@ -574,14 +574,8 @@ impl World {
 
     /// What `calls show` tells of the only call.
     fn timeline(&mut self) -> String {
+        let id = *self.calls_of(0).first().expect("there is a call");
         let now = self.time();
-        let id = Arc::new(Mutex::new(None));
-        let slot = Arc::clone(&id);
-        let filter = CallFilter { limit: 9, ..CallFilter::default() };
-        let list =
-            Ask::List(filter, Box::new(move |rows| *slot.lock().unwrap() = rows.first().map(|row| row.id)));
-        self.switches[0].handle_ask(now, list);
-        let id = id.lock().unwrap().expect("there is a call");
         let text = Arc::new(Mutex::new(String::new()));
         let slot = Arc::clone(&text);
         let show = Ask::Show(

@@ -7,6 +7,7 @@ use crate::world::{Weather, World, route, trunk};
 use b2bua::Spec;
 use base::{Duration, Rng};
 use core::net::SocketAddr;
+use ledger::Ask;
 
 #[test]
 fn in_fine_weather_every_call_ends_as_it_should() {
@@ -78,6 +79,9 @@ fn storm(seed: u64, weather: Weather, trouble: Trouble) {
         if rng.below(8) == 0 {
             world.phones[caller].send_lone(now, "OPTIONS", &[]);
         }
+        if rng.below(6) == 0 {
+            somebody_asks(&mut world, &mut rng);
+        }
         if trouble == Trouble::Deaths {
             something_dies(&mut world, &mut rng);
         }
@@ -92,6 +96,24 @@ fn storm(seed: u64, weather: Weather, trouble: Trouble) {
     }
     world.run_for(seconds(6 * 3_600));
     check::nothing_is_left(&world, trouble);
+}
+
+/// Control looks at calls and hangs some up.
+fn somebody_asks(world: &mut World, rng: &mut Rng) {
+    let shard = rng.below(world.switches.len() as u64) as usize;
+    let ids = world.calls_of(shard);
+    if ids.is_empty() {
+        return;
+    }
+    let id = ids[rng.below(ids.len() as u64) as usize];
+    let now = world.time();
+    let ask = match rng.below(8) {
+        0..=2 => Ask::Show(id, Box::new(|view| drop(view.expect("it was listed")))),
+        3..=4 => Ask::Trace(id, Box::new(|trace| drop(trace.expect("it was listed")))),
+        5..=6 => Ask::Hangup(id, Box::new(|_| {})),
+        _ => Ask::HangupAll,
+    };
+    world.switches[shard].handle_ask(now, ask);
 }
 
 fn something_dies(world: &mut World, rng: &mut Rng) {

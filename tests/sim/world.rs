@@ -7,12 +7,12 @@ use b2bua::{Config, Hop, Output, Query, Spec, Switch, Transport};
 use base::{Duration, HashKey, Instant, Now, Rng, Wall};
 use command::{Command, Event, Generation};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use ledger::{Cdr, Pool, SignallingStats};
+use ledger::{Ask, CallFilter, CallId, CallSummary, Cdr, Pool, SignallingStats};
 use sip::flow::Flow;
 use sip::frame::Framing;
 use sip::message::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Where the engine listens.
 pub const SBC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
@@ -208,6 +208,18 @@ impl World {
             let event = self.media[shard].started();
             self.push(Duration::from_millis(3), Item::Event { shard: to, event });
         }
+    }
+
+    /// The calls that a shard lists.
+    pub fn calls_of(&mut self, shard: usize) -> Vec<CallId> {
+        let (now, ids) = (self.time(), Arc::new(Mutex::new(Vec::new())));
+        let slot = Arc::clone(&ids);
+        let filter = CallFilter { limit: 100, ..CallFilter::default() };
+        let answer = move |rows: Vec<CallSummary>| {
+            slot.lock().expect("one thread").extend(rows.iter().map(|row| row.id));
+        };
+        self.switches[shard].handle_ask(now, Ask::List(filter, Box::new(answer)));
+        ids.lock().expect("one thread").clone()
     }
 
     fn push(&mut self, after: Duration, item: Item) {
