@@ -485,7 +485,7 @@ impl Call {
         let by_update = leg.allows_update;
         if leg.dialog.is_none() || !by_update && (busy || leg.unacked.is_some()) {
             // Half of the interval is still left for another try.
-            leg.session = Some(SessionTimer::start_in(now.mono, session, Duration::from_secs(5)));
+            leg.session = Some(SessionTimer::start_in(now.mono, session, Duration::from_secs(1)));
             return;
         }
         // Until the answer has come the old interval stands; it is long enough for the transaction.
