@@ -287,6 +287,20 @@ fn targets_are_tried_in_order_and_each_has_its_record() {
 }
 
 #[test]
+fn the_search_ends_after_many_targets() {
+    let change = |spec: &mut Spec| spec.trunks[1].to = trunk("", [0; 4], &["pool.example"; 10]).to;
+    let mut world = world(change, Plan::default());
+    let pool: Vec<_> = (100..116).map(|n| address(&format!("203.0.113.{n}:5060"))).collect();
+    world.unreachable.extend(pool.iter().copied());
+    world.names.insert("pool.example".into(), pool);
+    let call = world.call(&Plan::default());
+    world.run_for(seconds(60));
+    assert_eq!(world.phones[CALLER].dialogs[call].end, Some(End::Refused(503)));
+    world.ends();
+    assert_eq!(world.legs().len(), 33);
+}
+
+#[test]
 fn a_busy_callee_ends_the_search_and_the_caller_is_told() {
     let change = |spec: &mut Spec| spec.trunks[1].to = trunk("", [0; 4], &["203.0.113.1", "203.0.113.2"]).to;
     let mut world = world(change, Plan { answers: vec![(ms(10), answer(486))], ..Plan::default() });

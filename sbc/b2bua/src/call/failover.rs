@@ -96,9 +96,7 @@ impl Call {
             if let Some((code, _)) = failure {
                 self.plan.last_failure = Some(code);
             }
-            let more =
-                !self.plan.hops.is_empty() || self.plan.next_target < self.trunk(self.trunk_out()).to.len();
-            if more {
+            if self.has_more() {
                 self.write_attempt_record(desk, now);
                 return self.next_attempt(desk, now);
             }

@@ -24,6 +24,8 @@ use std::sync::Arc;
 const NO_ANSWER: Duration = Duration::from_secs(4);
 /// How long all tries together may take before anybody rings.
 const SETUP: Duration = Duration::from_secs(150);
+/// Calls out that one call may lead to, whatever the configuration and DNS say.
+const ATTEMPTS_MAX: u16 = 32;
 /// Octets beyond which a request prefers a stream (RFC 3261 section 18.1.1).
 const DATAGRAM_MAX: usize = 1_300;
 
@@ -156,6 +158,13 @@ impl Call {
     /// The next address of the target, or the next target, or the end.
     pub(super) fn next_attempt(&mut self, desk: &mut Desk, now: Now) {
         self.no_answer_at = None;
+        if !self.has_more() {
+            let release = match self.plan.last_failure {
+                Some(code) => Release::failed(code),
+                None => Release::refused(Refusal::NoDestination),
+            };
+            return self.release(desk, now, release);
+        }
         if let Some(hop) = self.plan.hops.pop_front() {
             self.plan.hop = Some(hop);
             self.plan.no_stream = false;
@@ -168,13 +177,14 @@ impl Call {
             self.plan.next_target += 1;
             self.stage = Stage::Resolving;
             desk.output.push_back(Output::Resolve { query, target });
-            return;
         }
-        let release = match self.plan.last_failure {
-            Some(code) => Release::failed(code),
-            None => Release::refused(Refusal::NoDestination),
-        };
-        self.release(desk, now, release);
+    }
+
+    /// Whether there is somebody left to call.
+    pub(super) fn has_more(&self) -> bool {
+        let is_left =
+            !self.plan.hops.is_empty() || self.plan.next_target < self.trunk(self.trunk_out()).to.len();
+        is_left && self.plan.attempts < ATTEMPTS_MAX
     }
 
     /// The target's addresses are known.
@@ -293,8 +303,7 @@ impl Call {
         if !sent {
             return self.on_attempt_failed(desk, now, None);
         }
-        let more = !self.plan.hops.is_empty() || self.plan.next_target < self.trunk(trunk).to.len();
-        self.no_answer_at = more.then(|| now.mono + NO_ANSWER);
+        self.no_answer_at = self.has_more().then(|| now.mono + NO_ANSWER);
     }
 
     fn write_invite(
