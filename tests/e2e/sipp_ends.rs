@@ -221,7 +221,7 @@ fn an_answer_that_comes_again_is_acknowledged_again() {
     far.send(sip, far.answer(&bye, 200));
     caller.wait_passed();
     assert!(
-        !caller.messages().contains("183") && !caller.messages().contains("486"),
+        !caller.messages().contains("SIP/2.0 183") && !caller.messages().contains("SIP/2.0 486"),
         "{}",
         caller.messages()
     );
