@@ -99,7 +99,7 @@ fn an_ipv6_caller_and_an_ipv4_callee_hear_each_other() {
     // All tests share ::1, so that the caller's port is the system's choice.
     let local = free_port();
     let caller = CALLER
-        .replace("< 200 sdp", "< 200 sdp\n ? body c=IN IP6 ::1\n ! msg 127.")
+        .replace("< 200 sdp", "< 200 sdp\n ? body c=IN IP6 ::1\n ! msg 127[.]")
         .replace("pause 100", "pause 800");
     let caller = Sipp::setup(Role::Uac, &caller, local, stage.engine.sip(1)).ear(&a).start();
     a.is_heard_by(&b, caller.media_of("200"), 1);
