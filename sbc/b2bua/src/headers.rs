@@ -7,7 +7,7 @@ use sip::message::{Message, Name};
 /// Methods that a dialog through us may use.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE";
 /// Option tags that we understand.
-pub const SUPPORTED: [&[u8]; 2] = [b"100rel", b"timer"];
+pub use sip::message::OPTION_TAGS as SUPPORTED;
 /// Content of a session description.
 pub const SDP: &str = "application/sdp";
 

@@ -526,10 +526,7 @@ fn refuse(refusal: Refusal, flow: &Flow, message: &Message<'_>, tag: &[u8]) -> V
         415 | 406 | 488 => drop(writer.header("Accept", headers::SDP)),
         416 => drop(writer.header("Warning", "399 strowger \"sip, sips and tel URIs only\"")),
         420 => {
-            let known = |tag: &&[u8]| headers::SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(tag));
-            let required = message.option_tags(sip::message::Name::Require);
-            let required = required.chain(message.option_tags(sip::message::Name::ProxyRequire));
-            let unsupported: Vec<&[u8]> = required.filter(|tag| !known(tag)).collect();
+            let unsupported: Vec<&[u8]> = message.unsupported(&headers::SUPPORTED).collect();
             writer.header("Unsupported", unsupported.join(&b", "[..]));
         }
         _ => {}
