@@ -1,6 +1,7 @@
 //! Questions that control (API, commands, NG over streams) asks of a signalling shard over its mailbox. Every question
 //! carries the way back; a shard that dies drops it, which the asker sees as a closed channel.
 
+use crate::explain::{ExplainQuestion, Explanation};
 use crate::id::CallId;
 use crate::view::{CallSummary, CallView, TraceView};
 
@@ -17,6 +18,8 @@ pub enum Ask {
     Trace(CallId, Reply<Result<TraceView, AskFailed>>),
     /// Ends it: CANCEL or BYE to both sides.
     Hangup(CallId, Reply<Result<(), AskFailed>>),
+    /// What would happen to a call; refused with a reason if it names what does not exist.
+    Explain(Box<ExplainQuestion>, Reply<Result<Box<Explanation>, String>>),
     /// No new calls (`true`), or again (`false`).
     Drain(bool),
     /// Ends all calls, for a stop that has waited long enough.
@@ -32,6 +35,7 @@ impl core::fmt::Debug for Ask {
             Ask::Show(id, _) => write!(f, "Show({id})"),
             Ask::Trace(id, _) => write!(f, "Trace({id})"),
             Ask::Hangup(id, _) => write!(f, "Hangup({id})"),
+            Ask::Explain(question, _) => write!(f, "Explain({question:?})"),
             Ask::Drain(on) => write!(f, "Drain({on})"),
             Ask::HangupAll => write!(f, "HangupAll"),
             Ask::Panic => write!(f, "Panic"),

@@ -6,11 +6,13 @@ pub mod lease; // pools and leases: places that give themselves back
 pub mod cdr; // one record a leg
 pub mod view; // what a call looks like from outside
 pub mod ask; // questions of control to a signalling shard, and their answers
+pub mod explain; // a decision told step by step, without a call
 pub mod hook; // questions to a route's HTTP hook, and answers
 pub mod stats; // counters of a signalling shard
 
 pub use ask::{Answer, Ask, AskFailed, CallFilter, Reply};
 pub use cdr::{Cdr, Direction, Quality, ReleasedBy};
+pub use explain::{ExplainQuestion, ExplainStep, Explanation};
 pub use hook::{HookAnswer, HookFailed, HookQuestion};
 pub use id::{CallId, CallIds};
 pub use lease::{Lease, Pool, PoolFull};
