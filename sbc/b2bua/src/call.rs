@@ -15,13 +15,17 @@ pub(crate) use ending::with_phrase;
 use crate::admit::Admitted;
 use crate::desk::{Desk, Hop, Token, What};
 use crate::leg::Leg;
-use crate::spec::{Spec, Trunk};
+use crate::judge::Who;
+use crate::spec::{Route, Spec, Trunk};
 use crate::trace::Step;
 use base::{Instant, Key, Now, Wall};
 use command::{BridgeId, BridgeReport, Command, Event, OpenRefusal, RemoteTag, Ticket};
 use core::net::IpAddr;
 use ledger::{AskFailed, CallId, CallView, Lease, Reply};
 use offer::{Exchange, Late, Pass, Reoffer};
+use policy::fraud::{Money, Ticket};
+use routing::group::Shape;
+use routing::health::Pass as Trial;
 use sdp::{Negotiation, Side};
 use sip::flow::Flow;
 use sip::message::{Message, Method};
@@ -42,6 +46,8 @@ pub struct Call {
     offer: Option<Arc<[u8]>>,
     /// Where the call may still be tried.
     plan: Plan,
+    /// Who is being called, once somebody has been chosen.
+    pub(crate) chosen: Option<Chosen>,
     pub(crate) bridge: Option<BridgeId>,
     pub(crate) media: Media,
     pub(crate) negotiation: Negotiation,
@@ -58,8 +64,14 @@ pub struct Call {
     passes: Vec<Pass>,
     /// An offer of ours that is still to be made.
     reoffer: Option<Reoffer>,
-    _lease_in: Option<Lease>,
+    /// The places that the call holds whoever is called.
+    lease_in: Option<Lease>,
+    /// The places that the current attempt holds.
     lease_out: Option<Lease>,
+    /// The call in the tables of fraud; gone once it is over there.
+    ticket: Option<Ticket>,
+    /// What the call has cost, once it is over.
+    money: Money,
     pub(crate) answered: Option<Now>,
     pub(crate) release: Option<Release>,
     report: Option<Box<BridgeReport>>,
@@ -108,9 +120,24 @@ pub(crate) enum Media {
     Closed,
 }
 
+/// Who is being called.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// Index of the trunk.
+    pub trunk: usize,
+    /// Index of the group that it was chosen from.
+    pub group: Option<usize>,
+    /// What its line wants of numbers and host.
+    pub shape: Shape,
+    /// What its health is told how the attempt went with.
+    pub trial: Option<Trial>,
+}
+
 /// What of the way to the callee is left.
 #[derive(Debug, Default)]
 struct Plan {
+    /// Trunks that have been called.
+    tried: Vec<usize>,
     /// The next of the trunk's targets to look up.
     next_target: usize,
     /// Addresses of the current target that are left.
@@ -133,9 +160,19 @@ impl Call {
         &self.spec.trunks[index]
     }
 
-    /// The trunk that the call goes to.
-    pub(crate) fn trunk_out(&self) -> usize {
-        self.spec.routes[self.admitted.route].via
+    /// Index of the trunk that the call goes to, once one has been chosen.
+    pub(crate) fn trunk_out(&self) -> Option<usize> {
+        self.chosen.as_ref().map(|chosen| chosen.trunk)
+    }
+
+    /// The route that it takes.
+    pub(crate) fn route(&self) -> &Route {
+        &self.spec.routes[self.admitted.route]
+    }
+
+    /// Who makes it.
+    pub(crate) fn who(&self) -> Who {
+        Who { trunk: self.admitted.trunk, account: self.admitted.account }
     }
 
     pub(crate) fn leg(&self, side: Side) -> Option<&Leg> {

@@ -6,7 +6,9 @@ use crate::trace::{Step, Trace, method_number};
 use base::{HashKey, Key, Now, Rng};
 use command::{BridgeId, Command};
 use core::net::{IpAddr, SocketAddr};
-use ledger::{CallIds, Cdr, SignallingStats};
+use ledger::{Bans, CallIds, Cdr, EventBus, HookQuestion, SignallingStats};
+use policy::fraud::Fraud;
+use policy::guard::{Guard, GuardSpec};
 use sip::flow::{Flow, Target};
 use sip::message::write::Writer;
 use sip::message::{Message, Method};
@@ -40,7 +42,39 @@ pub struct Config {
     pub generation: u32,
     /// Whether `Ask::Panic` is honoured.
     pub allow_panic: bool,
+    /// What all signalling shards have in common.
+    pub shared: Shared,
 }
+
+/// What all signalling shards have in common: memory of what was done against us, and the way out for events.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Counts of the fraud profiles.
+    pub fraud: Arc<Fraud>,
+    /// Strangers and their offences.
+    pub guard: Arc<Guard>,
+    /// Sources that nobody listens to.
+    pub bans: Arc<Bans>,
+    /// What the world is told.
+    pub events: Arc<EventBus>,
+}
+
+impl Shared {
+    /// Empty ones. `key` comes from the operating system's random numbers.
+    pub fn new(now: Now, key: HashKey) -> Shared {
+        Shared {
+            fraud: Arc::new(Fraud::new(key, FRAUD_KEYS_MAX)),
+            guard: Arc::new(Guard::new(key, GuardSpec::default(), STRANGERS_MAX)),
+            bans: Arc::new(Bans::new(key)),
+            events: EventBus::new(now.wall),
+        }
+    }
+}
+
+/// Keys that fraud profiles count at a time, all together.
+const FRAUD_KEYS_MAX: usize = 1 << 18;
+/// Strangers that are remembered.
+const STRANGERS_MAX: usize = 1 << 16;
 
 /// What the shell has to do.
 #[derive(Debug)]
@@ -61,19 +95,40 @@ pub enum Output {
         /// What to look up (RFC 3263).
         target: SpecTarget,
     },
+    /// Ask a route's hook; answered by `Switch::handle_hooked`.
+    Ask {
+        /// Comes back with the answer.
+        ticket: Key,
+        /// What to ask.
+        question: Box<HookQuestion>,
+    },
     /// A leg was answered: keep its record, in case we die.
     Opened(Box<Cdr>),
     /// A leg ended: write its record.
     Ended(Box<Cdr>),
 }
 
-/// Ties a look-up to the attempt that waits for it.
+/// Ties a look-up to what waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// The call.
-    pub call: Key,
+    /// Who.
+    pub of: Of,
     /// Which of the trunk's targets.
     pub target: u16,
+}
+
+/// Who waits for a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// An attempt of this call.
+    Call(Key),
+    /// A probe of this trunk, in this configuration.
+    Probe {
+        /// Index of the trunk.
+        trunk: u16,
+        /// Version of the configuration that the index is of.
+        version: u64,
+    },
 }
 
 /// One address of a target, after DNS.
@@ -90,7 +145,7 @@ pub struct Hop {
 /// What a transaction gives back: whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// The call.
+    /// The call; for a probe the round that it belongs to, for a diverted call its place there.
     pub call: Key,
     /// Leg number.
     pub leg: u16,
@@ -113,6 +168,10 @@ pub enum What {
     Refresh,
     /// INFO or MESSAGE of the other side.
     Pass,
+    /// Asks a trunk whether it lives; belongs to no call.
+    Probe,
+    /// Ends a diverted call.
+    Tarpit,
 }
 
 /// Tools of one shard.

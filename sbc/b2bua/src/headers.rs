@@ -30,10 +30,14 @@ fn passes(name: Name, raw_name: &[u8]) -> bool {
     }
 }
 
-/// Copies what passes, in order.
-pub fn carry(from: &Message<'_>, to: &mut Writer) {
+/// Tells an emergency centre where the caller is.
+pub const EMERGENCY_ADDRESS: &str = "X-Emergency-Address";
+
+/// Copies what passes, in order; what is `replaced` has been written anew.
+pub fn carry(from: &Message<'_>, to: &mut Writer, replaced: &[(String, Vec<u8>)]) {
     for field in from.headers() {
-        if passes(field.name, field.raw_name) {
+        let is_replaced = replaced.iter().any(|(name, _)| field.raw_name.eq_ignore_ascii_case(name.as_bytes()));
+        if passes(field.name, field.raw_name) && !is_replaced {
             to.field(&field);
         }
     }
@@ -74,7 +78,7 @@ mod tests {
             Privacy: id\r\nX-Hop-Token: 0123456789abcdef\r\nFoo: bar\r\nContent-Length: 0\r\n\r\n";
         let message = Message::parse(text.as_bytes(), Framing::Datagram).map_err(|e| e.class).unwrap();
         let mut writer = Writer::request(b"INVITE", b"sip:x@y");
-        carry(&message, &mut writer);
+        carry(&message, &mut writer, &[]);
         let out = String::from_utf8(writer.finish()).unwrap();
         for wanted in ["P-Asserted-Identity: <sip:+1@b>", "X-Sign-ID: 42", "Privacy: id"] {
             assert!(out.contains(wanted), "{wanted} is carried");

@@ -1,12 +1,20 @@
 //! The configuration as the B2BUA wants it: plain, validated, with names turned into indexes. Made by `control/config`
 //! once per applied version; a call keeps the version that it started with.
 
-use crate::number::Pattern;
+use crate::number::{Pattern, Template};
 use base::Duration;
 use command::{Learn, Timeouts};
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
-use ledger::Pool;
+use ledger::{Class, KeyedPools, Part, Pool};
+use policy::destination::Destinations;
+use policy::fraud::Profile;
+use policy::guard::GuardSpec;
+use policy::numbers::Callers;
+use routing::group::{Group, Way};
+use routing::health::Health;
+pub use routing::rewrite::{NumberOf, NumberRule};
+use routing::table::Table;
 pub use sip::flow::Transport;
 use std::sync::Arc;
 
@@ -19,14 +27,22 @@ pub struct Spec {
     pub listeners: Vec<Listener>,
     /// Who is out there.
     pub trunks: Vec<Trunk>,
-    /// In the order of the file, or longest first: the first that matches wins.
+    /// Who may register.
+    pub accounts: Vec<Account>,
+    /// Trunks that stand for each other.
+    pub groups: Vec<Group>,
+    /// Who may call where, and what is fraud.
+    pub policies: Vec<Policy>,
+    /// What is done with a call that a row of `table` takes; the same index in both.
     pub routes: Vec<Route>,
+    /// Which calls the routes take, compiled.
+    pub table: Arc<Table>,
     /// In the order of the file.
     pub number_rules: Vec<NumberRule>,
-    /// Route order.
-    pub route_order: RouteOrder,
+    /// Numbers that are emergencies, after number rules.
+    pub emergency: Vec<Vec<u8>>,
     /// What sources get that are nobody.
-    pub unknown: UnknownAnswer,
+    pub unknown: Unknown,
     /// How long media goes on without its signalling shard.
     pub orphan: Duration,
 }
@@ -46,6 +62,8 @@ pub struct Listener {
     pub dscp_sip: u8,
     /// DSCP of RTP, 0 to 63.
     pub dscp_rtp: u8,
+    /// Codes and texts of refusals that no route has a say in.
+    pub texts: Texts,
 }
 
 /// One SIP address.
@@ -91,8 +109,114 @@ pub struct Trunk {
     pub session_timer: Option<Duration>,
     /// Calls end after this.
     pub max_duration: Option<Duration>,
-    /// Calls on it now, both directions: counts, and later limits.
+    /// Calls on it now, both directions, with its `limit`.
     pub pool: Arc<Pool>,
+    /// Further limits of calls from it.
+    pub limits_in: Vec<Limit>,
+    /// Further limits of calls to it.
+    pub limits_out: Vec<Limit>,
+    /// Whether it lives; shared with its earlier versions.
+    pub health: Arc<Health>,
+    /// How often it is asked whether it lives.
+    pub probe: Option<Duration>,
+    /// Indexes of the policies for what it sends us, in order.
+    pub policies: Vec<usize>,
+    /// What its calls may take of what is reserved.
+    pub class: Class,
+    /// What an emergency centre is told about where its callers are.
+    pub emergency_address: Option<String>,
+}
+
+/// A limit that a call takes a place in.
+#[derive(Clone, Debug)]
+pub enum Limit {
+    /// One for all.
+    Shared(Arc<Pool>),
+    /// One for each value of something.
+    Each(Arc<KeyedPools>, KeyOf),
+}
+
+/// What a limit is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOf {
+    /// Calling number.
+    Caller,
+    /// Called number.
+    Callee,
+    /// Source address.
+    Source,
+}
+
+impl Limit {
+    /// The place that a call takes here; `source` is text.
+    pub fn part<'a>(&'a self, caller: &'a [u8], callee: &'a [u8], source: &'a [u8]) -> Part<'a> {
+        match self {
+            Limit::Shared(pool) => Part::Pool(pool),
+            Limit::Each(pools, KeyOf::Caller) => Part::Key(pools, caller),
+            Limit::Each(pools, KeyOf::Callee) => Part::Key(pools, callee),
+            Limit::Each(pools, KeyOf::Source) => Part::Key(pools, source),
+        }
+    }
+}
+
+/// `account."user@domain"`: what its calls may do. Registration comes with the registrar.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// `user@domain`.
+    pub name: String,
+    /// Its own number.
+    pub number: Option<String>,
+    /// Where it may call.
+    pub destinations: Arc<Destinations>,
+    /// Indexes of further policies, in order.
+    pub policies: Vec<usize>,
+    /// Its limits.
+    pub limits: Vec<Limit>,
+    /// Calls on it now.
+    pub pool: Arc<Pool>,
+    /// Whether it may call at all; shared with its earlier versions.
+    pub health: Arc<Health>,
+    /// What an emergency centre is told about where it is.
+    pub emergency_address: Option<String>,
+}
+
+/// `policy.NAME`.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// As in the configuration.
+    pub name: String,
+    /// Where calls may go.
+    pub destinations: Option<Arc<Destinations>>,
+    /// Who may call.
+    pub callers: Option<Arc<Callers>>,
+    /// What is watched.
+    pub fraud: Option<Arc<Profile>>,
+}
+
+/// `[unknown]`.
+#[derive(Clone, Debug, Default)]
+pub struct Unknown {
+    /// What they get.
+    pub answer: UnknownAnswer,
+    /// When they are banned.
+    pub guard: GuardSpec,
+    /// How many diverted calls may be held at a time, and how long.
+    pub divert: Divert,
+}
+
+/// Calls that are answered and held, and lead nowhere.
+#[derive(Clone, Debug)]
+pub struct Divert {
+    /// Places.
+    pub pool: Arc<Pool>,
+    /// They end after this.
+    pub duration: Duration,
+}
+
+impl Default for Divert {
+    fn default() -> Self {
+        Divert { pool: Pool::new("divert", 20), duration: Duration::from_secs(60) }
+    }
 }
 
 /// Who a trunk is: the most specific one wins.
@@ -138,11 +262,13 @@ pub struct Codes {
     pub stop: Vec<RangeInclusive<u16>>,
     /// Rewritten towards the caller.
     pub map: Vec<(u16, u16)>,
+    /// Failures that are billed all the same; answered calls always are.
+    pub bill: Vec<RangeInclusive<u16>>,
 }
 
 impl Default for Codes {
     fn default() -> Self {
-        Codes { retry: vec![408..=408, 500..=599], stop: Vec::new(), map: Vec::new() }
+        Codes { retry: vec![408..=408, 500..=599], stop: Vec::new(), map: Vec::new(), bill: Vec::new() }
     }
 }
 
@@ -163,53 +289,63 @@ impl Codes {
     }
 }
 
-/// `[[route]]`.
+/// `[[route]]`: what is done with the calls that it takes.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// As in the configuration, or `route-N`.
     pub name: String,
-    /// Indexes of source trunks; empty for any.
-    pub from: Vec<usize>,
-    /// Called numbers; none for any.
+    /// Where its calls go.
+    pub action: Action,
+    /// The patterns of the called number, where `callee` needs to know which one matched.
     pub to: Vec<Pattern>,
-    /// Index of the trunk that is called.
-    pub via: usize,
+    /// What the called number becomes.
+    pub callee: Option<Template>,
+    /// What the calling number becomes.
+    pub set_caller: Option<Template>,
+    /// Headers to set on the outgoing leg; `{caller}`, `{callee}`, `{trunk}`, `{account}` stand for what they say.
+    pub set_headers: Vec<(String, String)>,
+    /// Resources that its calls need of a group's member; all that the member has, if empty.
+    pub resources: Vec<String>,
+    /// What its calls may take of what is reserved, if it says.
+    pub class: Option<Class>,
+    /// Who is asked before.
+    pub hook: Option<Hook>,
+    /// Codes and texts of refusals.
+    pub texts: Texts,
     /// Calls by this route end after this.
     pub max_duration: Option<Duration>,
 }
 
-/// `[[number_rule]]`: rewrites a number before routes are looked at.
-#[derive(Clone, Debug)]
-pub struct NumberRule {
-    /// As in the configuration, or `number-rule-N`.
-    pub name: String,
-    /// Which number.
-    pub on: NumberOf,
-    /// Indexes of source trunks; empty for any.
-    pub trunk: Vec<usize>,
-    /// What it applies to.
-    pub matches: Pattern,
-    /// What it becomes: text with `{2-}` (from the third character on), `{0-3}`, `{1}` (group of a regex).
-    pub to: crate::number::Template,
-}
-
-/// Whose number a rule rewrites.
+/// Where a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NumberOf {
-    /// Request-URI user.
-    Callee,
-    /// From user.
-    Caller,
+pub enum Action {
+    /// To a trunk or group.
+    To(Way),
+    /// Nowhere: the caller gets this status.
+    Reject(u16),
 }
 
-/// `engine.route_order`.
+/// `route.hook`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Where to ask.
+    pub url: String,
+    /// How long to wait.
+    pub deadline: Duration,
+    /// How long an answer holds for equal questions.
+    pub cache: Duration,
+    /// Without an answer the call goes on by its route; else it is refused.
+    pub goes_on: bool,
+}
+
+/// Which codes and texts refused callers get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum RouteOrder {
-    /// As in the file.
+pub enum Texts {
+    /// As the RFCs suggest.
     #[default]
-    First,
-    /// Longest literal prefix first.
-    Longest,
+    Rfc,
+    /// As requirements 2.3 and 2.4 have them.
+    Opensips,
 }
 
 /// `unknown.answer`.
@@ -220,8 +356,10 @@ pub enum UnknownAnswer {
     Silent,
     /// 403.
     Forbidden,
-    /// 503 "Attack!" (requirements 2.4).
+    /// 503 "Attack!" where a phone should have registered, else 500 "Attack!!" (requirements 2.4).
     Attack,
+    /// Calls are answered and held, and lead nowhere; everything else gets nothing.
+    Divert,
 }
 
 #[cfg(test)]
@@ -243,6 +381,13 @@ pub(crate) mod tests {
             session_timer: Some(Duration::from_secs(1800)),
             max_duration: None,
             pool: Pool::new(name, u32::MAX),
+            limits_in: Vec::new(),
+            limits_out: Vec::new(),
+            health: Arc::new(Health::new()),
+            probe: None,
+            policies: Vec::new(),
+            class: Class::Normal,
+            emergency_address: None,
         }
     }
 

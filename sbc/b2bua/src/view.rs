@@ -36,7 +36,7 @@ impl Call {
             from: self.a.record.caller(),
             to: self.a.record.callee(),
             trunk_in: self.trunk(self.admitted.trunk).name.clone(),
-            trunk_out: Some(self.trunk(self.trunk_out()).name.clone()),
+            trunk_out: self.trunk_out().map(|trunk| self.trunk(trunk).name.clone()),
         }
     }
 
@@ -46,7 +46,7 @@ impl Call {
         let legs = [Some(&self.a), self.b.as_ref()];
         CallView {
             summary: self.summary(),
-            route: Some(self.spec.routes[self.admitted.route].name.clone()),
+            route: Some(self.route().name.clone()),
             legs: legs.into_iter().flatten().map(|leg| self.leg_view(leg, report)).collect(),
             timeline: self.timeline.clone(),
         }

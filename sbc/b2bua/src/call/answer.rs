@@ -123,8 +123,8 @@ impl Call {
         self.negotiation.answered();
         let longest = [
             self.trunk(self.admitted.trunk).max_duration,
-            self.trunk(self.trunk_out()).max_duration,
-            self.spec.routes[self.admitted.route].max_duration,
+            self.trunk_out().and_then(|trunk| self.trunk(trunk).max_duration),
+            self.admitted.max_duration,
         ];
         self.max_at = longest.into_iter().flatten().min().map(|d| now.mono + d);
         self.tell(now, "answered");
@@ -144,7 +144,7 @@ impl Call {
         let asked = session::answer(&invite, self.session_wanted(Side::A));
         self.a.session = session::write_answer(&mut writer, now.mono, asked);
         if let Some(from) = from {
-            headers::carry(from, &mut writer);
+            headers::carry(from, &mut writer, &[]);
         }
         if let Some(sdp) = sdp {
             writer.body(headers::SDP, sdp);

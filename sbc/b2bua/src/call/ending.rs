@@ -5,9 +5,10 @@ use crate::desk::{Desk, Output, What};
 use crate::headers;
 use crate::leg::{Leg, text};
 use crate::refusal::Refusal;
+use crate::spec::Texts;
 use base::{Duration, Now};
 use command::{Command, PortReport};
-use ledger::{Cdr, Quality, ReleasedBy};
+use ledger::{Cdr, LimitHit, Quality, ReleasedBy};
 use sdp::Side;
 use sip::flow::Flow;
 use sip::message::write::Writer;
@@ -29,6 +30,8 @@ pub struct Release {
     /// Value of a Reason header that came with the end (RFC 3326).
     reason: Option<Vec<u8>>,
     pub refusal: Option<Refusal>,
+    /// The policy or limit that wanted it.
+    pub rule: Option<String>,
     pub at: Now,
 }
 
@@ -43,6 +46,7 @@ impl Release {
             warning: None,
             reason: None,
             refusal: None,
+            rule: None,
             at: Now::default(),
         }
     }
@@ -58,13 +62,26 @@ impl Release {
     }
 
     /// We refuse it.
-    pub fn refused(refusal: Refusal) -> Self {
+    pub fn refused(refusal: Refusal, texts: Texts) -> Self {
         Release {
-            phrase: refusal.phrase().map(str::to_owned),
+            phrase: refusal.phrase(texts).map(str::to_owned),
             retry_after: refusal.retry_after(),
             refusal: Some(refusal),
-            ..Release::new(ReleasedBy::Engine, refusal.name(), refusal.status())
+            ..Release::new(ReleasedBy::Engine, refusal.name(), refusal.status(texts))
         }
+    }
+
+    /// As [`Release::refused`], by a limit: the caller and the record are told which.
+    pub fn by_limit(self, hit: Option<LimitHit>) -> Self {
+        let Some(hit) = hit else { return self };
+        let text = format!("limit {} reached", hit.limit);
+        Release { reason: Some(crate::refusal::reason(self.code, &text)), rule: Some(hit.limit), ..self }
+    }
+
+    /// A policy ends a call that is up: `rule` is its name and rule.
+    pub fn cut(rule: &str, policy: &str) -> Self {
+        let reason = Some(crate::refusal::reason(403, &format!("policy {policy}: {rule}")));
+        Release { rule: Some(policy.to_owned()), reason, ..Release::new(ReleasedBy::Engine, "fraud", 403) }
     }
 
     /// SDP that cannot be passed on.
@@ -149,7 +166,7 @@ impl Call {
         self.end_leg_b(desk, now);
         self.close_bridge(desk);
         // Places are free from now on, whatever last messages are still to come.
-        self._lease_in = None;
+        self.lease_in = None;
         self.lease_out = None;
     }
 
@@ -188,7 +205,7 @@ impl Call {
         let Some(release) = &self.release else { return };
         let Some(inbound) = self.a.invite.take() else { return };
         let code = match release.by {
-            ReleasedBy::Callee => match self.trunk(self.trunk_out()).codes.towards_caller(release.code) {
+            ReleasedBy::Callee => match self.towards_caller(release.code) {
                 // Redirections are not followed, credentials are ours to give, and so are extensions and intervals.
                 300..=399 => 480,
                 401 | 407 => 403,
@@ -225,6 +242,14 @@ impl Call {
         self.a.ended = true;
         desk.note(&mut self.steps, now, self.key, 0, false, &bytes);
         desk.respond(now, inbound.tx, code, bytes);
+    }
+
+    /// What the caller is told of a failure of the trunk that was called last.
+    fn towards_caller(&self, code: u16) -> u16 {
+        match self.plan.tried.last() {
+            Some(trunk) => self.trunk(*trunk).codes.towards_caller(code),
+            None => code,
+        }
     }
 
     pub(super) fn send_bye(&mut self, desk: &mut Desk, now: Now, side: Side) {
@@ -346,7 +371,7 @@ impl Call {
         let ended = release.at;
         Cdr {
             trunk: Some(self.trunk(leg.trunk).name.clone()),
-            route: Some(self.spec.routes[self.admitted.route].name.clone()),
+            route: Some(self.route().name.clone()),
             local: leg.target.local,
             remote: Some(leg.target.remote),
             ended: ended.wall,

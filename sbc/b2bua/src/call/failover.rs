@@ -7,6 +7,7 @@ use crate::leg::text;
 use crate::refusal::Refusal;
 use crate::spec::Transport;
 use base::Now;
+use routing::health::Went;
 use sip::flow::Flow;
 use sip::message::Message;
 
@@ -27,6 +28,11 @@ impl Call {
         }
         tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id(), code, "attempt failed");
         self.tell(now, format!("{code} from B"));
+        let went = match code {
+            408 | 500..=599 => Went::Failed,
+            _ => Went::Answered, // whatever it says, it lives
+        };
+        self.note_health(desk, now, went);
         if code == 422
             && let Some(min_se) = message.min_se()
             && self.plan.min_se.replace(min_se).is_none()
@@ -47,7 +53,7 @@ impl Call {
         if self.stage != Stage::Calling {
             return;
         }
-        let is_free = self.spec.trunks[self.trunk_out()].to[self.plan.next_target - 1].transport.is_none();
+        let is_free = self.current_target().is_none_or(|target| target.transport.is_none());
         let hop_is_udp = self.plan.hop.is_some_and(|h| h.transport == Transport::Udp);
         if transport && was_stream && is_free && hop_is_udp {
             self.tell(now, "no stream opens: as a datagram instead");
@@ -56,6 +62,7 @@ impl Call {
             return self.call_out(desk, now);
         }
         self.tell(now, if transport { "B cannot be reached" } else { "B does not answer" });
+        self.note_health(desk, now, if transport { Went::Unreachable } else { Went::Timeout });
         if !transport {
             self.plan.last_failure = Some(408);
         }
@@ -69,6 +76,7 @@ impl Call {
             return;
         }
         self.tell(now, "no answer in time: the next target");
+        self.note_health(desk, now, Went::Timeout);
         if let Some(b) = &mut self.b
             && let Some(tx) = b.client.take()
         {
@@ -89,7 +97,7 @@ impl Call {
     ) {
         self.no_answer_at = None;
         let goes_on = match failure {
-            Some((code, _)) => self.trunk(self.trunk_out()).codes.retries(code),
+            Some((code, _)) => self.trunk_out().is_some_and(|trunk| self.trunk(trunk).codes.retries(code)),
             None => true,
         };
         if goes_on {
@@ -101,12 +109,10 @@ impl Call {
                 return self.next_attempt(desk, now);
             }
         }
-        let release = match (failure, self.plan.last_failure) {
-            (Some((code, message)), _) => Release::failed_with(code, message),
-            (None, Some(code)) => Release::failed(code),
-            (None, None) => Release::refused(Refusal::NoDestination),
-        };
-        self.release(desk, now, release);
+        match failure {
+            Some((code, message)) => self.release(desk, now, Release::failed_with(code, message)),
+            None => self.give_up(desk, now, Refusal::NoDestination, None),
+        }
     }
 
     /// A response to an attempt that has been given up.

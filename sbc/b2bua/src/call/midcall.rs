@@ -132,7 +132,7 @@ impl Call {
         let Some(leg) = self.leg_mut(other) else { return };
         let token = leg.token(key, What::Pass);
         let Some((mut writer, target)) = leg.next_request(desk, message.method()) else { return };
-        headers::carry(message, &mut writer);
+        headers::carry(message, &mut writer, &[]);
         if let Some(package) = message.header_named(b"Info-Package") {
             writer.header("Info-Package", package);
         }

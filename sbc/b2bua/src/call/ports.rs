@@ -47,7 +47,7 @@ impl Call {
             return false;
         }
         let a_listener = self.a.target.listener;
-        let b_listener = self.trunk(self.trunk_out()).listener as u16;
+        let b_listener = self.trunk_out().map_or(0, |trunk| self.trunk(trunk).listener) as u16;
         let mut want = vec![PortWant { listener: a_listener, address: a_bind }; a];
         want.extend(vec![PortWant { listener: b_listener, address: b_bind }; b]);
         let bridge = *self.bridge.get_or_insert_with(|| desk.new_bridge());

@@ -127,7 +127,7 @@ impl Call {
         }
         let mut writer = Writer::reply_from(&invite, inbound.flow.remote, code, Some(&self.a.local_tag));
         writer.header("Contact", self.a.contact()).header("Allow", headers::ALLOW);
-        headers::carry(from, &mut writer);
+        headers::carry(from, &mut writer, &[]);
         if reliable {
             if self.a.reliable.rseq == 0 {
                 self.a.reliable.rseq = desk.rng.u32() >> 8; // 1 to 2^31-1 (RFC 3262 section 3)

@@ -4,15 +4,16 @@ use super::ending::Release;
 use super::offer::sdp_of;
 use super::{Call, Media, Plan, Stage};
 use crate::admit::Admitted;
-use crate::desk::{Desk, Hop, Output, Query, What};
+use crate::desk::{Desk, Hop, Of, Output, Query, What};
 use crate::headers;
-use crate::leg::{Arrival, Inbound, Leg, Record};
+use crate::leg::{Arrival, Inbound, Leg, Record, text};
 use crate::refusal::Refusal;
 use crate::session::{self, Asked};
-use crate::spec::Transport;
+use crate::spec::{self, Transport};
 use base::{Duration, Instant, Key, Now};
 use command::RemoteTag;
-use ledger::{Direction, Lease};
+use ledger::{Class, Direction, Lease};
+use policy::fraud::{Money, Ticket};
 use sdp::{Negotiation, NegotiationConfig, Side, SideConfig};
 use sip::dialog::Dialog;
 use sip::flow::{Flow, Target};
@@ -29,6 +30,14 @@ const ATTEMPTS_MAX: u16 = 32;
 /// Octets beyond which a request prefers a stream (RFC 3261 section 18.1.1).
 const DATAGRAM_MAX: usize = 1_300;
 
+/// What a call holds from its admission on.
+pub struct Held {
+    /// Its places in the limits of those who call.
+    pub lease: Lease,
+    /// Its place in the tables of fraud, if a policy watches it.
+    pub ticket: Option<Ticket>,
+}
+
 impl Call {
     /// A new call from an admitted INVITE. Nothing has been sent yet.
     pub fn new(
@@ -36,8 +45,8 @@ impl Call {
         now: Now,
         key: Key,
         arrival: Arrival<'_>,
-        admitted: Admitted,
-        lease: Lease,
+        admitted: Box<Admitted>,
+        held: Held,
     ) -> Result<Call, Refusal> {
         let Arrival { tx, flow, message: invite } = arrival;
         let spec = Arc::clone(&desk.spec);
@@ -73,6 +82,7 @@ impl Call {
             b: None,
             offer: sdp_of(invite).map(Arc::from),
             plan: Plan::default(),
+            chosen: None,
             bridge: None,
             media: Media::None,
             negotiation: Negotiation::new(config),
@@ -83,8 +93,10 @@ impl Call {
             late: None,
             passes: Vec::new(),
             reoffer: None,
-            _lease_in: Some(lease),
+            lease_in: Some(held.lease),
             lease_out: None,
+            ticket: held.ticket,
+            money: Money::default(),
             answered: None,
             release: None,
             report: None,
@@ -107,36 +119,33 @@ impl Call {
 
     /// Begins to look for the callee.
     pub fn start(&mut self, desk: &mut Desk, now: Now) {
-        let route = &self.spec.routes[self.admitted.route];
+        let route = self.route();
         tracing::info!(
             call = %self.id,
             call_id = %self.a.record.sip_call_id(),
             from = %self.a.record.caller(),
             to = %self.a.record.callee(),
+            dialled = %text(&self.admitted.callee),
             trunk = %self.trunk(self.admitted.trunk).name,
             source = %self.a.target.remote,
             route = %route.name,
-            via = %self.trunk(route.via).name,
+            tags = ?self.a.record.tags,
             "call"
         );
-        let line = format!("route {} leads to trunk {}", route.name, self.trunk(route.via).name);
+        let line = format!("route {}", route.name);
         self.tell(now, line);
         if let Some(sdp) = self.initial_offer()
             && let Err(error) = self.negotiation.lines_wanted(&sdp)
         {
             self.tell(now, format!("SDP: {error}"));
-            return self.release(desk, now, Release::refused(Refusal::BadMedia));
+            return self.release(desk, now, Release::refused(Refusal::BadMedia, self.route().texts));
         }
         let invite =
             self.a.invite.as_ref().map(|i| session::answer(&i.message(), self.session_wanted(Side::A)));
         if invite == Some(Asked::TooShort) {
-            return self.release(desk, now, Release::refused(Refusal::Message(422)));
+            return self.release(desk, now, Release::refused(Refusal::Message(422), self.route().texts));
         }
-        match Lease::take([&self.trunk(self.trunk_out()).pool]) {
-            Ok(lease) => self.lease_out = Some(lease),
-            Err(_) => return self.release(desk, now, Release::refused(Refusal::TrunkFull)),
-        }
-        self.next_attempt(desk, now);
+        self.next_trunk(desk, now);
     }
 
     /// The SDP of the caller's INVITE; none for a late offer.
@@ -147,43 +156,37 @@ impl Call {
     /// Seconds of session timer that we want on a leg.
     pub(super) fn session_wanted(&self, side: Side) -> Option<u32> {
         let trunk = match side {
-            Side::A => self.admitted.trunk,
+            Side::A => Some(self.admitted.trunk),
             Side::B => self.trunk_out(),
         };
-        self.trunk(trunk)
+        self.trunk(trunk?)
             .session_timer
             .map(|d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX).max(session::MIN_SE))
     }
 
-    /// The next address of the target, or the next target, or the end.
+    /// The next address of the target, or the next target of the trunk, or the next trunk.
     pub(super) fn next_attempt(&mut self, desk: &mut Desk, now: Now) {
         self.no_answer_at = None;
-        if !self.has_more() {
-            let release = match self.plan.last_failure {
-                Some(code) => Release::failed(code),
-                None => Release::refused(Refusal::NoDestination),
-            };
-            return self.release(desk, now, release);
+        if self.plan.attempts >= ATTEMPTS_MAX {
+            return self.give_up(desk, now, Refusal::NoDestination, None);
         }
         if let Some(hop) = self.plan.hops.pop_front() {
             self.plan.hop = Some(hop);
             self.plan.no_stream = false;
             return self.prepare(desk, now);
         }
-        let targets = &self.spec.trunks[self.trunk_out()].to;
-        if let Some(target) = targets.get(self.plan.next_target) {
-            let query = Query { call: self.key, target: self.plan.next_target as u16 };
-            let target = target.clone();
-            self.plan.next_target += 1;
-            self.stage = Stage::Resolving;
-            desk.output.push_back(Output::Resolve { query, target });
-        }
+        let target = self.trunk_out().and_then(|trunk| self.trunk(trunk).to.get(self.plan.next_target)).cloned();
+        let Some(target) = target else { return self.next_trunk(desk, now) };
+        let query = Query { of: Of::Call(self.key), target: self.plan.next_target as u16 };
+        self.plan.next_target += 1;
+        self.stage = Stage::Resolving;
+        desk.output.push_back(Output::Resolve { query, target });
     }
 
     /// Whether there is somebody left to call.
     pub(super) fn has_more(&self) -> bool {
-        let is_left =
-            !self.plan.hops.is_empty() || self.plan.next_target < self.trunk(self.trunk_out()).to.len();
+        let of_trunk = self.trunk_out().map_or(0, |trunk| self.trunk(trunk).to.len());
+        let is_left = !self.plan.hops.is_empty() || self.plan.next_target < of_trunk || self.has_more_trunks();
         is_left && self.plan.attempts < ATTEMPTS_MAX
     }
 
@@ -193,7 +196,7 @@ impl Call {
             return;
         }
         if hops.is_empty() {
-            let host = self.spec.trunks[self.trunk_out()].to[usize::from(target)].host.clone();
+            let host = self.target(usize::from(target)).map(|t| t.host.clone()).unwrap_or_default();
             tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id(), %host, "target does not resolve");
             self.tell(now, format!("{host} does not resolve"));
         }
@@ -204,8 +207,7 @@ impl Call {
 
     /// Ports for the attempt, if they are not open yet.
     fn prepare(&mut self, desk: &mut Desk, now: Now) {
-        let Some(hop) = self.plan.hop else { return };
-        let trunk = self.trunk_out();
+        let (Some(hop), Some(trunk)) = (self.plan.hop, self.trunk_out()) else { return };
         let listener = self.trunk(trunk).listener;
         let Some(b_media) = self.media_address(desk, listener, hop.remote.ip(), hop.local) else {
             return self.on_attempt_failed(desk, now, None);
@@ -234,7 +236,7 @@ impl Call {
 
     /// Sends the INVITE of an attempt.
     pub(super) fn call_out(&mut self, desk: &mut Desk, now: Now) {
-        let Some(hop) = self.plan.hop else { return };
+        let (Some(hop), Some(trunk)) = (self.plan.hop, self.trunk_out()) else { return };
         let offer = match (self.initial_offer(), self.negotiation.pending()) {
             (None, _) => Ok(None),
             (Some(sdp), None) => self.negotiation.offer(Side::A, &sdp).map(Some),
@@ -248,7 +250,6 @@ impl Call {
             }
         };
         self.plan.attempts += 1;
-        let trunk = self.trunk_out();
         let listener = self.trunk(trunk).listener;
         let mut transport = hop.transport;
         let Some((mut local, mut public)) = desk.local(listener, transport, hop.local) else {
@@ -259,7 +260,7 @@ impl Call {
         let tag = desk.new_tag(self.key, number);
         let call_id = desk.new_call_id();
         let mut bytes = self.write_invite(desk, transport, public, &tag, &call_id, offer.as_deref());
-        let is_free = self.spec.trunks[trunk].to[self.plan.next_target - 1].transport.is_none();
+        let is_free = self.current_target().is_none_or(|target| target.transport.is_none());
         if bytes.len() > DATAGRAM_MAX
             && transport == Transport::Udp
             && is_free
@@ -306,6 +307,21 @@ impl Call {
         self.no_answer_at = self.has_more().then(|| now.mono + NO_ANSWER);
     }
 
+    /// A target of the trunk that is being called.
+    pub(super) fn target(&self, index: usize) -> Option<&spec::Target> {
+        self.trunk_out().and_then(|trunk| self.trunk(trunk).to.get(index))
+    }
+
+    /// The target of the current attempt.
+    pub(super) fn current_target(&self) -> Option<&spec::Target> {
+        self.plan.next_target.checked_sub(1).and_then(|index| self.target(index))
+    }
+
+    fn emergency_address(&self) -> Option<&String> {
+        let account = self.admitted.account.and_then(|index| self.spec.accounts[index].emergency_address.as_ref());
+        account.or(self.trunk(self.admitted.trunk).emergency_address.as_ref())
+    }
+
     fn write_invite(
         &self,
         desk: &mut Desk,
@@ -315,13 +331,19 @@ impl Call {
         call_id: &[u8],
         offer: Option<&[u8]>,
     ) -> Vec<u8> {
-        let target = &self.spec.trunks[self.trunk_out()].to[self.plan.next_target - 1];
-        let mut host = target.host.clone();
-        if let Some(port) = target.port {
+        let target = self.current_target();
+        let shape = self.chosen.as_ref().map(|chosen| &chosen.shape);
+        let mut host = target.map(|t| t.host.clone()).unwrap_or_default();
+        if let Some(port) = target.and_then(|t| t.port) {
             host.push_str(&format!(":{port}"));
         }
-        let callee = escape_user(&self.admitted.callee);
-        let param = match (target.transport, transport) {
+        // The line's own domain stands in the URI, whatever address it is reached by (requirements 2.11).
+        if let Some(domain) = shape.and_then(|s| s.host.as_ref()) {
+            host.clone_from(domain);
+        }
+        let prefix = shape.map(|s| s.prefix.as_slice()).unwrap_or_default();
+        let callee = escape_user(&[prefix, &self.admitted.callee, &self.admitted.callee_params].concat());
+        let param = match (target.and_then(|t| t.transport), transport) {
             (Some(t), _) => format!(";transport={}", t.param()),
             (None, Transport::Udp) => String::new(),
             (None, t) => format!(";transport={}", t.param()),
@@ -337,9 +359,11 @@ impl Call {
             from.extend_from_slice(display);
             from.push(b' ');
         }
-        let caller = escape_user(&self.admitted.caller);
+        // A line that bills by its own number shows that one; an empty one means the caller's (requirements 2.11).
+        let line_caller = shape.and_then(|s| s.caller.as_deref()).filter(|caller| !caller.is_empty());
+        let caller = escape_user(line_caller.unwrap_or(&self.admitted.caller));
         let anonymous =
-            invite.as_ref().and_then(|m| m.from().parsed()).filter(|u| u.host == b"anonymous.invalid");
+            invite.as_ref().and_then(|m| m.from().parsed()).filter(|u| u.host == b"anonymous.invalid" && line_caller.is_none());
         match anonymous {
             Some(_) => from.extend_from_slice(b"<sip:anonymous@anonymous.invalid>"),
             None if caller.is_empty() => from.extend_from_slice(format!("<sip:{public}>").as_bytes()),
@@ -367,8 +391,16 @@ impl Call {
                 .header("Min-SE", min_se.to_string());
         }
         writer.header(crate::hop::HEADER, &self.admitted.hop_token);
+        for (name, value) in &self.admitted.set_headers {
+            writer.header(name, value);
+        }
+        if self.admitted.class == Class::Emergency
+            && let Some(address) = self.emergency_address()
+        {
+            writer.header(headers::EMERGENCY_ADDRESS, address);
+        }
         if let Some(invite) = &invite {
-            headers::carry(invite, &mut writer);
+            headers::carry(invite, &mut writer, &self.admitted.set_headers);
         }
         if let Some(offer) = offer {
             writer.body(headers::SDP, offer);
