@@ -91,9 +91,7 @@ impl Place {
     /// The reply is read whole: the connection may serve again.
     pub fn keep(self) {
         if !self.sender.is_closed() {
-            #[expect(clippy::disallowed_methods, reason = "a shell, on the runtime's clock")]
-            let since = Instant::now();
-            lock(&self.host.idle).push(Idle { sender: self.sender, since });
+            lock(&self.host.idle).push(Idle { sender: self.sender, since: Instant::now() });
         }
     }
 }
