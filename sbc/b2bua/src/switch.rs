@@ -13,7 +13,7 @@ use base::hash::KeyedMap;
 use base::{Instant, Key, Now, Rng, Slab, Wheel};
 use command::{BridgeId, Event};
 use core::net::{IpAddr, SocketAddr};
-use ledger::{Ask, AskFailed, CallFilter, CallId, CallSummary, Lease, SignallingStats};
+use ledger::{Ask, AskFailed, CallFilter, CallId, CallSummary, Class, Lease, Part, SignallingStats};
 use sip::flow::{Flow, FlowId};
 use sip::message::write::Writer;
 use sip::message::{Malformed, Message, Method};
@@ -355,7 +355,8 @@ impl Switch {
         };
         let (trunk, trunk_out) = (admitted.trunk, self.desk.spec.routes[admitted.route].via);
         let spec = Arc::clone(&self.desk.spec);
-        let Ok(lease) = Lease::take([&spec.trunks[trunk].pool]) else {
+        let part = Part::Pool(&spec.trunks[trunk].pool);
+        let Ok(lease) = Lease::take(self.desk.config.shard, now.mono, Class::Normal, [part]) else {
             return self.refuse_call(now, tx, flow, message, Refusal::TrunkFull, Some(trunk));
         };
         // The key must be known before the call is made, for its tags carry it.

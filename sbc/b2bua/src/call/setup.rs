@@ -12,7 +12,7 @@ use crate::session::{self, Asked};
 use crate::spec::Transport;
 use base::{Duration, Instant, Key, Now};
 use command::RemoteTag;
-use ledger::{Direction, Lease};
+use ledger::{Class, Direction, Lease, Part};
 use sdp::{Negotiation, NegotiationConfig, Side, SideConfig};
 use sip::dialog::Dialog;
 use sip::flow::{Flow, Target};
@@ -132,7 +132,8 @@ impl Call {
         if invite == Some(Asked::TooShort) {
             return self.release(desk, now, Release::refused(Refusal::Message(422)));
         }
-        match Lease::take([&self.trunk(self.trunk_out()).pool]) {
+        let part = Part::Pool(&self.trunk(self.trunk_out()).pool);
+        match Lease::take(desk.config.shard, now.mono, Class::Normal, [part]) {
             Ok(lease) => self.lease_out = Some(lease),
             Err(_) => return self.release(desk, now, Release::refused(Refusal::TrunkFull)),
         }
