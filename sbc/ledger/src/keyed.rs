@@ -315,3 +315,121 @@ const TABLES: usize = 64;
 
 /// Longer keys are folded; numbers and addresses are much shorter.
 const KEY_LEN_MAX: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::{Lease, Part};
+    use crate::rate::Rate;
+    use base::Duration;
+
+    fn at(ms: u64) -> Instant {
+        Instant((1_000 + ms) * 1_000_000)
+    }
+
+    fn keyed(bounds: Bounds, keys_max: usize) -> Arc<KeyedPools> {
+        KeyedPools::new("per caller", bounds, keys_max, HashKey::new([7, 9]))
+    }
+
+    fn lease(pools: &Arc<KeyedPools>, now: Instant, key: &[u8]) -> Result<Lease, Why> {
+        Lease::take(0, now, Class::Normal, [Part::Key(pools, key)]).map_err(|hit| {
+            assert_eq!(hit.limit, "per caller");
+            hit.why
+        })
+    }
+
+    fn one_a_second() -> Bounds {
+        let rate = Rate { interval: Duration::from_secs(1), burst: 1 };
+        Bounds { calls: 2, reserved: 0, rate: Some(rate) }
+    }
+
+    #[test]
+    fn each_key_has_its_own_places_and_goes_with_its_last_call() {
+        let pools = keyed(Bounds { calls: 2, ..Bounds::default() }, 10);
+        let (a, b) = (lease(&pools, at(0), b"a").unwrap(), lease(&pools, at(0), b"a").unwrap());
+        assert_eq!(lease(&pools, at(0), b"a").unwrap_err(), Why::Full);
+        let other = lease(&pools, at(0), b"b").unwrap();
+        assert_eq!((pools.used_by(b"a"), pools.used_by(b"b"), pools.used(), pools.keys_len()), (2, 1, 3, 2));
+        drop((a, other));
+        assert_eq!((pools.used_by(b"a"), pools.keys_len()), (1, 1));
+        drop(b);
+        assert_eq!((pools.used(), pools.keys_len(), pools.refused().full), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_key_without_calls_stays_until_its_rate_has_recovered() {
+        let pools = keyed(one_a_second(), 10);
+        drop(lease(&pools, at(0), b"a").unwrap());
+        assert_eq!(pools.keys_len(), 1, "hanging up does not wipe out what was spent");
+        let early = Why::Fast { retry_after: Duration::from_millis(1) };
+        assert_eq!(lease(&pools, at(999), b"a").unwrap_err(), early);
+        assert_eq!(pools.check(at(999), Class::Normal, b"a"), Err(early));
+        pools.expire(at(999));
+        assert_eq!(pools.keys_len(), 1);
+        pools.expire(at(1_000));
+        assert_eq!(pools.keys_len(), 0);
+        // A call that outlives its wait takes the key along when it ends.
+        let long = lease(&pools, at(2_000), b"a").unwrap();
+        pools.expire(at(9_000));
+        assert_eq!(pools.keys_len(), 1);
+        drop(long);
+        assert_eq!(pools.keys_len(), 0);
+    }
+
+    #[test]
+    fn a_key_that_is_called_again_and_again_waits_once() {
+        let rate = Rate { interval: Duration::from_millis(10), burst: 1_000 };
+        let pools = keyed(Bounds { rate: Some(rate), ..Bounds::default() }, 10);
+        for n in 0..500 {
+            drop(lease(&pools, at(n), b"a").unwrap());
+        }
+        let waiting: usize = pools.tables.iter().map(|table| table.lock().unwrap().fading.len()).sum();
+        assert_eq!((waiting, pools.keys_len()), (1, 1));
+        pools.expire(at(4_999));
+        assert_eq!(pools.keys_len(), 1, "500 calls at 10 ms each");
+        pools.expire(at(5_000));
+        assert_eq!(pools.keys_len(), 0);
+    }
+
+    #[test]
+    fn strangers_cannot_make_it_grow_and_emergency_is_counted_all_the_same() {
+        let pools = keyed(one_a_second(), 3);
+        let held: Vec<_> = (0..3u8).map(|n| lease(&pools, at(0), &[n]).unwrap()).collect();
+        for n in 3..200u8 {
+            assert_eq!(lease(&pools, at(0), &[n]).unwrap_err(), Why::Crowded);
+        }
+        assert_eq!(pools.check(at(0), Class::Normal, b"new"), Err(Why::Crowded));
+        assert_eq!((pools.keys_len(), pools.refused().crowded), (3, 197));
+        let emergency = Lease::take(0, at(0), Class::Emergency, [Part::Key(&pools, b"112")]).unwrap();
+        assert_eq!((pools.keys_len(), pools.used_by(b"112")), (4, 1));
+        drop((held, emergency));
+        // The three have no calls but are still known; when they have recovered, whoever comes finds room.
+        assert_eq!(lease(&pools, at(999), b"x").unwrap_err(), Why::Crowded);
+        assert!(lease(&pools, at(1_000), b"x").is_ok());
+        assert_eq!(pools.keys_len(), 1);
+    }
+
+    #[test]
+    fn long_keys_are_kept_apart_but_not_kept() {
+        let pools = keyed(Bounds { calls: 1, ..Bounds::default() }, 10);
+        let (a, b) = (vec![b'7'; 10_000], [vec![b'7'; 9_999], vec![b'8']].concat());
+        let held = lease(&pools, at(0), &a).unwrap();
+        assert_eq!(lease(&pools, at(0), &a).unwrap_err(), Why::Full);
+        assert!(lease(&pools, at(0), &b).is_ok());
+        let table = pools.tables.iter().map(|table| table.lock().unwrap()).find(|t| !t.by_key.is_empty());
+        assert!(table.unwrap().entries.iter().all(|(_, entry)| entry.key.len() <= KEY_LEN_MAX + 8));
+        drop(held);
+        assert_eq!(pools.keys_len(), 0);
+    }
+
+    #[test]
+    fn a_closed_limit_makes_no_keys() {
+        let pools = keyed(Bounds { calls: 0, ..Bounds::default() }, 10);
+        assert_eq!(lease(&pools, at(0), b"a").unwrap_err(), Why::Full);
+        assert_eq!((pools.keys_len(), pools.check(at(0), Class::Normal, b"a")), (0, Err(Why::Full)));
+        pools.set(Bounds::default());
+        assert!(lease(&pools, at(0), b"a").is_ok());
+        pools.lower(Some(0));
+        assert_eq!(lease(&pools, at(0), b"a").unwrap_err(), Why::Full);
+    }
+}

@@ -171,3 +171,155 @@ impl Held {
 
 /// Trunk, account, number and pool: what most leases hold.
 const PARTS_USUAL: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Bounds, Refused};
+    use crate::rate::Rate;
+    use base::{Duration, HashKey};
+
+    const NOW: Instant = Instant(1_000_000_000);
+
+    fn lease(class: Class, pools: &[&Arc<Pool>]) -> Result<Lease, LimitHit> {
+        Lease::take(0, NOW, class, pools.iter().map(|pool| Part::Pool(pool)))
+    }
+
+    fn hit(limit: &str, why: Why) -> LimitHit {
+        LimitHit { limit: limit.into(), why }
+    }
+
+    fn per_second(count: u32, burst: u32) -> Bounds {
+        Bounds { rate: Some(Rate::each(count, Duration::from_secs(1), burst)), ..Bounds::default() }
+    }
+
+    #[test]
+    fn a_dropped_lease_frees_its_place() {
+        let (trunk, engine) = (Pool::new("acme", 1), Pool::new("engine", 5));
+        let held = lease(Class::Normal, &[&engine, &trunk]).unwrap();
+        assert_eq!((engine.used(), trunk.used(), held.len()), (1, 1, 2));
+        assert_eq!(held.pools().map(|pool| pool.name()).collect::<Vec<_>>(), ["engine", "acme"]);
+        assert_eq!(lease(Class::Normal, &[&engine, &trunk]).unwrap_err(), hit("acme", Why::Full));
+        assert_eq!((engine.used(), trunk.used()), (1, 1), "a refused lease leaves nothing behind");
+        assert_eq!(trunk.refused(), Refused { full: 1, ..Refused::default() });
+        drop(held);
+        assert_eq!((engine.used(), trunk.used()), (0, 0));
+    }
+
+    #[test]
+    fn reserved_places_are_for_priority_and_emergency_exceeds_all() {
+        let pool = Pool::with("acme", Bounds { calls: 3, reserved: 2, ..Bounds::default() });
+        let mut held = vec![lease(Class::Normal, &[&pool]).unwrap()];
+        assert_eq!(lease(Class::Normal, &[&pool]).unwrap_err(), hit("acme", Why::Full));
+        held.push(lease(Class::Priority, &[&pool]).unwrap());
+        held.push(lease(Class::Priority, &[&pool]).unwrap());
+        assert_eq!(lease(Class::Priority, &[&pool]).unwrap_err(), hit("acme", Why::Full));
+        assert_eq!(pool.check(NOW, Class::Priority), Err(Why::Full));
+        assert_eq!(pool.check(NOW, Class::Emergency), Ok(()));
+        held.push(lease(Class::Emergency, &[&pool]).unwrap());
+        assert_eq!(pool.used(), 4, "what exceeds is counted all the same");
+        held.clear();
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn a_lowered_limit_keeps_the_calls_that_exist_and_lets_no_new_one_in() {
+        let pool = Pool::new("acme", 10);
+        let mut held: Vec<_> = (0..5).map(|_| lease(Class::Normal, &[&pool]).unwrap()).collect();
+        pool.lower(Some(3));
+        assert_eq!((pool.used(), pool.lowered(), pool.bounds().calls), (5, Some(3), 10));
+        assert!(lease(Class::Priority, &[&pool]).is_err());
+        held.truncate(2);
+        held.push(lease(Class::Normal, &[&pool]).unwrap());
+        assert!(lease(Class::Normal, &[&pool]).is_err());
+        pool.lower(None);
+        held.push(lease(Class::Normal, &[&pool]).unwrap());
+        pool.set(Bounds { calls: 0, ..Bounds::default() });
+        assert!(lease(Class::Normal, &[&pool]).is_err() && pool.used() == 4);
+        held.clear();
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn a_lease_that_fails_uses_up_no_rate_and_no_place() {
+        let (fast, slow) = (Pool::with("fast", per_second(10, 2)), Pool::with("slow", per_second(1, 1)));
+        let full = Pool::new("full", 0);
+        for _ in 0..50 {
+            assert_eq!(lease(Class::Normal, &[&fast, &full]).unwrap_err(), hit("full", Why::Full));
+        }
+        let first = lease(Class::Normal, &[&fast, &slow]).unwrap();
+        let why = Why::Fast { retry_after: Duration::from_secs(1) };
+        for _ in 0..50 {
+            assert_eq!(lease(Class::Normal, &[&fast, &slow]).unwrap_err(), hit("slow", why));
+        }
+        assert!(lease(Class::Normal, &[&fast]).is_ok(), "the second call of the burst is still there");
+        let why = Why::Fast { retry_after: Duration::from_millis(100) };
+        assert_eq!(lease(Class::Normal, &[&fast]).unwrap_err(), hit("fast", why));
+        assert_eq!(fast.check(NOW, Class::Normal), Err(why));
+        assert_eq!((fast.used(), slow.used(), full.used()), (1, 1, 0));
+        assert_eq!((slow.refused().fast, full.refused().full), (50, 50));
+        drop(first);
+        assert!(
+            lease(Class::Normal, &[&fast]).is_err(),
+            "what was spent of a rate is not given back by the end"
+        );
+    }
+
+    #[test]
+    fn a_rate_spent_before_a_second_one_refuses_is_given_back() {
+        // The same rate twice: the look before finds one call of it, spending needs two.
+        let pool = Pool::with("twice", per_second(1, 1));
+        assert!(lease(Class::Normal, &[&pool, &pool]).is_err());
+        assert_eq!(pool.used(), 0);
+        assert!(lease(Class::Normal, &[&pool]).is_ok());
+        let keyed = KeyedPools::new("caller", per_second(1, 1), 10, HashKey::default());
+        let part = || Part::Key(&keyed, b"+4989");
+        assert!(Lease::take(0, NOW, Class::Normal, [part(), part()]).is_err());
+        assert_eq!(keyed.keys_len(), 0);
+        assert!(Lease::take(0, NOW, Class::Normal, [part()]).is_ok());
+    }
+
+    #[test]
+    fn an_emergency_call_neither_waits_for_a_rate_nor_uses_it_up() {
+        let pool = Pool::with("acme", per_second(1, 1));
+        for _ in 0..10 {
+            assert!(lease(Class::Emergency, &[&pool]).is_ok());
+        }
+        assert!(lease(Class::Normal, &[&pool]).is_ok());
+        assert!(lease(Class::Normal, &[&pool]).is_err());
+        assert!(lease(Class::Emergency, &[&pool]).is_ok());
+    }
+
+    #[test]
+    fn shards_never_share_the_last_place_nor_a_call_of_the_rate() {
+        let pool = Pool::with("p", Bounds { calls: 300, ..per_second(1, 100_000) });
+        let other = Pool::with("q", Bounds { calls: 500, ..per_second(1, 60_000) });
+        let granted: usize = std::thread::scope(|scope| {
+            let shard = |shard: u8| {
+                let (pool, other) = (&pool, &other);
+                move || {
+                    let (mut kept, mut granted) = (Vec::new(), 0);
+                    for n in 0..40_000 {
+                        let parts = [Part::Pool(pool), Part::Pool(other)];
+                        if let Ok(lease) = Lease::take(shard, NOW, Class::Normal, parts) {
+                            assert!(pool.used() <= 300);
+                            granted += 1;
+                            kept.push(lease);
+                        }
+                        if kept.len() > 120 || n % 97 == 0 {
+                            kept.clear();
+                        }
+                    }
+                    granted
+                }
+            };
+            let threads: Vec<_> = (0..4).map(|n| scope.spawn(shard(n))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!((pool.used(), other.used()), (0, 0));
+        assert!(granted <= 60_000, "{granted}");
+        // What the leases did not use is all there: nothing was lost in races either.
+        let rest = (0..100_000).filter(|_| lease(Class::Normal, &[&other]).is_ok()).count();
+        assert_eq!(granted + rest, 60_000);
+    }
+}
