@@ -567,3 +567,225 @@ pub const OPERATOR_MAX: usize = 4_096;
 
 /// Locks of the hosts.
 const TABLES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn net(text: &str) -> Net {
+        text.parse().unwrap()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn at(seconds: u64) -> Wall {
+        Wall((1_000 + seconds) * SECOND)
+    }
+
+    fn auto(source: &str, until: u64) -> Ban {
+        Ban::of(ip(source), Banner::Auto, at(0), Some(at(until)), "flood")
+    }
+
+    fn operator(text: &str, until: Option<u64>) -> Ban {
+        let reason = "asked for".to_owned();
+        Ban { net: net(text), until: until.map(at), since: at(0), by: Banner::Operator, reason }
+    }
+
+    /// What a drop list was told.
+    #[derive(Clone, Default)]
+    struct Kernel(Arc<Mutex<Vec<String>>>);
+
+    impl Kernel {
+        fn told(&self) -> Vec<String> {
+            core::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl DropList for Kernel {
+        fn add(&self, net: Net) {
+            self.0.lock().unwrap().push(format!("+{net}"));
+        }
+        fn remove(&self, net: Net) {
+            self.0.lock().unwrap().push(format!("-{net}"));
+        }
+    }
+
+    fn bans() -> Bans {
+        Bans::new(HashKey::new([3, 4]))
+    }
+
+    #[test]
+    fn a_banned_address_is_banned_until_its_time_and_counted() {
+        let bans = bans();
+        assert!(!bans.is_banned(at(0), ip("192.0.2.1")));
+        assert_eq!(bans.add(auto("192.0.2.1", 60)), Ok(Added::New));
+        assert!(bans.is_banned(at(0), ip("192.0.2.1")) && bans.is_banned(at(59), ip("::ffff:192.0.2.1")));
+        assert!(!bans.is_banned(at(0), ip("192.0.2.2")));
+        assert!(!bans.is_banned(at(60), ip("192.0.2.1")), "without anybody sweeping");
+        assert_eq!((bans.stopped(), bans.len()), (2, 1));
+        assert_eq!(bans.find(at(59), ip("192.0.2.1")).unwrap().reason, "flood");
+        assert_eq!(bans.find(at(60), ip("192.0.2.1")), None);
+    }
+
+    #[test]
+    fn an_ipv6_source_is_banned_with_its_64() {
+        let bans = bans();
+        bans.add(auto("2001:db8:1:2:3:4:5:6", 60)).unwrap();
+        assert!(bans.is_banned(at(0), ip("2001:db8:1:2::1")));
+        assert!(!bans.is_banned(at(0), ip("2001:db8:1:3::1")));
+        assert_eq!(bans.list(None, 9)[0].net.to_string(), "2001:db8:1:2::/64");
+        // An operator may name a single one.
+        bans.add(operator("2001:db8:9::9", None)).unwrap();
+        assert!(bans.is_banned(at(0), ip("2001:db8:9::9")) && !bans.is_banned(at(0), ip("2001:db8:9::8")));
+        // The /64 in which mapped IPv4 addresses lie is not IPv4.
+        bans.add(operator("::/64", None)).unwrap();
+        bans.add(operator("::/0", None)).unwrap();
+        assert!(!bans.is_banned(at(0), ip("192.0.2.1")) && bans.is_banned(at(0), ip("2001:db8::")));
+    }
+
+    #[test]
+    fn nested_networks_end_one_by_one() {
+        let bans = bans();
+        for (text, until) in [("10.0.0.0/8", Some(10)), ("10.1.0.0/16", Some(30)), ("10.1.2.0/24", Some(20))]
+        {
+            bans.add(operator(text, until)).unwrap();
+        }
+        bans.add(operator("10.255.0.0/16", None)).unwrap();
+        let banned = |now, source| bans.is_banned(at(now), ip(source));
+        assert!(
+            banned(9, "10.0.0.0")
+                && banned(9, "10.9.9.9")
+                && !banned(9, "11.0.0.0")
+                && !banned(9, "9.255.255.255")
+        );
+        assert!(!banned(10, "10.9.9.9") && banned(10, "10.1.255.255") && !banned(10, "10.2.0.0"));
+        assert!(banned(29, "10.1.2.3"), "the /24 has ended, the /16 has not");
+        assert!(!banned(30, "10.1.2.3") && banned(u32::MAX.into(), "10.255.255.255"));
+        assert_eq!(bans.find(at(5), ip("10.1.2.3")).unwrap().net, net("10.1.2.0/24"));
+        assert_eq!(bans.expire(at(20)).len(), 2);
+        assert!(banned(20, "10.1.2.3") && !banned(5, "10.9.9.9"));
+        assert_eq!(bans.remove(net("10.1.0.0/16")).map(|ban| ban.by), Some(Banner::Operator));
+        assert!(!banned(5, "10.1.2.3"));
+        assert_eq!(bans.remove(net("10.1.0.0/16")), None);
+    }
+
+    #[test]
+    fn who_says_more_wins() {
+        let bans = bans();
+        bans.add(auto("192.0.2.1", 60)).unwrap();
+        assert_eq!(bans.add(auto("192.0.2.1", 50)), Ok(Added::Kept));
+        assert_eq!(bans.add(auto("192.0.2.1", 70)), Ok(Added::Changed));
+        assert!(bans.is_banned(at(69), ip("192.0.2.1")));
+        // An operator may also shorten, and nobody changes what he said.
+        assert_eq!(bans.add(operator("192.0.2.1", Some(5))), Ok(Added::Changed));
+        assert_eq!(bans.add(auto("192.0.2.1", 90)), Ok(Added::Kept));
+        assert!(bans.is_banned(at(4), ip("192.0.2.1")) && !bans.is_banned(at(5), ip("192.0.2.1")));
+        assert_eq!((bans.expire(at(5)).len(), bans.len()), (1, 0));
+        assert!(bans.expire(at(1_000)).is_empty(), "nothing of the older bans is left over");
+    }
+
+    #[test]
+    fn a_full_list_lets_the_one_go_that_ends_first() {
+        let kernel = Kernel::default();
+        let bans = Bans::with(HashKey::new([3, 4]), kernel.clone());
+        bans.add(operator("198.51.100.1", Some(1))).unwrap();
+        for n in 0..AUTOMATIC_MAX as u32 {
+            let source = Ipv4Addr::from_bits(0x0a00_0000 + n).into();
+            bans.add(Ban::of(source, Banner::Auto, at(0), Some(at(1_000 + u64::from(n))), "flood")).unwrap();
+        }
+        assert_eq!((bans.len(), bans.displaced()), (AUTOMATIC_MAX + 1, 0));
+        kernel.told();
+        bans.add(Ban::of(ip("192.0.2.1"), Banner::Fraud, at(0), Some(at(5_000)), "spend")).unwrap();
+        assert_eq!(kernel.told(), ["-10.0.0.0", "+192.0.2.1"]);
+        assert_eq!((bans.len(), bans.displaced()), (AUTOMATIC_MAX + 1, 1));
+        assert!(!bans.is_banned(at(0), ip("10.0.0.0")) && bans.is_banned(at(0), ip("10.0.0.1")));
+        assert!(bans.is_banned(at(0), ip("198.51.100.1")), "never an operator's");
+        // Prolonging one that is there needs no room.
+        bans.add(auto("10.0.0.1", 100_000)).unwrap();
+        assert_eq!(bans.displaced(), 1);
+    }
+
+    #[test]
+    fn operators_are_told_when_there_is_no_room() {
+        let bans = bans();
+        let some = |n: u32| Ban {
+            net: Net::v4(Ipv4Addr::from_bits(n << 8), 24).unwrap(),
+            ..operator("10.0.0.1", None)
+        };
+        assert_eq!(bans.import(at(0), (1..=OPERATOR_MAX as u32).map(some)), OPERATOR_MAX);
+        assert_eq!(bans.add(operator("192.0.2.1", None)), Err(BansFull));
+        bans.add(auto("192.0.2.1", 5)).unwrap();
+        assert_eq!(bans.add(operator("192.0.2.1", None)), Err(BansFull));
+        assert_eq!(bans.add(some(7)), Ok(Added::Changed));
+        bans.remove(some(7).net).unwrap();
+        assert_eq!(bans.add(operator("192.0.2.1", None)), Ok(Added::Changed));
+    }
+
+    #[test]
+    fn the_drop_list_follows_every_change() {
+        let kernel = Kernel::default();
+        let bans = Bans::with(HashKey::new([3, 4]), kernel.clone());
+        bans.add(auto("192.0.2.1", 10)).unwrap();
+        bans.add(auto("192.0.2.1", 20)).unwrap();
+        bans.add(operator("10.0.0.0/8", None)).unwrap();
+        assert_eq!(kernel.told(), ["+192.0.2.1", "+10.0.0.0/8"]);
+        assert!(bans.expire(at(19)).is_empty());
+        assert_eq!(bans.expire(at(20))[0].net, net("192.0.2.1"));
+        bans.remove(net("10.0.0.0/8")).unwrap();
+        assert_eq!(kernel.told(), ["-192.0.2.1", "-10.0.0.0/8"]);
+        assert!(bans.is_empty());
+    }
+
+    #[test]
+    fn bans_survive_a_restart_but_not_their_end() {
+        let before = bans();
+        let mut revisions = vec![before.revision()];
+        for ban in [auto("192.0.2.1", 10), auto("2001:db8::1", 30), operator("10.0.0.0/8", None)] {
+            before.add(ban).unwrap();
+            revisions.push(before.revision());
+        }
+        assert!(revisions.is_sorted_by(|a, b| a < b), "each change is seen by the store");
+        let kernel = Kernel::default();
+        let after = Bans::with(HashKey::new([5, 6]), kernel.clone());
+        assert_eq!(after.import(at(20), before.export()), 2);
+        assert_eq!(kernel.told(), ["+10.0.0.0/8", "+2001:db8::/64"]);
+        assert!(!after.is_banned(at(20), ip("192.0.2.1")));
+        assert!(after.is_banned(at(20), ip("10.9.9.9")) && after.is_banned(at(20), ip("2001:db8::2")));
+        assert_eq!(
+            after.export(),
+            before.export()[..1].iter().chain(&before.export()[2..]).cloned().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn pages_follow_each_other_while_bans_come_and_go() {
+        let bans = bans();
+        for n in 1..=5 {
+            bans.add(auto(&format!("192.0.2.{n}"), 10)).unwrap();
+        }
+        let first = bans.list(None, 2);
+        bans.remove(first[1].net).unwrap();
+        let rest: Vec<_> = bans.list(Some(first[1].net), 9).iter().map(|ban| ban.net.to_string()).collect();
+        assert_eq!(rest, ["192.0.2.3", "192.0.2.4", "192.0.2.5"]);
+    }
+
+    #[test]
+    fn networks_are_read_as_they_are_written() {
+        for text in ["192.0.2.1", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/64", "2001:db8::1", "::/0"] {
+            assert_eq!(net(text).to_string(), text);
+        }
+        assert_eq!(net("::ffff:10.0.0.0/104"), net("10.0.0.0/8"));
+        assert_eq!("10.0.0.1/8".parse::<Net>(), Err(NoNet::HostBits));
+        for text in
+            ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/8/8", "host", "10.0.0/8"]
+        {
+            assert_eq!(text.parse::<Net>(), Err(NoNet::Malformed), "{text}");
+        }
+        assert!(net("10.0.0.0/8").contains(ip("::ffff:10.1.1.1")) && !net("::/0").contains(ip("10.1.1.1")));
+    }
+}

@@ -212,3 +212,107 @@ pub const RECENT_MAX: usize = 1_024;
 
 /// Listeners at one time.
 pub const SUBSCRIBERS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Woken(Arc<AtomicU64>);
+
+    impl Wake for Woken {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn event(n: u64) -> Event {
+        Event::new(Wall(n), "ban.added").with("n", n)
+    }
+
+    fn serials(events: &[Arc<Numbered>]) -> Vec<u64> {
+        events.iter().map(|numbered| numbered.serial).collect()
+    }
+
+    #[test]
+    fn every_subscriber_gets_every_event_in_order() {
+        let bus = EventBus::new(Wall(100));
+        bus.publish(event(0));
+        let woken = Woken::default();
+        let a = bus.subscribe(10, woken.clone(), None).unwrap();
+        let b = bus.subscribe(10, Woken::default(), None).unwrap();
+        assert!(a.backlog.is_empty() && a.missed == 0 && a.subscription.id() != b.subscription.id());
+        for n in 1..=3 {
+            bus.publish(event(n));
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "once, until it sleeps again");
+        for subscription in [&a.subscription, &b.subscription] {
+            let got: Vec<_> = core::iter::from_fn(|| subscription.queue().receive()).collect();
+            assert_eq!(serials(&got), [101, 102, 103]);
+            assert_eq!((got[2].event.kind, got[2].event.field("n")), ("ban.added", Some("3")));
+        }
+        assert_eq!((bus.subscribers(), bus.published(), bus.dropped()), (2, 4, 0));
+        drop(a);
+        assert_eq!(bus.subscribers(), 1);
+    }
+
+    #[test]
+    fn a_slow_subscriber_loses_events_and_knows_how_many() {
+        let bus = EventBus::new(Wall(1));
+        let slow = bus.subscribe(2, Woken::default(), None).unwrap().subscription;
+        let quick = bus.subscribe(10, Woken::default(), None).unwrap().subscription;
+        for n in 0..5 {
+            bus.publish(event(n));
+        }
+        assert_eq!((slow.dropped(), quick.dropped(), bus.dropped()), (3, 0, 3));
+        assert_eq!((slow.queue().len(), quick.queue().len()), (2, 5));
+        drop(slow);
+        assert_eq!(bus.dropped(), 3, "the total stays when the slow one has gone");
+    }
+
+    #[test]
+    fn who_comes_back_gets_what_came_meanwhile_and_learns_what_is_forgotten() {
+        let bus = EventBus::new(Wall(1_000));
+        let back = |after| {
+            let subscribed = bus.subscribe(1, Woken::default(), Some(after)).unwrap();
+            (serials(&subscribed.backlog), subscribed.missed)
+        };
+        assert_eq!(back(999), (vec![], 0));
+        for n in 0..3 {
+            bus.publish(event(n));
+        }
+        assert_eq!(back(1_000), (vec![1_001, 1_002], 0));
+        assert_eq!(back(1_002), (vec![], 0));
+        assert_eq!(back(999), (vec![1_000, 1_001, 1_002], 0));
+        assert_eq!(back(5_000), (vec![], 0), "from a future that has not happened");
+        for n in 0..RECENT_MAX as u64 {
+            bus.publish(event(n));
+        }
+        let (backlog, missed) = back(1_000);
+        assert_eq!((backlog.len(), backlog[0], missed), (RECENT_MAX, 1_003, 2));
+        assert_eq!(serials(&bus.recent(2)), [1_003 + RECENT_MAX as u64 - 2, 1_003 + RECENT_MAX as u64 - 1]);
+    }
+
+    #[test]
+    fn there_is_an_end_to_subscribers() {
+        let bus = EventBus::new(Wall(1));
+        let all: Vec<_> =
+            (0..SUBSCRIBERS_MAX).map(|_| bus.subscribe(1, Woken::default(), None).unwrap()).collect();
+        assert_eq!(bus.subscribe(1, Woken::default(), None).unwrap_err(), TooManySubscribers);
+        drop(all);
+        assert!(bus.subscribe(1, Woken::default(), None).is_ok());
+    }
+
+    #[test]
+    fn threads_publish_without_losing_or_repeating_a_number() {
+        let bus = EventBus::new(Wall(1));
+        let all = bus.subscribe(4_000, Woken::default(), None).unwrap().subscription;
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1_000).for_each(|n| bus.publish(event(n))));
+            }
+        });
+        let got: Vec<_> = core::iter::from_fn(|| all.queue().receive()).collect();
+        assert_eq!(serials(&got), (1..=4_000).collect::<Vec<_>>());
+    }
+}
