@@ -8,7 +8,7 @@ use crate::storm::{Trouble, address};
 use crate::world::{SBC, World, route, trunk};
 use b2bua::Spec;
 use base::{Duration, Instant, Rng};
-use ledger::{Ask, Cdr, ReleasedBy};
+use ledger::{Ask, Bounds, Cdr, ReleasedBy};
 use std::sync::{Arc, Mutex};
 
 const CALLER: usize = 0;
@@ -366,7 +366,7 @@ fn without_ports_the_call_is_refused_for_a_while() {
 
 #[test]
 fn a_full_trunk_refuses_and_is_free_again_afterwards() {
-    let mut world = world(|spec| spec.trunks[1].pool.set_max(1), long());
+    let mut world = world(|spec| spec.trunks[1].pool.set(Bounds { calls: 1, ..Bounds::default() }), long());
     let first = world.call(&long());
     world.run_for(seconds(10));
     let second = world.call(&long());

@@ -7,7 +7,7 @@ use crate::world::{Weather, World, route, trunk};
 use b2bua::Spec;
 use base::{Duration, Rng};
 use core::net::SocketAddr;
-use ledger::Ask;
+use ledger::{Ask, Bounds};
 
 #[test]
 fn in_fine_weather_every_call_ends_as_it_should() {
@@ -155,7 +155,7 @@ fn random_spec(rng: &mut Rng) -> Spec {
         trunk.session_timer = pick(rng, &[None, Some(seconds(90)), Some(seconds(300)), Some(seconds(1_800))]);
         trunk.max_duration = pick(rng, &[None, None, Some(seconds(600)), Some(seconds(7_200))]);
         trunk.one_ends = rng.below(4) == 0;
-        trunk.pool.set_max(pick(rng, &[u32::MAX, u32::MAX, 4]));
+        trunk.pool.set(Bounds { calls: pick(rng, &[u32::MAX, u32::MAX, 4]), ..Bounds::default() });
     }
     let routes = vec![
         route("one", &[0], "1.", 1),

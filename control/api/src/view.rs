@@ -119,6 +119,8 @@ pub(crate) struct MediaPort {
     foreign: Option<String>,
     /// Packets that the kernel dropped because the socket's queue was full.
     kernel_drops: u64,
+    /// Mean opinion score of all that the peer sent, 1.0 to 4.5; null where nothing could be rated.
+    mos: Option<f64>,
     /// Streams that the peer sent.
     streams: Vec<Stream>,
 }
@@ -143,6 +145,8 @@ pub(crate) struct Stream {
     packets: u64,
     /// Packets that never came.
     lost: u64,
+    /// Runs of packets that never came.
+    bursts: u64,
     /// Packets that came late.
     reordered: u64,
     /// Packets that came twice.
@@ -151,10 +155,16 @@ pub(crate) struct Stream {
     jitter_ms: f64,
     /// The largest jitter.
     jitter_max_ms: f64,
+    /// The mean of the jitter over the packets.
+    jitter_mean_ms: f64,
     /// As RTCP tells.
     round_trip_ms: Option<f64>,
     /// Fraction that the far end reported lost, 0 to 1.
     reported_loss: Option<f64>,
+    /// What a listener would say, 0 to 100 (E-model, ITU-T G.107); null where there is no speech or too little of it.
+    r_factor: Option<f64>,
+    /// The same as mean opinion score, 1.0 to 4.5.
+    mos: Option<f64>,
     /// First packet.
     first: String,
     /// Last packet.
@@ -264,9 +274,15 @@ impl MediaPort {
             dropped: port.dropped.iter().map(|(verdict, n)| (verdict.name(), *n)).collect(),
             foreign: text(port.foreign),
             kernel_drops: port.kernel_drops,
+            mos: port.mos().map(|mos| rounded(mos, 100.0)),
             streams: port.streams.iter().map(|stream| Stream::new(stream, now)).collect(),
         }
     }
+}
+
+/// To a fraction of one: more digits than the model means would be noise.
+fn rounded(value: f32, of_one: f64) -> f64 {
+    (f64::from(value) * of_one).round() / of_one
 }
 
 impl From<Totals> for Traffic {
@@ -286,12 +302,16 @@ impl Stream {
             payload: stream.payload,
             packets: stream.packets,
             lost: stream.lost,
+            bursts: stream.bursts,
             reordered: stream.reordered,
             duplicates: stream.duplicates,
             jitter_ms: millis(stream.jitter),
             jitter_max_ms: millis(stream.jitter_max),
+            jitter_mean_ms: millis(stream.jitter_mean),
             round_trip_ms: stream.round_trip.map(millis),
             reported_loss: stream.reported_loss.map(|of_256| f64::from(of_256) / 256.0),
+            r_factor: stream.r_factor.map(|rating| rounded(rating, 10.0)),
+            mos: stream.mos.map(|mos| rounded(mos, 100.0)),
             first: at(stream.first),
             last: at(stream.last),
         }

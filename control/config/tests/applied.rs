@@ -1,8 +1,10 @@
 //! What a configuration becomes: the specs of the B2BUA, the notices, the defaults, the differences.
 
 use b2bua::spec::{self, RouteOrder, Transport, UnknownAnswer};
+use base::Instant;
 use config::diff::diff;
 use config::{Checked, Config, PoolBook};
+use ledger::{Class, Lease, Part};
 use std::time::Duration;
 
 fn checked(text: &str) -> Checked {
@@ -101,7 +103,7 @@ fn the_longest_match_comes_first_and_each_pattern_for_itself() {
 fn a_trunk_keeps_its_pool_as_long_as_a_call_holds_it() {
     let mut pools = PoolBook::new();
     let first = file("smallest.toml").spec(1, &mut pools);
-    let call = ledger::Lease::take([&first.trunks[0].pool]).unwrap();
+    let call = Lease::take(0, Instant(1), Class::Normal, [Part::Pool(&first.trunks[0].pool)]).unwrap();
     drop(first);
     // The trunk goes and comes back while its call is still up.
     let text =

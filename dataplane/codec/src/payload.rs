@@ -70,6 +70,52 @@ pub fn is_paced(name: &str) -> bool {
     !by_name(name).is_some_and(|facts| matches!(facts.kind, Kind::Event | Kind::Noise))
 }
 
+/// What coding costs a listener on the scale of ITU-T G.107, and what loss does to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Impairment {
+    /// Equipment impairment factor Ie without loss.
+    pub ie: f32,
+    /// Packet-loss robustness factor Bpl: the higher, the less loss is heard.
+    pub bpl: f32,
+}
+
+/// Of a format that is not known: G.711 by a decoder that conceals nothing (ITU-T G.113 appendix I).
+pub const UNKNOWN: Impairment = Impairment { ie: 0.0, bpl: 4.3 };
+
+/// What coding in this format costs; `None` for what is no speech. Names in any case; those that are not known here
+/// are [`UNKNOWN`].
+///
+/// Where ITU-T G.113 appendix I has values they are these; marked ones are our guess by the nearest relative that has.
+pub fn impairment(name: &str) -> Option<Impairment> {
+    let Some(facts) = by_name(name) else { return Some(UNKNOWN) };
+    let (ie, bpl) = match (facts.kind, facts.name) {
+        (Kind::Noise | Kind::Event | Kind::Video | Kind::Other, _) => return None,
+        // Named in SDP, so by a phone of today: these conceal (G.711 appendix I).
+        (Kind::Audio, "pcmu" | "pcma") => (0.0, 25.1),
+        (Kind::Audio, "g729") => (11.0, 19.0),
+        (Kind::Audio, "g723") => (15.0, 16.1),
+        // Robustness: guess, as EFR.
+        (Kind::Audio, "gsm") => (20.0, 10.0),
+        // As EFR, which is AMR's highest mode.
+        (Kind::Audio, "amr") => (5.0, 10.0),
+        // Robustness of these: guess, as G.711 that conceals nothing, for they have no frames to conceal.
+        (Kind::Audio, "g726-40") => (2.0, 4.3),
+        (Kind::Audio, "g726-32" | "dvi4") => (7.0, 4.3),
+        (Kind::Audio, "g726-24") => (25.0, 4.3),
+        (Kind::Audio, "g726-16") => (50.0, 4.3),
+        (Kind::Audio, "g728") => (7.0, 16.0),
+        // Guesses: on this narrowband scale wide band is as good as G.711; the robustness is that of their concealment.
+        (Kind::Audio, "opus" | "evs") => (0.0, 20.0),
+        (Kind::Audio, "g722") => (0.0, 10.0),
+        (Kind::Audio, "amr-wb") => (0.0, 10.0),
+        // Guess: made for loss, coded like G.729.
+        (Kind::Audio, "ilbc") => (11.0, 25.0),
+        (Kind::Audio, "speex") => (11.0, 19.0),
+        (Kind::Audio, _) => (UNKNOWN.ie, UNKNOWN.bpl),
+    };
+    Some(Impairment { ie, bpl })
+}
+
 const fn samples(name: &'static str, number: Option<u8>, clock: u32, rate: u32, bits: u8) -> Facts {
     Facts { name, kind: Kind::Audio, number, clock, rate, channels: 1, frame: Frame::Samples { bits } }
 }
@@ -153,6 +199,21 @@ mod tests {
         assert_eq!((g722.number, g722.clock, g722.rate), (Some(9), 8_000, 16_000));
         assert_eq!(by_name("opus").map(|facts| (facts.clock, facts.channels)), Some((48_000, 2)));
         assert_eq!(by_name("nothing"), None);
+    }
+
+    #[test]
+    fn only_speech_is_rated_and_the_unknown_is_taken_for_g711_without_concealment() {
+        assert_eq!(impairment("G729"), Some(Impairment { ie: 11.0, bpl: 19.0 }));
+        assert_eq!(impairment("PCMA"), Some(Impairment { ie: 0.0, bpl: 25.1 }));
+        assert_eq!(impairment("nobody-knows-it"), Some(UNKNOWN));
+        for name in ["telephone-event", "cn", "h264", "t140"] {
+            assert_eq!(impairment(name), None, "{name}");
+        }
+        for facts in FACTS {
+            let rated = impairment(facts.name);
+            assert_eq!(rated.is_some(), facts.kind == Kind::Audio, "{}", facts.name);
+            assert!(rated.is_none_or(|rated| rated.bpl >= 1.0 && rated.ie < 95.0));
+        }
     }
 
     #[test]

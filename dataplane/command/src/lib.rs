@@ -1,5 +1,4 @@
-//! The one language between signalling and media: what may be asked, what is answered. Plain data, no behaviour,
-//! no protocol. Signalling holds the wanted state and sends it whole; media answers with events only.
+//! The one language between signalling and media: what may be asked, what is answered. Plain data, no protocol. Signalling holds the wanted state and sends it whole; media answers with events only.
 #![forbid(unsafe_code)]
 pub mod ids; // bridges, ports, parties, shards
 pub mod spec; // BridgeSpec: the wanted state of one bridge

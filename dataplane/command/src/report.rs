@@ -67,6 +67,8 @@ pub struct StreamReport {
     pub packets: u64,
     /// Packets that never came.
     pub lost: u64,
+    /// Runs of packets that never came, one after the other.
+    pub bursts: u64,
     /// Packets that came after one with a higher number.
     pub reordered: u64,
     /// Packets that came twice.
@@ -75,12 +77,65 @@ pub struct StreamReport {
     pub jitter: Duration,
     /// The largest jitter so far.
     pub jitter_max: Duration,
+    /// The mean of the jitter over the packets.
+    pub jitter_mean: Duration,
     /// Round-trip time that the peers' RTCP tells, if it does.
     pub round_trip: Option<Duration>,
     /// Fraction lost that the far end reported last (RFC 3550), 0 to 255 of 256.
     pub reported_loss: Option<u8>,
+    /// What a listener would say, 0 to 100 (ITU-T G.107); `None` where there is no speech, or too little to tell.
+    pub r_factor: Option<f32>,
+    /// The same as mean opinion score, 1.0 to 4.5.
+    pub mos: Option<f32>,
     /// First and last packet.
     pub first: Instant,
     /// See `first`.
     pub last: Instant,
+}
+
+impl PortReport {
+    /// One mean opinion score of all that the peer sent, 1.0 to 4.5: of its streams, weighted by their packets.
+    pub fn mos(&self) -> Option<f32> {
+        let rated =
+            self.streams.iter().filter_map(|stream| Some((f64::from(stream.mos?), stream.packets as f64)));
+        let (sum, packets) = rated.fold((0.0, 0.0), |(sum, all), (mos, n)| (sum + mos * n, all + n));
+        (packets > 0.0).then(|| (sum / packets) as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_score_of_a_port_is_that_of_its_streams_by_packets() {
+        let of = |streams: &[(u64, Option<f32>)]| {
+            let stream = |(packets, mos): &(u64, Option<f32>)| StreamReport {
+                packets: *packets,
+                mos: *mos,
+                ..StreamReport::default()
+            };
+            let report = PortReport {
+                port: PortIndex(0),
+                party: Party(0),
+                local: SocketAddr::from(([192, 0, 2, 1], 10_000)),
+                signalled: None,
+                learned: None,
+                moves: 0,
+                received: Totals::default(),
+                sent: Totals::default(),
+                rtcp_received: 0,
+                rtcp_sent: 0,
+                last_heard: None,
+                dropped: Vec::new(),
+                foreign: None,
+                kernel_drops: 0,
+                streams: streams.iter().map(stream).collect(),
+            };
+            report.mos()
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[(10, None)]), None);
+        assert_eq!(of(&[(100, Some(4.0)), (300, Some(2.0)), (10, None)]), Some(2.5));
+    }
 }

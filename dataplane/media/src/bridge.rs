@@ -336,7 +336,13 @@ impl Bridges {
     /// What a bridge has seen so far.
     pub fn report(&self, _now: Now, bridge: BridgeId) -> Option<BridgeReport> {
         let ports = self.bridge(bridge)?.ports.iter().filter_map(|place| self.ports.at(*place));
-        Some(BridgeReport { ports: ports.map(|(_, port)| port.report()).collect() })
+        Some(BridgeReport { ports: ports.map(|(_, port)| port.report(self.round_trip(port))).collect() })
+    }
+
+    /// Between here and a port's peer: its reports tell that of the streams that go to it.
+    fn round_trip(&self, port: &Port) -> Option<Duration> {
+        let feeders = port.feeders.iter().filter_map(|place| self.ports.at(*place));
+        feeders.filter_map(|(_, feeder)| feeder.streams.round_trip()).max()
     }
 
     /// The packet path: what is it, who sent it, where to. Afterwards the packet's bytes are as they are to be sent.

@@ -1,7 +1,7 @@
 //! What happens to one packet, and to the streams of one bridge. Knows nothing of SIP and opens no socket.
 #![forbid(unsafe_code)]
 pub mod wire; // rtp, rtcp: borrowed views; what a datagram is
-pub mod quality; // RFC 3550 statistics of a stream
+pub mod quality; // RFC 3550 statistics of a stream, and what a listener would say (emodel)
 pub mod bridge; // the bridges of one shard: port, learn, relay, silence, reports
 pub mod fuzz; // fuzz entries: plain functions on bytes
 

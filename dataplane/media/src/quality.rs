@@ -1,18 +1,24 @@
 //! What can be known of a stream by looking at it: extended sequence, loss, duplicates, reordering (RFC 3550 A.1, A.3),
 //! jitter (A.8), and what the peers' reports say of it. Drops nothing and never changes a packet.
 
+mod emodel; // from loss and delay to a score
+
 use crate::wire::rtcp::{ReportBlock, SenderInfo};
 use crate::wire::rtp::Header;
 use base::{Duration, Instant};
+use codec::payload::Impairment;
 use command::{RemoteTag, StreamReport};
+use emodel::Heard;
 
-/// What the timestamps of a payload type mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the timestamps of a payload type mean, and what its coding costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
     /// RTP clock in Hz; 0 if it is not known.
     pub clock: u32,
     /// Whether timestamps say when a packet was made; those of events do not.
     pub paced: bool,
+    /// What its coding costs a listener; `None` for what is no speech.
+    pub codec: Option<Impairment>,
 }
 
 /// One SSRC from one candidate, one way.
@@ -40,12 +46,21 @@ pub struct Stream {
     /// Different packets of this run.
     unique: u64,
     packets: u64,
-    reordered: u64,
-    duplicates: u64,
+    reordered: u32,
+    duplicates: u32,
     /// Lost in runs before this one.
     lost_before: u64,
+    /// Gaps between packets that came, of all runs.
+    bursts: u32,
     jitter_ns: u64,
     jitter_max_ns: u64,
+    /// Of the jitter after each packet that told one, and how many did.
+    jitter_sum_ns: u64,
+    jitters: u32,
+    /// The shortest step forward between timestamps: one packet. `u32::MAX` before the first.
+    step_ns: u32,
+    /// Of the speech that was heard last.
+    codec: Option<Impairment>,
     first: Instant,
     /// The last two sender reports of this stream: (middle of NTP, arrival).
     sender_reports: [(u32, Instant); 2],
@@ -63,6 +78,11 @@ const REBIND_GAP: u16 = 500;
 const REBIND_SLACK: Duration = Duration::from_secs(2);
 /// Round trips beyond this are errors of some clock.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(30);
+/// Fewer packets than this (a second) say nothing of what a listener would say.
+const RATED_MIN: u64 = 50;
+/// One packet, where the timestamps do not tell, and at most.
+const PACKET_TIME: Duration = Duration::from_millis(20);
+const PACKET_TIME_MAX: Duration = Duration::from_millis(200);
 
 impl Stream {
     fn begin(now: Instant, tag: RemoteTag, trusted: bool, header: &Header) -> Self {
@@ -76,6 +96,7 @@ impl Stream {
             last: now,
             highest: number,
             base: number,
+            step_ns: u32::MAX,
             first: now,
             ..Stream::default()
         }
@@ -108,6 +129,10 @@ impl Stream {
         if tick != 0 && tick != self.tick {
             self.paced = None;
         }
+        if pace.codec.is_some() && pace.codec != self.codec {
+            self.codec = pace.codec;
+            self.step_ns = u32::MAX;
+        }
         self.tick = tick;
     }
 
@@ -129,6 +154,10 @@ impl Stream {
                 let deviation = (now.nanos_since(arrival) as i64).saturating_sub(made).unsigned_abs();
                 self.jitter_ns = self.jitter_ns - (self.jitter_ns >> 4) + (deviation >> 4);
                 self.jitter_max_ns = self.jitter_max_ns.max(self.jitter_ns);
+                self.jitter_sum_ns = self.jitter_sum_ns.saturating_add(self.jitter_ns);
+                self.jitters = self.jitters.saturating_add(1);
+                // A step backwards is a long one as well.
+                self.step_ns = u64::from(self.step_ns).min(made as u64) as u32;
             }
         }
         self.paced = Some((timestamp, now));
@@ -142,11 +171,12 @@ impl Stream {
             return self.on_pace(now, header.timestamp);
         }
         if ahead == 0 {
-            self.duplicates += 1;
+            self.duplicates = self.duplicates.saturating_add(1);
         } else if ahead < DROPOUT_MAX {
             self.highest += u64::from(ahead);
             self.window = self.window.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
             self.unique += 1;
+            self.bursts = self.bursts.saturating_add(1);
             self.bad_sequence = None;
             self.on_pace(now, header.timestamp);
         } else if ahead <= u16::MAX - MISORDER_MAX + 1 {
@@ -174,14 +204,32 @@ impl Stream {
     fn on_late(&mut self, behind: u64) {
         let bit = 1u64.checked_shl(behind as u32).unwrap_or(0);
         if self.window & bit != 0 {
-            self.duplicates += 1;
+            self.duplicates = self.duplicates.saturating_add(1);
             return;
         }
+        self.on_filled(behind, bit);
         self.window |= bit;
-        self.reordered += 1;
+        self.reordered = self.reordered.saturating_add(1);
         self.unique += 1;
         // One that was sent before the first that came.
         self.base = self.base.min(self.highest - behind);
+    }
+
+    /// A packet that was missing has come: its gap is gone, shorter, or two. Beyond the window nothing is known of its
+    /// neighbours, and the gap is taken to be as many.
+    fn on_filled(&mut self, behind: u64, bit: u64) {
+        let number = self.highest - behind;
+        if number < self.base {
+            self.bursts = self.bursts.saturating_add((self.base - number > 1).into());
+        } else if bit != 0 {
+            let newer = self.window & (bit >> 1) != 0;
+            let older = behind == 63 || self.window & (bit << 1) != 0;
+            match (newer, older) {
+                (true, true) => self.bursts = self.bursts.saturating_sub(1),
+                (false, false) => self.bursts = self.bursts.saturating_add(1),
+                (true, false) | (false, true) => {}
+            }
+        }
     }
 
     fn lost(&self) -> u64 {
@@ -223,22 +271,46 @@ impl Stream {
         }
     }
 
-    /// What has been seen.
-    pub fn report(&self) -> StreamReport {
+    /// What has been seen. `before` is the round trip between here and the source, as far as it is known.
+    pub fn report(&self, before: Option<Duration>) -> StreamReport {
+        let rating = self.rating(before);
         StreamReport {
             ssrc: self.ssrc,
             payload: self.payload,
             packets: self.packets,
             lost: self.lost(),
-            reordered: self.reordered,
-            duplicates: self.duplicates,
+            bursts: self.bursts.into(),
+            reordered: self.reordered.into(),
+            duplicates: self.duplicates.into(),
             jitter: Duration::from_nanos(self.jitter_ns),
             jitter_max: Duration::from_nanos(self.jitter_max_ns),
+            jitter_mean: self.jitter_mean(),
             round_trip: self.round_trip,
             reported_loss: self.reported_loss,
+            r_factor: rating.map(|rating| rating as f32),
+            mos: rating.map(|rating| emodel::mos(rating) as f32),
             first: self.first,
             last: self.last,
         }
+    }
+
+    fn jitter_mean(&self) -> Duration {
+        Duration::from_nanos(self.jitter_sum_ns.checked_div(self.jitters.into()).unwrap_or(0))
+    }
+
+    /// How the stream is heard at its end: with what was lost until here, after half of either round trip, one packet's
+    /// time and a jitter buffer that holds twice the jitter.
+    fn rating(&self, before: Option<Duration>) -> Option<f64> {
+        let codec = self.codec.filter(|_| self.unique >= RATED_MIN)?;
+        let packet = match self.step_ns {
+            u32::MAX => PACKET_TIME,
+            step => Duration::from_nanos(step.into()).min(PACKET_TIME_MAX),
+        };
+        let network = (before.unwrap_or_default() + self.round_trip.unwrap_or_default()) / 2;
+        let delay = packet + 2 * self.jitter_mean() + network;
+        let lost = self.lost();
+        let expected = (self.packets - u64::from(self.duplicates)).saturating_add(lost);
+        Some(Heard { codec, expected, lost, bursts: self.bursts.into(), delay }.rating())
     }
 }
 
@@ -317,9 +389,16 @@ impl Streams {
         (self.len > 0).then(|| self.list[usize::from(self.current) % STREAMS_MAX].ssrc)
     }
 
-    /// What has been seen, in order of appearance.
-    pub fn report(&self) -> Vec<StreamReport> {
-        let mut streams: Vec<_> = self.list[..usize::from(self.len)].iter().map(Stream::report).collect();
+    /// The round trip between here and where these streams go, of the one heard last that knows it.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let known = self.list[..usize::from(self.len)].iter().filter(|stream| stream.round_trip.is_some());
+        known.max_by_key(|stream| stream.last)?.round_trip
+    }
+
+    /// What has been seen, in order of appearance; `before` is the round trip between here and the peer, if known.
+    pub fn report(&self, before: Option<Duration>) -> Vec<StreamReport> {
+        let streams = &self.list[..usize::from(self.len)];
+        let mut streams: Vec<_> = streams.iter().map(|stream| stream.report(before)).collect();
         streams.sort_by_key(|stream| stream.first);
         streams
     }
@@ -331,7 +410,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    const PCMU: Pace = Pace { clock: 8_000, paced: true };
+    const PCMU: Pace = Pace { clock: 8_000, paced: true, codec: Some(G711) };
+    const G711: Impairment = Impairment { ie: 0.0, bpl: 25.1 };
     const MS: u64 = 1_000_000;
 
     fn header(sequence: u16, timestamp: u32) -> Header {
@@ -344,7 +424,7 @@ mod tests {
         for (sequence, timestamp, at) in packets {
             streams.on_packet(Instant(at * MS), (RemoteTag(0), true), &header(sequence, timestamp), |_| PCMU);
         }
-        streams.report()[0]
+        streams.report(None)[0]
     }
 
     fn paced(sequences: impl IntoIterator<Item = u16>) -> StreamReport {
@@ -413,10 +493,83 @@ mod tests {
             let digit = (20..30).contains(&n);
             let mut header = header(n as u16, if digit { 20 * 160 } else { n as u32 * 160 });
             header.payload_type = if digit { 101 } else { 0 };
-            let pace_of = |pt| if pt == 101 { Pace { clock: 8_000, paced: false } } else { PCMU };
+            let pace_of =
+                |pt| if pt == 101 { Pace { clock: 8_000, paced: false, codec: None } } else { PCMU };
             streams.on_packet(Instant(n * 20 * MS), (RemoteTag(0), true), &header, pace_of);
         }
-        assert_eq!(streams.report()[0].jitter_max, Duration::ZERO);
+        assert_eq!(streams.report(None)[0].jitter_max, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clean_stream_of_speech_earns_the_best_score() {
+        let seen = paced(0..50);
+        // 20 ms of packet cost 0.48.
+        let (rating, mos) = (seen.r_factor.unwrap(), seen.mos.unwrap());
+        assert!((rating - 92.72).abs() < 0.01 && (mos - 4.40).abs() < 0.01, "{rating} {mos}");
+    }
+
+    #[test]
+    fn too_few_packets_and_what_is_no_speech_are_not_rated() {
+        assert_eq!((paced(0..49).mos, paced(0..49).r_factor), (None, None));
+        let mut streams = Streams::default();
+        for n in 0..100u64 {
+            let video = Pace { clock: 90_000, paced: true, codec: None };
+            streams.on_packet(
+                Instant(n * MS),
+                (RemoteTag(0), true),
+                &header(n as u16, n as u32 * 90),
+                |_| video,
+            );
+        }
+        assert_eq!(streams.report(None)[0].mos, None);
+    }
+
+    #[test]
+    fn loss_jitter_and_round_trips_lower_the_score() {
+        let clean = paced(0..1_000).r_factor.unwrap();
+        let apart = paced((0..1_000).filter(|n| n % 20 != 7));
+        let runs = paced((0..1_000).filter(|n| n % 100 < 90 || n % 100 > 94));
+        assert_eq!((apart.lost, apart.bursts, runs.lost, runs.bursts), (50, 50, 50, 10));
+        let (apart, runs) = (apart.r_factor.unwrap(), runs.r_factor.unwrap());
+        assert!(runs < apart && apart < clean - 10.0, "{runs} {apart} {clean}");
+        // Ten packets at a time.
+        let uneven = played((0..200u64).map(|n| (n as u16, n as u32 * 160, n / 10 * 200)));
+        assert!(uneven.jitter_mean > Duration::from_millis(25) && uneven.jitter_mean < uneven.jitter_max);
+        assert!(uneven.r_factor.unwrap() < clean - 1.2);
+        // Half a second to the source and back: 250 ms more on the way.
+        let mut streams = Streams::default();
+        for n in 0..1_000u64 {
+            streams.on_packet(
+                Instant(n * 20 * MS),
+                (RemoteTag(0), true),
+                &header(n as u16, n as u32 * 160),
+                |_| PCMU,
+            );
+        }
+        let far = streams.report(Some(Duration::from_millis(500)))[0].r_factor.unwrap();
+        assert!((clean - far - (0.024 * 250.0 + 0.11 * 92.7)).abs() < 0.1, "{far}");
+    }
+
+    #[test]
+    fn digits_in_the_middle_keep_the_codec_of_the_speech() {
+        let mut streams = Streams::default();
+        for n in 0..100u64 {
+            let mut header = header(n as u16, n as u32 * 160);
+            header.payload_type = if n < 80 { 18 } else { 101 };
+            let g729 = Pace { codec: Some(Impairment { ie: 11.0, bpl: 19.0 }), ..PCMU };
+            let pace_of = |pt| if pt == 18 { g729 } else { Pace { clock: 8_000, paced: false, codec: None } };
+            streams.on_packet(Instant(n * 20 * MS), (RemoteTag(0), true), &header, pace_of);
+        }
+        let rating = streams.report(None)[0].r_factor.unwrap();
+        assert!((rating - 81.72).abs() < 0.01, "{rating}");
+    }
+
+    #[test]
+    fn a_gap_that_is_filled_late_is_no_burst_and_one_filled_in_the_middle_is_two() {
+        assert_eq!(paced([1, 2, 4, 3, 5]).bursts, 0);
+        assert_eq!(paced([1, 2, 6, 4, 7]).bursts, 2);
+        assert_eq!(paced([1, 2, 6, 5, 7]).bursts, 1);
+        assert_eq!(paced([10, 7, 11]).bursts, 1);
     }
 
     #[test]
@@ -431,9 +584,9 @@ mod tests {
         }
         play(&mut streams, 0, 10); // the first lives on
         play(&mut streams, 9, 11); // takes the place of the second
-        let ssrcs: Vec<_> = streams.report().iter().map(|s| s.ssrc).collect();
+        let ssrcs: Vec<_> = streams.report(None).iter().map(|s| s.ssrc).collect();
         assert_eq!(ssrcs, [0, 2, 3, 9]);
-        assert_eq!(streams.report()[0].packets, 2);
+        assert_eq!(streams.report(None)[0].packets, 2);
         assert_eq!(streams.current_ssrc(), Some(9));
     }
 
@@ -443,7 +596,7 @@ mod tests {
         for tag in [1, 2, 1] {
             streams.on_packet(Instant(0), (RemoteTag(tag), true), &header(1, 1), |_| PCMU);
         }
-        assert_eq!(streams.report().iter().map(|s| s.packets).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(streams.report(None).iter().map(|s| s.packets).collect::<Vec<_>>(), [2, 1]);
     }
 
     #[test]
@@ -452,13 +605,13 @@ mod tests {
         for trusted in [true, false, true] {
             streams.on_packet(Instant(0), (RemoteTag(0), trusted), &header(1, 1), |_| PCMU);
         }
-        assert_eq!(streams.report().iter().map(|s| s.packets).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(streams.report(None).iter().map(|s| s.packets).collect::<Vec<_>>(), [2, 1]);
         let mut streams = Streams::default();
         streams.on_packet(Instant(0), (RemoteTag(0), false), &header(1, 1), |_| PCMU);
         assert!(!streams.knows(RemoteTag(0), 7) && streams.find(RemoteTag(0), 7).is_none());
         streams.trust(RemoteTag(0), 7);
         streams.on_packet(Instant(0), (RemoteTag(0), true), &header(2, 2), |_| PCMU);
-        assert_eq!(streams.report().iter().map(|s| s.packets).collect::<Vec<_>>(), [2]);
+        assert_eq!(streams.report(None).iter().map(|s| s.packets).collect::<Vec<_>>(), [2]);
     }
 
     #[test]
@@ -499,13 +652,13 @@ mod tests {
         };
         // An echo of the report before the last, held for half a second.
         stream.on_report(Instant(1_540 * MS), &block(0x0123_4567, 32_768));
-        assert_eq!(stream.report().round_trip, Some(Duration::from_millis(40)));
-        assert_eq!(stream.report().reported_loss, Some(12));
+        assert_eq!(stream.report(None).round_trip, Some(Duration::from_millis(40)));
+        assert_eq!(stream.report(None).reported_loss, Some(12));
         // One that names no report of this stream, one without, one that was held longer than it can have been.
         stream.on_report(Instant(7_000 * MS), &block(5, 0));
         stream.on_report(Instant(7_000 * MS), &block(0, 0));
         stream.on_report(Instant(6_100 * MS), &block(0x0128_4567, 65_536));
-        assert_eq!(stream.report().round_trip, Some(Duration::from_millis(40)));
+        assert_eq!(stream.report(None).round_trip, Some(Duration::from_millis(40)));
     }
 
     proptest! {
@@ -539,6 +692,8 @@ mod tests {
             let expected = numbers.last().unwrap() - numbers.first().unwrap() + 1;
             prop_assert_eq!(seen.lost, expected - numbers.len() as u64);
             prop_assert_eq!((seen.reordered, seen.duplicates), (late, copies));
+            let gaps = numbers.iter().zip(numbers.iter().skip(1)).filter(|(one, next)| *one + 1 < **next);
+            prop_assert_eq!(seen.bursts, gaps.count() as u64);
             prop_assert_eq!(seen.packets, sent.len() as u64);
         }
 
@@ -554,10 +709,13 @@ mod tests {
                 streams.on_packet(Instant(now), (RemoteTag(0), true), &header, |pt| Pace {
                     clock: u32::from(pt) * 1000,
                     paced: pt % 2 == 0,
+                    codec: (pt % 3 == 0).then_some(G711),
                 });
             }
-            for stream in streams.report() {
+            for stream in streams.report(None) {
                 prop_assert!(stream.duplicates <= stream.packets && stream.jitter <= stream.jitter_max);
+                prop_assert!(stream.jitter_mean <= stream.jitter_max);
+                prop_assert!(stream.mos.is_none_or(|mos| (1.0..=4.5).contains(&mos)));
             }
         }
     }

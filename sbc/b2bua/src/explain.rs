@@ -75,8 +75,8 @@ impl Witness for Notes<'_> {
             Step::Trunk { trunk, verdict } => {
                 format!("{}: {}", self.way(Way::Trunk(*trunk)), member_verdict(verdict))
             }
-            Step::Nobody { group, outcome } if group.is_empty() => format!("nobody to call: {}", outcome.word()),
-            Step::Nobody { group, outcome } => format!("group {group} has nobody: {}", outcome.word()),
+            Step::Nobody { group, outcome } if group.is_empty() => format!("nobody to call: {outcome}"),
+            Step::Nobody { group, outcome } => format!("group {group} has nobody: {outcome}"),
         };
         self.note("where", text);
     }
@@ -123,7 +123,7 @@ fn member_verdict(verdict: &MemberVerdict<'_>) -> String {
         MemberVerdict::NotNow(why) => format!("skipped: {why}"),
         MemberVerdict::Full(limit) => format!("skipped: limit {limit} reached"),
         MemberVerdict::Lacks(resource) => format!("skipped: has no resource {resource}"),
-        MemberVerdict::Nobody(outcome) => format!("skipped: has nobody ({})", outcome.word()),
+        MemberVerdict::Nobody(outcome) => format!("skipped: has nobody ({outcome})"),
     }
 }
 

@@ -5,7 +5,9 @@ use crate::admit::World;
 use crate::explain::Tell;
 use crate::refusal::Refusal;
 use crate::spec::{Policy, Spec};
+use base::Now;
 use policy::fraud::Profile;
+use routing::health::{Health, WhyNot};
 use std::sync::Arc;
 
 /// On whose account a call is made.
@@ -45,12 +47,12 @@ pub fn may(
         policy: name.to_owned(),
         rule: "disabled".to_owned(),
     };
-    if trunk.health.is_disabled(world.now.mono) {
+    if is_disabled(&trunk.health, world.now) {
         tell.say("may it", || format!("trunk {} is disabled", trunk.name));
         return Err(out_of_use(&trunk.name));
     }
     if let Some(account) = account {
-        if account.health.is_disabled(world.now.mono) {
+        if is_disabled(&account.health, world.now) {
             tell.say("may it", || format!("account {} is disabled", account.name));
             return Err(out_of_use(&account.name));
         }
@@ -80,6 +82,10 @@ pub fn may(
         }
     }
     Ok(())
+}
+
+fn is_disabled(health: &Health, now: Now) -> bool {
+    matches!(health.would(now.mono), Err(WhyNot::Disabled { .. }))
 }
 
 /// The policies that apply, the trunk's first.

@@ -29,6 +29,9 @@ pub enum Refusal {
     /// The message itself earns this status (400, 406, 415, 416, 420, 501 …).
     #[error("request unacceptable")]
     Message(u16),
+    /// The caller gave up before the call was one.
+    #[error("cancelled")]
+    Cancelled,
     /// A method that we know and do not take here.
     #[error("method not allowed")]
     MethodNotAllowed,
@@ -98,6 +101,7 @@ impl Refusal {
             Refusal::Loop => 482,
             Refusal::TooManyHops => 483,
             Refusal::Message(status) | Refusal::ByRoute(status) | Refusal::ByHook(status) => status,
+            Refusal::Cancelled => 487,
             Refusal::MethodNotAllowed => 405,
             Refusal::ReferDeclined => 603,
             Refusal::BadMedia => 488,
@@ -156,6 +160,7 @@ impl Refusal {
             Refusal::Loop => "loop",
             Refusal::TooManyHops => "too_many_hops",
             Refusal::Message(_) => "bad_message",
+            Refusal::Cancelled => "cancel",
             Refusal::MethodNotAllowed => "method_not_allowed",
             Refusal::ReferDeclined => "refer_declined",
             Refusal::BadMedia => "bad_media",

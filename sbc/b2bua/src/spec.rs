@@ -2,11 +2,11 @@
 //! once per applied version; a call keeps the version that it started with.
 
 use crate::number::{Pattern, Template};
-use base::Duration;
+use base::{Duration, Instant};
 use command::{Learn, Timeouts};
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
-use ledger::{Class, KeyedPools, Part, Pool};
+use ledger::{Class, KeyedPools, Part, Pool, Why};
 use policy::destination::Destinations;
 use policy::fraud::Profile;
 use policy::guard::GuardSpec;
@@ -155,6 +155,34 @@ impl Limit {
             Limit::Each(pools, KeyOf::Caller) => Part::Key(pools, caller),
             Limit::Each(pools, KeyOf::Callee) => Part::Key(pools, callee),
             Limit::Each(pools, KeyOf::Source) => Part::Key(pools, source),
+        }
+    }
+
+    /// For the auditor.
+    pub fn audited(&self) -> ledger::Limit<'_> {
+        match self {
+            Limit::Shared(pool) => ledger::Limit::Pool(pool),
+            Limit::Each(pools, _) => ledger::Limit::Keyed(pools),
+        }
+    }
+
+    /// Its name, places in use and in all for such a call, and whether it would get one; takes nothing.
+    pub fn look<'a>(
+        &'a self,
+        now: Instant,
+        class: Class,
+        caller: &[u8],
+        callee: &[u8],
+        source: &[u8],
+    ) -> (&'a str, u32, u32, Result<(), Why>) {
+        let keyed = |pools: &'a Arc<KeyedPools>, key: &[u8]| {
+            (pools.name(), pools.used_by(key), pools.bounds().calls, pools.check(now, class, key))
+        };
+        match self {
+            Limit::Shared(pool) => (pool.name(), pool.used(), pool.bounds().calls, pool.check(now, class)),
+            Limit::Each(pools, KeyOf::Caller) => keyed(pools, caller),
+            Limit::Each(pools, KeyOf::Callee) => keyed(pools, callee),
+            Limit::Each(pools, KeyOf::Source) => keyed(pools, source),
         }
     }
 }

@@ -1,23 +1,30 @@
 //! All calls of one signalling thread: takes what comes (messages, media events, answers of DNS, questions of control,
-//! time), finds the call that it is for, and collects what is to be done. The first steps of a call's way are here.
+//! time), finds the call that it is for, and collects what is to be done. The first steps of a call's way are here and in
+//! `arrive`.
+mod arrive; // requests outside of dialogs, up to a call
+mod stranger; // sources that are nobody
+mod live; // what is watched while calls are up
+mod told; // decisions without a call
 
-use crate::admit::{self, Decision, Origin, World};
+pub use told::explain_offline;
+
+use crate::admit::World;
 use crate::call::{Call, Release};
-use crate::desk::{Config, Desk, Hop, Output, Query, Token, What};
-use crate::headers;
-use crate::leg::Arrival;
-use crate::refusal::Refusal;
+use crate::desk::{Config, Desk, Hop, Of, Output, Query, Token, What};
+use crate::health::Probes;
 use crate::spec::{Spec, Transport};
+use crate::tarpit::{self, Tarpit};
 use crate::trunk::Identities;
+use arrive::{ASKING_MAX, Asking, origin};
 use base::hash::KeyedMap;
 use base::{Instant, Key, Now, Rng, Slab, Wheel};
 use command::{BridgeId, Event};
 use core::net::{IpAddr, SocketAddr};
-use ledger::{Ask, AskFailed, CallFilter, CallId, CallSummary, Lease, SignallingStats};
+use ledger::{Ask, AskFailed, CallFilter, CallId, CallSummary, Class, Lease, Part, SignallingStats};
 use sip::flow::{Flow, FlowId};
 use sip::message::write::Writer;
 use sip::message::{Malformed, Message, Method};
-use sip::stack::{Incoming, ServerTx, reply_target};
+use sip::stack::{Incoming, reply_target};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,6 +37,12 @@ pub struct Switch {
     identities: Identities,
     resolved: BTreeMap<String, Vec<IpAddr>>,
     wheel: Wheel<Key>,
+    /// INVITEs whose hook is being asked.
+    asking: Slab<Asking>,
+    tarpit: Tarpit,
+    probes: Probes,
+    auditor: Auditor,
+    watch: live::Watch,
     draining: bool,
     overloaded: bool,
 }
@@ -41,7 +54,8 @@ impl Switch {
     /// An empty one.
     pub fn new(now: Now, config: Config, spec: Arc<Spec>, rng: Rng, stats: Arc<SignallingStats>) -> Self {
         let steering = config.steering;
-        let calls_max = config.calls_max;
+        let (calls_max, shard) = (config.calls_max, config.shard);
+        config.shared.guard.set(spec.unknown.guard.clone());
         Switch {
             identities: Identities::new(&spec, &BTreeMap::new()),
             desk: Desk::new(now, config, spec, rng, stats),
@@ -50,6 +64,11 @@ impl Switch {
             by_bridge: KeyedMap::with_hasher(steering),
             resolved: BTreeMap::new(),
             wheel: Wheel::new(now.mono, TICK),
+            asking: Slab::with_max(ASKING_MAX),
+            tarpit: Tarpit::default(),
+            probes: Probes::default(),
+            auditor: Auditor::new(shard),
+            watch: live::Watch::default(),
             draining: false,
             overloaded: false,
         }
@@ -58,6 +77,7 @@ impl Switch {
     /// A new configuration is in force. Calls keep the one that they started with.
     pub fn apply(&mut self, spec: Arc<Spec>) {
         self.identities = Identities::new(&spec, &self.resolved);
+        self.desk.config.shared.guard.set(spec.unknown.guard.clone());
         self.desk.spec = spec;
     }
 
@@ -85,11 +105,11 @@ impl Switch {
     /// A checked message has come.
     pub fn handle_message(&mut self, now: Now, flow: &Flow, message: &Message<'_>) {
         let in_call = message.to_tag().and_then(|tag| self.find_tag(tag));
-        if message.is_request() && in_call.is_none() {
-            let origin = origin(flow);
-            if admit::identify(&self.world(), origin, message).is_none() {
-                return self.on_stranger(flow, message);
-            }
+        if message.is_request() && in_call.is_none() && self.identify(flow, message).is_none() {
+            return self.on_stranger(now, flow, message);
+        }
+        if let Some(key) = self.find_diverted(message) {
+            return self.on_diverted(now, key, flow, message);
         }
         match self.desk.stack.handle_message(now.mono, flow, message) {
             Incoming::Request(tx) => match in_call {
@@ -111,9 +131,16 @@ impl Switch {
                         call.handle_cancel(desk, now, cancel, invite, flow, message);
                     });
                 }
-                // The INVITE has been refused by now: its answer is on the way.
-                Some(_) | None => self.reply(now, cancel, flow, message, 200, None),
+                // The INVITE has been refused by now and its answer is on the way, or it waits for its hook.
+                Some(_) | None => {
+                    self.reply(now, cancel, flow, message, 200, None);
+                    self.cancel_asking(now, invite);
+                }
             },
+            Incoming::Response { token, .. } if token.what == What::Tarpit => {}
+            Incoming::Response { token, .. } if token.what == What::Probe => {
+                self.on_probe_answer(now, token.call, true);
+            }
             Incoming::Response { token, .. } if self.calls.get(token.call).is_none() => {
                 // The call has gone; an answer that comes now makes one at the far end, which must not go on.
                 if token.what == What::Invite && matches!(message.status(), Some(200..300)) {
@@ -132,8 +159,11 @@ impl Switch {
     }
 
     /// A message that is none. Known sources are told why, if it can be answered at all.
-    pub fn handle_malformed(&mut self, flow: &Flow, malformed: &Malformed<'_>) {
+    pub fn handle_malformed(&mut self, now: Now, flow: &Flow, malformed: &Malformed<'_>) {
         self.desk.stats.parse_errors.add(&[malformed.class.name()], 1);
+        if !self.identities.knows(flow.remote.ip()) {
+            return self.on_malformed_stranger(now, flow.remote.ip());
+        }
         let (Some(status), Some(message)) = (malformed.status(), malformed.reply_to()) else { return };
         let port = message.top_via().port;
         let known = self.identities.find(usize::from(flow.listener), flow.transport, flow.remote, port);
@@ -169,7 +199,10 @@ impl Switch {
 
     /// The answer to `Output::Resolve`; empty if the name has no address.
     pub fn handle_resolved(&mut self, now: Now, query: Query, hops: Vec<Hop>) {
-        self.with_call(query.call, |call, desk| call.handle_resolved(desk, now, query.target, hops));
+        match query.of {
+            Of::Call(key) => self.with_call(key, |call, desk| call.handle_resolved(desk, now, query.target, hops)),
+            Of::Probe { trunk, version } => self.on_probe_resolved(now, trunk, version, &hops),
+        }
     }
 
     /// ICMP says that a datagram did not arrive; `branch` is that of the message, if the error quotes enough of it.
@@ -215,6 +248,7 @@ impl Switch {
                 };
                 reply(answer);
             }
+            Ask::Explain(question, reply) => reply(self.explain(now, &question).map(Box::new)),
             Ask::Drain(on) => self.draining = on,
             Ask::HangupAll => {
                 let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
@@ -241,12 +275,17 @@ impl Switch {
                 });
             }
         }
+        self.tarpit.handle_timeout(&mut self.desk, now);
+        self.expire_hooks(now);
+        self.handle_watch(now);
+        self.handle_probes(now);
     }
 
     /// When to wake, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let calls = self.wheel.poll_timeout().map(|at| (at, "call"));
-        [calls, self.desk.stack.poll_timeout()].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let own = [self.tarpit.poll_timeout(), Self::hooks_due(&self.asking), self.watch_due(), self.probes_due()];
+        own.into_iter().chain([calls, self.desk.stack.poll_timeout()]).flatten().min_by_key(|(at, _)| *at)
     }
 
     /// What is to be done next.
@@ -279,8 +318,15 @@ impl Switch {
         &self.desk.stats
     }
 
-    fn world(&self) -> World<'_> {
+    /// The trunk that a message is from.
+    fn identify(&self, flow: &Flow, message: &Message<'_>) -> Option<usize> {
+        let port = message.top_via().port;
+        self.identities.find(usize::from(flow.listener), flow.transport, flow.remote, port)
+    }
+
+    fn world(&self, now: Now) -> World<'_> {
         World {
+            now,
             spec: &self.desk.spec,
             identities: &self.identities,
             secret: &self.desk.config.secret,
@@ -291,8 +337,26 @@ impl Switch {
 
     /// The call and leg that a tag of ours names, if they still exist.
     fn find_tag(&self, tag: &[u8]) -> Option<(Key, u16)> {
-        let (key, leg) = self.desk.read_tag(tag)?;
+        let (key, leg) = self.desk.read_tag(tag).filter(|(_, leg)| *leg != tarpit::LEG)?;
         self.calls.get(key).map(|_| (key, leg))
+    }
+
+    /// The diverted call that a request is within.
+    fn find_diverted(&self, message: &Message<'_>) -> Option<Key> {
+        let tag = message.to_tag().filter(|_| message.is_request())?;
+        let (key, leg) = self.desk.read_tag(tag)?;
+        (leg == tarpit::LEG && self.tarpit.holds(key)).then_some(key)
+    }
+
+    fn on_diverted(&mut self, now: Now, key: Key, flow: &Flow, message: &Message<'_>) {
+        match self.desk.stack.handle_message(now.mono, flow, message) {
+            Incoming::Request(tx) => {
+                self.tarpit.handle_request(&mut self.desk, now, tx, key, flow, message);
+            }
+            Incoming::Ack => self.tarpit.handle_ack(key, message),
+            _ => {}
+        }
+        self.drain_events(now);
     }
 
     fn on_media_restarted(&mut self, now: Now, shard: usize) {
@@ -322,11 +386,13 @@ impl Switch {
             let id = call.id;
             let bridge = call.bridge;
             let name = call.trunk(call.admitted.trunk).name.clone();
-            let name_out = call.trunk(call.trunk_out()).name.clone();
+            let name_out = call.trunk_out().map(|trunk| call.trunk(trunk).name.clone());
             self.desk.stats.calls_active.add(&[&name, "in"], -1);
-            self.desk.stats.calls_active.add(&[&name_out, "out"], -1);
             self.desk.stats.calls.add(&[&name, "in", call.result()], 1);
-            self.desk.stats.calls.add(&[&name_out, "out", call.result()], 1);
+            if let Some(name_out) = name_out {
+                self.desk.stats.calls_active.add(&[&name_out, "out"], -1);
+                self.desk.stats.calls.add(&[&name_out, "out", call.result()], 1);
+            }
             self.by_id.remove(&id);
             if let Some(bridge) = bridge {
                 self.by_bridge.remove(&bridge);
@@ -347,6 +413,10 @@ impl Switch {
         use sip::stack::Event;
         while let Some(event) = self.desk.stack.poll_event() {
             match event {
+                Event::TimedOut { token, .. } | Event::TransportFailed { token, .. } if token.what == What::Probe => {
+                    self.on_probe_answer(now, token.call, false);
+                }
+                Event::TimedOut { token, .. } | Event::TransportFailed { token, .. } if token.what == What::Tarpit => {}
                 Event::TimedOut { tx, token } => {
                     self.with_call(token.call, |call, desk| call.handle_failure(desk, now, tx, token, false));
                 }

@@ -71,6 +71,12 @@ impl Identities {
         }
         None
     }
+
+    /// Whether an address is any trunk's, whatever its port and listener.
+    pub fn knows(&self, address: IpAddr) -> bool {
+        let (bits, _) = widen(address, 0);
+        self.nets.iter().any(|(prefix, nets)| nets.contains_key(&mask(bits, *prefix)))
+    }
 }
 
 fn widen(address: IpAddr, prefix: u8) -> (u128, u8) {

@@ -15,8 +15,14 @@ pub struct Cdr {
     pub direction: Direction,
     /// The trunk, if the leg belongs to one.
     pub trunk: Option<String>,
+    /// The group by which the trunk was chosen.
+    pub group: Option<String>,
     /// The route that was taken.
     pub route: Option<String>,
+    /// The account that the leg belongs to.
+    pub account: Option<String>,
+    /// What the account is billed under.
+    pub account_code: Option<String>,
     /// Call-ID of this leg's dialog.
     pub sip_call_id: String,
     /// User part of From on this leg.
@@ -41,6 +47,8 @@ pub struct Cdr {
     pub progress: Option<Wall>,
     /// Its status.
     pub progress_status: Option<u16>,
+    /// Its reason phrase.
+    pub progress_reason: String,
     /// Final answer to the INVITE.
     pub answered: Option<Wall>,
     /// Its status, also of a refusal.
@@ -57,6 +65,16 @@ pub struct Cdr {
     pub released_by: ReleasedBy,
     /// Why, in a stable word such as `normal`, `cancel`, `no_route`, `media_timeout`, `session_expired`.
     pub release_cause: String,
+    /// Reason header of the BYE, CANCEL or refusal that ended the leg, such as `Q.850;cause=16`.
+    pub release_reason: Option<String>,
+    /// The rule that refused the call or cut it, such as `fraud.spend`.
+    pub policy: Option<String>,
+    /// Whether the leg is to be billed: answered, unless the code table says otherwise.
+    pub billable: bool,
+    /// Price of a minute by the rate table.
+    pub price_per_minute: Option<f64>,
+    /// What the leg cost by the rate table, to 6 decimals; known when it has ended.
+    pub cost: Option<f64>,
     /// Values of business headers that came with the call (requirements S3-2), such as `X-Sign-ID`.
     pub tags: Vec<(String, String)>,
     /// What media looked like, if any flowed.
@@ -127,4 +145,6 @@ pub struct Quality {
     pub jitter_max_us: u64,
     /// The peer should have sent and never did: nothing was received from it.
     pub one_way: bool,
+    /// Mean opinion score of what the peer sent, 1 to 4.5, by the E-model (ITU-T G.107).
+    pub mos: Option<f32>,
 }

@@ -2,7 +2,14 @@
 //! control may ask of a signalling shard. Shared by B2BUA, NG and API; knows no protocol, opens no socket.
 #![forbid(unsafe_code)]
 pub mod id; // CallId
-pub mod lease; // pools and leases: places that give themselves back
+pub mod rate; // calls a second (GCRA)
+pub mod limit; // bounds, classes, refusals, shares of shards
+pub mod pool; // a single limit
+pub mod keyed; // a limit by caller, callee or source
+pub mod lease; // places that give themselves back
+pub mod audit; // recounts leases; reports, never repairs
+pub mod ban; // banned sources
+pub mod event; // what the engine tells the world
 pub mod cdr; // one record a leg
 pub mod view; // what a call looks like from outside
 pub mod ask; // questions of control to a signalling shard, and their answers
@@ -11,10 +18,17 @@ pub mod hook; // questions to a route's HTTP hook, and answers
 pub mod stats; // counters of a signalling shard
 
 pub use ask::{Answer, Ask, AskFailed, CallFilter, Reply};
+pub use audit::{Auditor, Drift, Limit, Recount};
+pub use ban::{Added, Ban, Banner, Bans, BansFull, DropList, Net, NoDropList};
 pub use cdr::{Cdr, Direction, Quality, ReleasedBy};
+pub use event::{Event, EventBus, Numbered, Subscribed, Subscription};
 pub use explain::{ExplainQuestion, ExplainStep, Explanation};
 pub use hook::{HookAnswer, HookFailed, HookQuestion};
 pub use id::{CallId, CallIds};
-pub use lease::{Lease, Pool, PoolFull};
+pub use keyed::KeyedPools;
+pub use lease::{Lease, Part};
+pub use limit::{Bounds, Class, LimitHit, Refused, SHARDS_MAX, Why};
+pub use pool::Pool;
+pub use rate::Rate;
 pub use stats::SignallingStats;
 pub use view::{CallState, CallSummary, CallView, LegView, TraceEntry, TraceView};

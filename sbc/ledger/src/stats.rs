@@ -39,6 +39,8 @@ pub struct SignallingStats {
     pub transactions: Counter,
     /// Busy fraction of the last second in millionths.
     pub load_ppm: Counter,
+    /// Places that the last recount of leases found wrong: this shard's part of `strowger_limit_drift`; must stay 0.
+    pub limit_drift: Counter,
     /// Times this shard has been restarted.
     pub restarts: Counter,
 }

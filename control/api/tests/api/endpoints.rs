@@ -42,6 +42,10 @@ fn a_call_is_shown_with_legs_media_and_sentence() {
         (&stream["ssrc"], &stream["jitter_ms"], &stream["reported_loss"]),
         (&json!("deadbeef"), &json!(1.5), &json!(0.25))
     );
+    assert_eq!(
+        (&stream["r_factor"], &stream["mos"], &port["mos"]),
+        (&json!(87.6), &json!(4.28), &json!(4.28))
+    );
 }
 
 #[test]

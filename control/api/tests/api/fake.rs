@@ -164,6 +164,8 @@ fn view(id: &str) -> CallView {
         jitter: Duration::from_micros(1_500),
         jitter_max: Duration::from_millis(9),
         reported_loss: Some(64),
+        r_factor: Some(87.649),
+        mos: Some(4.276),
         first: Instant(1_000_000_000),
         last: Instant(2_000_000_000),
         ..StreamReport::default()

@@ -404,10 +404,9 @@ impl Port {
             payloads.iter().fold(0, |mask, payload| mask | 1 << (payload.number & 0x7f))
         };
         self.paces.clear();
-        self.paces.extend(payloads.iter().map(|payload| {
-            let paced = codec::payload::is_paced(&payload.encoding);
-            (payload.number & 0x7f, Pace { clock: payload.clock, paced })
-        }));
+        self.paces.extend(
+            payloads.iter().map(|payload| (payload.number & 0x7f, pace(&payload.encoding, payload.clock))),
+        );
     }
 
     /// An SDP of the bridge has changed: who is not locked yet gets the window again. The other side's SDP counts
@@ -455,7 +454,8 @@ impl Port {
         self.edge.iter().chain(&self.more_edges)
     }
 
-    pub fn report(&self) -> PortReport {
+    /// What came and went; `before` is the round trip between here and the peer, if known.
+    pub fn report(&self, before: Option<Duration>) -> PortReport {
         let dropped = Verdict::ALL.iter().map(|verdict| (*verdict, self.dropped[*verdict as usize]));
         PortReport {
             port: self.index,
@@ -472,7 +472,7 @@ impl Port {
             dropped: dropped.filter(|(_, n)| *n > 0).collect(),
             foreign: self.foreign,
             kernel_drops: self.kernel_drops.iter().sum(),
-            streams: self.streams.report(),
+            streams: self.streams.report(before),
         }
     }
 
@@ -563,7 +563,14 @@ fn replaces(known: &mut Option<SocketAddr>, now: Option<SocketAddr>) -> bool {
 fn pace_of(paces: &[(u8, Pace)], payload: u8) -> Pace {
     let negotiated = paces.iter().find(|(number, _)| *number == payload).map(|(_, pace)| *pace);
     negotiated.unwrap_or_else(|| match codec::payload::by_number(payload) {
-        Some(facts) => Pace { clock: facts.clock, paced: codec::payload::is_paced(facts.name) },
-        None => Pace { clock: 0, paced: false },
+        Some(facts) => pace(facts.name, facts.clock),
+        None => Pace { clock: 0, paced: false, codec: Some(codec::payload::UNKNOWN) },
     })
+}
+
+fn pace(encoding: &str, clock: u32) -> Pace {
+    let codec = codec::payload::impairment(encoding);
+    // Nobody knows the format; speech has no such clock, pictures have no other.
+    let codec = codec.filter(|_| clock != 90_000);
+    Pace { clock, paced: codec::payload::is_paced(encoding), codec }
 }

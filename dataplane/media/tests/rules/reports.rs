@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use base::Duration;
-use command::Verdict;
+use command::{Payload, Verdict};
 
 const A_C: &str = "192.0.2.1:4001";
 const B_C: &str = "198.51.100.1:5001";
@@ -107,4 +107,31 @@ fn streams_are_told_with_loss_and_jitter_by_their_own_clock() {
     let millis = stream.jitter_max.as_secs_f64() * 1e3;
     assert!((2.4..=2.5).contains(&millis), "{millis}");
     assert!(stream.jitter < stream.jitter_max);
+}
+
+#[test]
+fn a_listener_far_away_hears_both_ways_of_the_delay_and_what_the_negotiated_codec_costs() {
+    let g729 = Payload { number: 0, clock: 8_000, encoding: "g729".into(), fmtp: String::new() };
+    let mut world = World::with(|spec| spec.ports[0].payloads = vec![g729]);
+    for sequence in 1..61 {
+        world.send(A_RTP, A, &rtp(7, sequence)).unwrap();
+        world.send(B_RTP, B, &rtp(8, sequence)).unwrap();
+        world.wait(20);
+    }
+    let rated = |world: &World| [0, 1].map(|n| world.port(n).streams[0].r_factor.unwrap());
+    let [from_a, from_b] = rated(&world);
+    assert!((from_a - 81.72).abs() < 0.01 && (from_b - 92.72).abs() < 0.01, "{from_a} {from_b}");
+    // B is 400 ms away and back: half of it stands before what B sends as well as after what A sends.
+    world.send(A_RTCP, A_C, &sender_report(7, [0xabcd_1234, 0x5678_0000], 8, 0, 0, 0)).unwrap();
+    world.wait(400);
+    world.send(B_RTCP, B_C, &sender_report(8, [1, 2], 7, 0, 0x1234_5678, 0)).unwrap();
+    let cost = 0.024 * 200.0 + 0.11 * (220.0 - 177.3);
+    for (before, after) in [from_a, from_b].into_iter().zip(rated(&world)) {
+        assert!((before - after - cost).abs() < 0.01, "{before} {after}");
+    }
+    let (port, stream) = (world.port(0), world.port(0).streams[0]);
+    assert!(
+        port.mos() == stream.mos && stream.mos.is_some_and(|mos| (3.0..4.0).contains(&mos)),
+        "{stream:?}"
+    );
 }

@@ -8,8 +8,9 @@ use crate::refusal::Refusal;
 use crate::spec::{Spec, Trunk};
 use base::{Instant, Now};
 use ledger::{Class, Lease, LimitHit, Part, Why};
-use routing::group::{Candidate, Way, Wanted, World, choose, trunks_of};
-use routing::health::{Health, Went};
+use routing::explain::Free;
+use routing::group::{Candidate, DEPTH_MAX, Group, Wanted, Way, World, choose};
+use routing::health::{Attempt, Health};
 
 /// Trunks as a choice sees them.
 pub(crate) struct Trunks<'s> {
@@ -21,11 +22,19 @@ pub(crate) struct Trunks<'s> {
 
 impl World for Trunks<'_> {
     fn may_try(&self, trunk: usize) -> Result<(), &'static str> {
-        if self.even_dead { Ok(()) } else { self.spec.trunks[trunk].health.would_try(self.now) }
+        if self.even_dead {
+            return Ok(());
+        }
+        self.spec.trunks[trunk].health.would(self.now).map_err(|why| why.word())
     }
 
     fn calls(&self, trunk: usize) -> u32 {
         self.spec.trunks[trunk].pool.used()
+    }
+
+    fn capacity(&self, trunk: usize) -> Option<Free> {
+        let pool = &self.spec.trunks[trunk].pool;
+        Some(Free { used: pool.used(), max: pool.bounds().calls }).filter(|free| free.max != u32::MAX)
     }
 }
 
@@ -40,26 +49,38 @@ impl Call {
             resources: &self.route().resources,
             tried: &self.plan.tried,
             exceed: self.admitted.class == Class::Emergency,
+            dry: false,
             caller: &self.admitted.caller,
             callee: &self.admitted.callee,
             call_id: call_id.as_bytes(),
             source: source.as_bytes(),
         };
         let (caller, callee, class) = (&self.admitted.caller, &self.admitted.callee, self.admitted.class);
+        let shard = desk.config.shard;
         let mut hit: Option<LimitHit> = None;
-        let mut take = |candidate: &Candidate<'_>| {
-            let trunk = &spec.trunks[candidate.trunk];
-            take_places(now.mono, class, trunk, candidate, caller, callee, source.as_bytes())
-                .map_err(|limit| hit.insert(limit).limit.clone())
-        };
         let mut trunks = Trunks { spec: &spec, now: now.mono, even_dead: false };
-        let rng = &mut desk.rng;
-        let mut chosen = choose(&spec.groups, self.admitted.way, &wanted, &trunks, rng, &mut take, &mut ());
-        if chosen.is_err() && class == Class::Emergency {
-            trunks.even_dead = true;
-            chosen = choose(&spec.groups, self.admitted.way, &wanted, &trunks, rng, &mut take, &mut ());
+        let mut chosen = None;
+        for even_dead in [false, class == Class::Emergency] {
+            trunks.even_dead = even_dead;
+            let take = |candidate: &Candidate<'_>| {
+                let trunk = &spec.trunks[candidate.trunk];
+                let lease = take_places(shard, now.mono, class, trunk, candidate, caller, callee, source.as_bytes())
+                    .map_err(|limit| hit.insert(limit).limit.clone())?;
+                match trunk.health.may_try(now.mono) {
+                    Ok(pass) => Ok((lease, Some(pass))),
+                    Err(_) if even_dead => Ok((lease, None)),
+                    Err(why) => Err(why.word().to_owned()),
+                }
+            };
+            let found = choose(&spec.groups, self.admitted.way, &wanted, &trunks, &mut desk.rng, take, &mut ());
+            let is_found = found.is_ok();
+            chosen = Some(found);
+            if is_found || class != Class::Emergency {
+                break;
+            }
         }
-        let (member, lease) = match chosen {
+        let chosen = chosen.expect("the loop runs at least once");
+        let (member, (lease, trial)) = match chosen {
             Ok(chosen) => chosen,
             Err(outcome) => {
                 let refusal = match (outcome.into(), self.admitted.way, &hit) {
@@ -75,11 +96,11 @@ impl Call {
         self.plan.tried.push(trunk);
         self.plan.next_target = 0;
         self.plan.hops.clear();
-        let trial = spec.trunks[trunk].health.begin(now.mono);
-        self.chosen = Some(Chosen { trunk, group: member.group, shape: member.shape, trial: Some(trial) });
+        let group = member.path.first().map(|(group, _)| *group);
+        self.chosen = Some(Chosen { trunk, group, shape: member.shape, trial });
         let name = &spec.trunks[trunk].name;
         desk.stats.calls_active.add(&[name, "out"], 1);
-        let line = match member.group {
+        let line = match group {
             Some(group) => format!("group {} leads to trunk {name}", spec.groups[group].name),
             None => format!("to trunk {name}"),
         };
@@ -88,7 +109,7 @@ impl Call {
             call = %self.id,
             call_id = %self.a.record.sip_call_id(),
             trunk = %name,
-            group = member.group.map(|group| spec.groups[group].name.as_str()).unwrap_or_default(),
+            group = group.map(|group| spec.groups[group].name.as_str()).unwrap_or_default(),
             tags = ?self.a.record.tags,
             "chosen"
         );
@@ -107,7 +128,7 @@ impl Call {
 
     /// Whether the route's group has trunks that have not been tried.
     pub(super) fn has_more_trunks(&self) -> bool {
-        trunks_of(&self.spec.groups, self.admitted.way).any(|trunk| !self.plan.tried.contains(&trunk))
+        has_untried(&self.spec.groups, self.admitted.way, &self.plan.tried, 0)
     }
 
     /// Nobody is left to call: the last failure counts, or why nobody was called at all.
@@ -119,14 +140,30 @@ impl Call {
         self.release(desk, now, release);
     }
 
-    /// How the attempt went, for the health of the trunk; told once an attempt.
-    pub(super) fn note_health(&mut self, desk: &Desk, now: Now, went: Went) {
+    /// What became of the attempt, for the health of the trunk; only the first word counts.
+    pub(super) fn note_health(&mut self, desk: &Desk, now: Now, attempt: Attempt) {
         let Some(chosen) = &mut self.chosen else { return };
+        let Some(trial) = chosen.trial.take() else { return };
         let trunk = &self.spec.trunks[chosen.trunk];
         let health: &Health = &trunk.health;
-        let trial = chosen.trial.take().unwrap_or_else(|| health.begin(now.mono));
-        if let Some(change) = health.on_result(now.mono, trial, went) {
-            crate::health::tell(desk, now, trunk, change);
+        if let Some(change) = health.on_result(now.mono, trial, attempt) {
+            crate::health::tell(desk, now, &trunk.name, change);
+        }
+    }
+
+    /// All places that the call holds now: for the auditor.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = &Lease> {
+        [self.lease_in.as_ref(), self.lease_out.as_ref()].into_iter().flatten()
+    }
+}
+
+/// Whether a way leads to a trunk that has not been tried.
+fn has_untried(groups: &[Group], way: Way, tried: &[usize], depth: usize) -> bool {
+    match way {
+        Way::Trunk(trunk) => !tried.contains(&trunk),
+        Way::Group(group) => {
+            depth < DEPTH_MAX
+                && groups[group].members.iter().any(|member| has_untried(groups, member.to, tried, depth + 1))
         }
     }
 }
@@ -140,7 +177,9 @@ pub(crate) fn refusal_of(hit: &LimitHit) -> Refusal {
 }
 
 /// One place in everything that an attempt on this candidate needs.
+#[expect(clippy::too_many_arguments, reason = "what bounds an attempt comes from as many places")]
 fn take_places(
+    shard: u8,
     now: Instant,
     class: Class,
     trunk: &Trunk,
@@ -152,5 +191,5 @@ fn take_places(
     let own = core::iter::once(Part::Pool(&trunk.pool));
     let further = trunk.limits_out.iter().map(|limit| limit.part(caller, callee, source));
     let resources = candidate.resources.iter().map(|pool| Part::Pool(pool));
-    Lease::take(now, class, own.chain(further).chain(resources))
+    Lease::take(shard, now, class, own.chain(further).chain(resources))
 }

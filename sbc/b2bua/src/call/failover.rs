@@ -7,7 +7,7 @@ use crate::leg::text;
 use crate::refusal::Refusal;
 use crate::spec::Transport;
 use base::Now;
-use routing::health::Went;
+use routing::health::Attempt;
 use sip::flow::Flow;
 use sip::message::Message;
 
@@ -28,11 +28,11 @@ impl Call {
         }
         tracing::info!(call = %self.id, call_id = %self.a.record.sip_call_id(), code, "attempt failed");
         self.tell(now, format!("{code} from B"));
-        let went = match code {
-            408 | 500..=599 => Went::Failed,
-            _ => Went::Answered, // whatever it says, it lives
+        let attempt = match code {
+            408 | 500..=599 => Attempt::Failed,
+            _ => Attempt::Refused, // whatever it says, it lives
         };
-        self.note_health(desk, now, went);
+        self.note_health(desk, now, attempt);
         if code == 422
             && let Some(min_se) = message.min_se()
             && self.plan.min_se.replace(min_se).is_none()
@@ -62,7 +62,7 @@ impl Call {
             return self.call_out(desk, now);
         }
         self.tell(now, if transport { "B cannot be reached" } else { "B does not answer" });
-        self.note_health(desk, now, if transport { Went::Unreachable } else { Went::Timeout });
+        self.note_health(desk, now, if transport { Attempt::Unreachable } else { Attempt::Timeout });
         if !transport {
             self.plan.last_failure = Some(408);
         }
@@ -76,7 +76,7 @@ impl Call {
             return;
         }
         self.tell(now, "no answer in time: the next target");
-        self.note_health(desk, now, Went::Timeout);
+        self.note_health(desk, now, Attempt::Timeout);
         if let Some(b) = &mut self.b
             && let Some(tx) = b.client.take()
         {

@@ -106,7 +106,7 @@ impl Switch {
                         None => (&trunk.name, &trunk.health),
                     };
                     tracing::warn!(name = %name, policy, rule, "disabled");
-                    if let Some(change) = health.disable(until) {
+                    if let Some(change) = health.disable(now.mono, until) {
                         crate::health::tell(&self.desk, now, name, change);
                     }
                 }

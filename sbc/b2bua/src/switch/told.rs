@@ -171,6 +171,7 @@ fn admit_told(
         resources: &route.resources,
         tried: &[],
         exceed: admitted.class == Class::Emergency,
+        dry: true,
         caller: &admitted.caller,
         callee: &admitted.callee,
         call_id: message.call_id(),
@@ -196,7 +197,7 @@ fn admit_told(
     match choose(&spec.groups, admitted.way, &wanted, &trunks, &mut rng, look, notes) {
         Ok((chosen, ())) => {
             told.verdict = "route";
-            told.group = chosen.group.map(|group| spec.groups[group].name.clone());
+            told.group = chosen.path.first().map(|(group, _)| spec.groups[*group].name.clone());
             let target = &spec.trunks[chosen.trunk];
             told.trunk_out = Some(target.name.clone());
             told.uri = target.to.first().map(|to| {
@@ -237,8 +238,8 @@ fn invite(question: &ExplainQuestion, account: Option<&str>, source: SocketAddr)
     let escape = |number: &str| crate::call::escape_user(number.as_bytes());
     let uri = format!("sip:{}@strowger.invalid", escape(&question.to));
     let from = match account {
-        Some(account) => format!("<sip:{account}>;tag=explain"),
-        None => format!("<sip:{}@{source}>;tag=explain", escape(&question.from)),
+        Some(account) if question.from.is_empty() => format!("<sip:{account}>;tag=explain"),
+        _ => format!("<sip:{}@{source}>;tag=explain", escape(&question.from)),
     };
     let mut writer = Writer::request(b"INVITE", uri.as_bytes());
     writer

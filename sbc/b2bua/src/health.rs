@@ -1,0 +1,161 @@
+//! Whether trunks live: OPTIONS to all of their targets from time to time, and what is told when the state of one
+//! changes. A trunk answers a probe when any of its targets gives any answer. One signalling shard probes a trunk.
+
+use crate::desk::{Desk, Hop, Of, Output, Query, Token, What};
+use crate::spec::Spec;
+use crate::switch::Switch;
+use base::{Duration, Instant, Key, Now, Slab};
+use ledger::Event;
+use routing::health::{Change, Word};
+use sip::flow::Target;
+use sip::message::write::Writer;
+use std::sync::Arc;
+
+/// The probes of one shard.
+#[derive(Default)]
+pub(crate) struct Probes {
+    /// Version of the configuration that `due` is of.
+    version: u64,
+    /// Trunks that this shard probes, and when next.
+    due: Vec<(Instant, usize)>,
+    rounds: Slab<Round>,
+}
+
+/// One trunk is being asked.
+struct Round {
+    spec: Arc<Spec>,
+    trunk: usize,
+    /// Targets that have said nothing yet.
+    waits: u32,
+}
+
+impl Switch {
+    /// Probes whose time has come.
+    pub(crate) fn handle_probes(&mut self, now: Now) {
+        let spec = self.spec();
+        if self.probes.version != spec.version || (self.probes.due.is_empty() && spec.version == 0) {
+            self.plan_probes(now, &spec);
+        }
+        for index in 0..self.probes.due.len() {
+            let (at, trunk) = self.probes.due[index];
+            if at > now.mono {
+                continue;
+            }
+            let every = spec.trunks[trunk].probe.unwrap_or(Duration::from_secs(30));
+            self.probes.due[index].0 = now.mono + every;
+            if let Some(change) = spec.trunks[trunk].health.poll(now.mono) {
+                tell(&self.desk, now, &spec.trunks[trunk].name, change);
+            }
+            if spec.trunks[trunk].probe.is_some() {
+                for (target, to) in spec.trunks[trunk].to.iter().enumerate() {
+                    let of = Of::Probe { trunk: trunk as u16, version: spec.version };
+                    let query = Query { of, target: target as u16 };
+                    self.desk.output.push_back(Output::Resolve { query, target: to.clone() });
+                }
+            }
+        }
+    }
+
+    /// When the next one is due, and why.
+    pub(crate) fn probes_due(&self) -> Option<(Instant, &'static str)> {
+        if self.probes.version != self.spec().version {
+            return Some((Instant(0), "probe"));
+        }
+        self.probes.due.iter().map(|(at, _)| (*at, "probe")).min()
+    }
+
+    /// Which trunks are this shard's to ask. The first questions are spread over the time between two, so that a start
+    /// does not ask everybody at once.
+    fn plan_probes(&mut self, now: Now, spec: &Arc<Spec>) {
+        let (shard, shards) = (usize::from(self.desk.config.shard), self.desk.config.shards.max(1));
+        self.probes.version = spec.version;
+        self.probes.due = (0..spec.trunks.len())
+            .filter(|trunk| trunk % shards == shard)
+            .map(|trunk| {
+                let every = spec.trunks[trunk].probe.unwrap_or(POLL);
+                let spread = every.mul_f64((trunk % 16) as f64 / 64.0);
+                (now.mono + spread, trunk)
+            })
+            .collect();
+    }
+
+    /// A target of a probed trunk has been looked up: it is asked at its first address.
+    pub(crate) fn on_probe_resolved(&mut self, now: Now, trunk: u16, version: u64, hops: &[Hop]) {
+        let spec = self.spec();
+        if spec.version != version {
+            return; // The next round is by the new configuration.
+        }
+        let trunk = usize::from(trunk);
+        let sent = hops.first().is_some_and(|hop| {
+            let Ok(round) = self.probes.rounds.insert(Round { spec: Arc::clone(&spec), trunk, waits: 1 }) else {
+                return false;
+            };
+            ask(&mut self.desk, now, &spec, trunk, *hop, round) || {
+                self.probes.rounds.remove(round);
+                false
+            }
+        });
+        if !sent {
+            self.note_probe(now, &spec, trunk, false);
+        }
+    }
+
+    /// The answer to an OPTIONS, or that there is none.
+    pub(crate) fn on_probe_answer(&mut self, now: Now, round: Key, answered: bool) {
+        let Some(round) = self.probes.rounds.remove(round) else { return };
+        debug_assert_eq!(round.waits, 1, "an OPTIONS goes to one address");
+        self.note_probe(now, &round.spec, round.trunk, answered);
+    }
+
+    fn note_probe(&mut self, now: Now, spec: &Spec, trunk: usize, answered: bool) {
+        let trunk = &spec.trunks[trunk];
+        if let Some(change) = trunk.health.on_probe(now.mono, answered) {
+            tell(&self.desk, now, &trunk.name, change);
+        }
+    }
+}
+
+/// How often a trunk that is not probed is looked at: its breaker and its switch change with time.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Sends the OPTIONS.
+fn ask(desk: &mut Desk, now: Now, spec: &Spec, trunk: usize, hop: Hop, round: Key) -> bool {
+    let listener = spec.trunks[trunk].listener;
+    let Some((local, public)) = desk.local(listener, hop.transport, hop.local) else { return false };
+    let target = Target {
+        transport: hop.transport,
+        listener: listener as u16,
+        local: Some(local),
+        remote: hop.remote,
+        stream: None,
+    };
+    let uri = format!("sip:{}", hop.remote);
+    let mut writer = Writer::request(b"OPTIONS", uri.as_bytes());
+    let via = desk.via(hop.transport, public);
+    let tag = sip::stack::new_tag(&mut desk.rng);
+    writer
+        .header("Via", via)
+        .header("Max-Forwards", "70")
+        .header("From", [b"<sip:probe@", public.to_string().as_bytes(), b">;tag=", tag.as_slice()].concat())
+        .header("To", format!("<{uri}>"))
+        .header("Call-ID", desk.new_call_id())
+        .header("CSeq", "1 OPTIONS")
+        .header("Contact", format!("<sip:{public}>"))
+        .header("Accept", crate::headers::SDP);
+    let token = Token { call: round, leg: 0, what: What::Probe };
+    desk.request(now, target, token, writer.finish()).is_some()
+}
+
+/// Tells the world that a trunk (or account) has changed.
+pub(crate) fn tell(desk: &Desk, now: Now, name: &str, change: Change) {
+    let kind = match change.to {
+        Word::Up => "trunk.up",
+        Word::Down => "trunk.down",
+        Word::Open => "trunk.open",
+        Word::HalfOpen => "trunk.trial",
+        Word::Disabled => "trunk.disabled",
+    };
+    tracing::warn!(trunk = name, from = change.from.name(), to = change.to.name(), "trunk changed");
+    let event = Event::new(now.wall, kind).with("trunk", name).with("from", change.from.name());
+    desk.config.shared.events.publish(event.with("to", change.to.name()));
+}
