@@ -1,6 +1,5 @@
 //! The back-to-back user agent: what happens to a call. Pure decisions and state machines: no socket, no clock, no DNS.
 #![forbid(unsafe_code)]
-pub mod number; // patterns and templates
 pub mod spec; // the configuration as plain data
 pub mod refusal; // why a request was refused, and what follows
 pub mod trunk; // sources to trunks
@@ -17,5 +16,6 @@ mod view; // a call as people see it
 pub mod switch; // all calls of one shard
 
 pub use desk::{Config, Hop, Output, Query};
+pub use routing::number;
 pub use spec::{Spec, Transport};
 pub use switch::Switch;
