@@ -10,12 +10,13 @@ use command::Event;
 use config::engine::{Backend, Dns, Pin, Role, Shards};
 use config::{Checked, Config, PoolBook};
 use core::net::SocketAddr;
+use edge::gate::Gate;
 use edge::input::Bell;
 use edge::resolver::{Resolver, Servers};
 use edge::stream::Streams;
-use edge::udp::UdpSocket;
+use edge::udp::{Paths, UdpSocket};
 use edge::{EdgeConfig, Input};
-use ledger::{Ask, SignallingStats};
+use ledger::{Ask, Bans, SignallingStats};
 use shard::{BackendChoice, MediaListener, ShardConfig, ShardHandle};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -130,7 +131,10 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     }
 
     let media = start_media(arguments, clock, &engine, &spec, &events, &secret)?;
-    let (sockets, listeners, bound) = bind(&spec, shards)?;
+    let gate = Arc::new(Gate::default());
+    gate.apply(&spec);
+    let bans = Arc::new(Bans::new(secret.hash_key("bans")));
+    let (sockets, listeners, bound) = bind(&spec, shards, &gate)?;
 
     let steering = secret.hash_key("steering");
     let _entered = runtime.enter();
@@ -169,6 +173,8 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             spec: Arc::clone(&spec),
             seed: seed(&secret, clock.now(), index as u64),
             sockets,
+            gate: Arc::clone(&gate),
+            bans: Arc::clone(&bans),
             bound: bound.clone(),
             bell,
             inbox: inboxes[index].clone(),
@@ -285,11 +291,12 @@ fn start_media(
 }
 
 type Bound = Vec<Vec<(Transport, SocketAddr)>>;
-type Sockets = Vec<Vec<(u16, UdpSocket)>>;
+type Sockets = Vec<Vec<(u16, Paths)>>;
 type Streaming = Vec<(u16, std::net::TcpListener)>;
 
-/// Binds all SIP addresses: datagram sockets once for each signalling shard, streams once.
-fn bind(spec: &Spec, shards: usize) -> Result<(Sockets, Streaming, Bound)> {
+/// Binds all SIP addresses: datagram sockets twice for each signalling shard, for known sources and for strangers;
+/// streams once.
+fn bind(spec: &Spec, shards: usize, gate: &Gate) -> Result<(Sockets, Streaming, Bound)> {
     let mut sockets: Sockets = (0..shards).map(|_| Vec::new()).collect();
     let (mut listeners, mut bound) = (Vec::new(), Bound::new());
     for (number, listener) in spec.listeners.iter().enumerate() {
@@ -298,13 +305,17 @@ fn bind(spec: &Spec, shards: usize) -> Result<(Sockets, Streaming, Bound)> {
             let place = || format!("listener.{}.sip {}:{}", listener.name, sip.transport, sip.address);
             match sip.transport {
                 Transport::Udp => {
-                    let mut address = sip.address;
-                    for shard in &mut sockets {
-                        let socket =
-                            UdpSocket::bind(address, listener.dscp_sip, shards > 1).with_context(place)?;
-                        // With port 0 the others join the port that the system chose for the first.
-                        address = socket.local();
-                        shard.push((number as u16, socket));
+                    let mut paths =
+                        UdpSocket::bind_paths(sip.address, listener.dscp_sip, shards).with_context(place)?;
+                    let address = paths[0].known.local();
+                    if let Err(error) = gate.divide(&mut paths) {
+                        tracing::warn!(
+                            listener = listener.name, %address, %error,
+                            "the kernel does not sort datagrams by source: a flood from strangers can crowd out trunks"
+                        );
+                    }
+                    for (shard, paths) in sockets.iter_mut().zip(paths) {
+                        shard.push((number as u16, paths));
                     }
                     here.push((Transport::Udp, address));
                 }

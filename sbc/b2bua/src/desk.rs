@@ -122,13 +122,8 @@ pub struct Query {
 pub enum Of {
     /// An attempt of this call.
     Call(Key),
-    /// A probe of this trunk, in this configuration.
-    Probe {
-        /// Index of the trunk.
-        trunk: u16,
-        /// Version of the configuration that the index is of.
-        version: u64,
-    },
+    /// A round of probes.
+    Probe(Key),
 }
 
 /// One address of a target, after DNS.

@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub(crate) struct Probes {
     /// Version of the configuration that `due` is of.
     version: u64,
-    /// Trunks that this shard probes, and when next.
-    due: Vec<(Instant, usize)>,
+    /// Trunks that this shard probes, when next, and the last round.
+    due: Vec<(Instant, usize, Option<Key>)>,
     rounds: Slab<Round>,
 }
 
@@ -26,7 +26,9 @@ struct Round {
     spec: Arc<Spec>,
     trunk: usize,
     /// Targets that have said nothing yet.
-    waits: u32,
+    waits: usize,
+    /// One has answered: what the others say changes nothing.
+    answered: bool,
 }
 
 impl Switch {
@@ -37,7 +39,7 @@ impl Switch {
             self.plan_probes(now, &spec);
         }
         for index in 0..self.probes.due.len() {
-            let (at, trunk) = self.probes.due[index];
+            let (at, trunk, last) = self.probes.due[index];
             if at > now.mono {
                 continue;
             }
@@ -47,11 +49,10 @@ impl Switch {
                 tell(&self.desk, now, &spec.trunks[trunk].name, change);
             }
             if spec.trunks[trunk].probe.is_some() {
-                for (target, to) in spec.trunks[trunk].to.iter().enumerate() {
-                    let of = Of::Probe { trunk: trunk as u16, version: spec.version };
-                    let query = Query { of, target: target as u16 };
-                    self.desk.output.push_back(Output::Resolve { query, target: to.clone() });
+                if let Some(last) = last {
+                    self.give_up_round(now, last);
                 }
+                self.probes.due[index].2 = self.begin_round(&spec, trunk);
             }
         }
     }
@@ -61,7 +62,7 @@ impl Switch {
         if self.probes.version != self.spec().version {
             return Some((Instant(0), "probe"));
         }
-        self.probes.due.iter().map(|(at, _)| (*at, "probe")).min()
+        self.probes.due.iter().map(|(at, _, _)| (*at, "probe")).min()
     }
 
     /// Which trunks are this shard's to ask. The first questions are spread over the time between two, so that a start
@@ -74,43 +75,55 @@ impl Switch {
             .map(|trunk| {
                 let every = spec.trunks[trunk].probe.unwrap_or(POLL);
                 let spread = every.mul_f64((trunk % 16) as f64 / 64.0);
-                (now.mono + spread, trunk)
+                (now.mono + spread, trunk, None)
             })
             .collect();
     }
 
-    /// A target of a probed trunk has been looked up: it is asked at its first address.
-    pub(crate) fn on_probe_resolved(&mut self, now: Now, trunk: u16, version: u64, hops: &[Hop]) {
-        let spec = self.spec();
-        if spec.version != version {
-            return; // The next round is by the new configuration.
+    /// Nobody has answered by the time of the next probe: that is a miss, long before timer F says so.
+    fn give_up_round(&mut self, now: Now, key: Key) {
+        let Some(round) = self.probes.rounds.get_mut(key).filter(|round| !round.answered) else { return };
+        round.answered = true;
+        let trunk = &round.spec.trunks[round.trunk];
+        if let Some(change) = trunk.health.on_probe(now.mono, false) {
+            tell(&self.desk, now, &trunk.name, change);
         }
-        let trunk = usize::from(trunk);
-        let sent = hops.first().is_some_and(|hop| {
-            let Ok(round) = self.probes.rounds.insert(Round { spec: Arc::clone(&spec), trunk, waits: 1 }) else {
-                return false;
-            };
-            ask(&mut self.desk, now, &spec, trunk, *hop, round) || {
-                self.probes.rounds.remove(round);
-                false
-            }
-        });
+    }
+
+    fn begin_round(&mut self, spec: &Arc<Spec>, trunk: usize) -> Option<Key> {
+        let targets = &spec.trunks[trunk].to;
+        let round = Round { spec: Arc::clone(spec), trunk, waits: targets.len(), answered: false };
+        let key = self.probes.rounds.insert(round).ok()?;
+        for (target, to) in targets.iter().enumerate() {
+            let query = Query { of: Of::Probe(key), target: target as u16 };
+            self.desk.output.push_back(Output::Resolve { query, target: to.clone() });
+        }
+        Some(key)
+    }
+
+    /// A target of a probed trunk has been looked up: it is asked at its first address.
+    pub(crate) fn on_probe_resolved(&mut self, now: Now, key: Key, hops: &[Hop]) {
+        let Some(round) = self.probes.rounds.get(key) else { return };
+        let listener = round.spec.trunks[round.trunk].listener;
+        let sent = hops.first().is_some_and(|hop| ask(&mut self.desk, now, listener, *hop, key));
         if !sent {
-            self.note_probe(now, &spec, trunk, false);
+            self.on_probe_answer(now, key, false);
         }
     }
 
     /// The answer to an OPTIONS, or that there is none.
-    pub(crate) fn on_probe_answer(&mut self, now: Now, round: Key, answered: bool) {
-        let Some(round) = self.probes.rounds.remove(round) else { return };
-        debug_assert_eq!(round.waits, 1, "an OPTIONS goes to one address");
-        self.note_probe(now, &round.spec, round.trunk, answered);
-    }
-
-    fn note_probe(&mut self, now: Now, spec: &Spec, trunk: usize, answered: bool) {
-        let trunk = &spec.trunks[trunk];
-        if let Some(change) = trunk.health.on_probe(now.mono, answered) {
+    pub(crate) fn on_probe_answer(&mut self, now: Now, key: Key, answered: bool) {
+        let Some(round) = self.probes.rounds.get_mut(key) else { return };
+        round.waits -= 1;
+        let is_over = round.waits == 0;
+        let is_news = (answered || is_over) && !round.answered;
+        round.answered |= answered;
+        let trunk = &round.spec.trunks[round.trunk];
+        if is_news && let Some(change) = trunk.health.on_probe(now.mono, answered) {
             tell(&self.desk, now, &trunk.name, change);
+        }
+        if is_over {
+            self.probes.rounds.remove(key);
         }
     }
 }
@@ -119,8 +132,7 @@ impl Switch {
 const POLL: Duration = Duration::from_secs(1);
 
 /// Sends the OPTIONS.
-fn ask(desk: &mut Desk, now: Now, spec: &Spec, trunk: usize, hop: Hop, round: Key) -> bool {
-    let listener = spec.trunks[trunk].listener;
+fn ask(desk: &mut Desk, now: Now, listener: usize, hop: Hop, round: Key) -> bool {
     let Some((local, public)) = desk.local(listener, hop.transport, hop.local) else { return false };
     let target = Target {
         transport: hop.transport,

@@ -201,7 +201,7 @@ impl Switch {
     pub fn handle_resolved(&mut self, now: Now, query: Query, hops: Vec<Hop>) {
         match query.of {
             Of::Call(key) => self.with_call(key, |call, desk| call.handle_resolved(desk, now, query.target, hops)),
-            Of::Probe { trunk, version } => self.on_probe_resolved(now, trunk, version, &hops),
+            Of::Probe(round) => self.on_probe_resolved(now, round, &hops),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use b2bua::{Hop, Query, Spec};
 use base::Wake;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use ledger::{Ask, Cdr};
 use sip::flow::{Flow, FlowId};
 use sip::stack::ClientTx;
@@ -18,6 +18,8 @@ pub enum Input {
     Resolved(Query, Vec<Hop>),
     /// Addresses of a host name that identifies a trunk.
     Host(String, Vec<IpAddr>),
+    /// ICMP says that a request to this peer did not arrive; its branch, if quoted. The kernel tells any thread.
+    Unreachable(SocketAddr, Option<Box<[u8]>>),
     /// A message could not be sent on a stream.
     SendFailed(ClientTx),
     /// A stream has closed.

@@ -1,16 +1,19 @@
 //! The loop of a signalling thread. One turn: mailbox, media events, datagrams, timers, then all that is to be sent.
 //! First file of a call's way: a datagram is parsed here once and handed to its owner.
 
+use crate::gate::{Gate, Told};
 use crate::input::{Input, Records};
 use crate::resolver::{Resolver, is_literal};
+use crate::strangers::{Allowance, may_be_sip};
 use crate::stream::{StreamOut, Streams};
-use crate::udp::{BATCH, Buffers, Poll, UdpSocket, source_address};
+use crate::udp::{BATCH, Buffers, Datagram, Paths, Poll, UdpSocket, source_address};
 use b2bua::desk::Query;
 use b2bua::spec::Target as SpecTarget;
 use b2bua::{Hop, Output, Switch, Transport};
 use base::{Clock, HashKey, Instant, Mailbox, Now};
 use command::{Command, Event};
 use core::net::{IpAddr, SocketAddr};
+use ledger::Bans;
 use sip::flow::Flow;
 use sip::frame::Framing;
 use sip::message::Message;
@@ -18,7 +21,7 @@ use sip::stack::Transmit;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Tokens of epoll beside the numbers of sockets.
+/// Tokens of epoll: two numbers for each pair of sockets, and this.
 const BELL: u64 = u64::MAX;
 /// Inputs that one turn takes before it looks at its sockets again.
 const INPUTS: usize = 256;
@@ -34,7 +37,13 @@ pub(crate) struct Turner<'a> {
 /// What a signalling thread keeps over its restarts.
 pub(crate) struct World {
     /// Datagram sockets with the listener that each belongs to.
-    pub sockets: Vec<(u16, UdpSocket)>,
+    pub sockets: Vec<(u16, Paths)>,
+    /// Those whose strangers' socket has something and is not watched until that is read.
+    pub waiting: VecDeque<usize>,
+    pub allowance: Allowance,
+    pub gate: Arc<Gate>,
+    pub told: Told,
+    pub bans: Arc<Bans>,
     pub poll: Poll,
     pub bell: crate::input::Bell,
     pub inbox: Mailbox<Input>,
@@ -82,6 +91,7 @@ impl Turner<'_> {
         self.take_inputs(now);
         self.take_events(now);
         self.take_datagrams(now);
+        self.take_strangers(now);
         self.switch.handle_timeout(now);
         self.flush(now);
         self.measure(now);
@@ -94,14 +104,27 @@ impl Turner<'_> {
         for _ in 0..INPUTS {
             let Some(input) = self.world.inbox.receive() else { return };
             match input {
-                Input::Message(flow, bytes) => self.take_message(now, &flow, &bytes, Framing::Stream, false),
+                Input::Message(flow, bytes) => {
+                    self.take_message(now, &flow, &bytes, Framing::Stream, HandOver::Never)
+                }
                 Input::Resolved(query, hops) => self.switch.handle_resolved(now, query, hops),
-                Input::Host(name, addresses) => self.switch.set_resolved(name, addresses),
+                Input::Host(name, addresses) => {
+                    if self.shard == 0 {
+                        self.world.gate.set_resolved(&name, &addresses);
+                    }
+                    self.switch.set_resolved(name, addresses);
+                }
+                Input::Unreachable(remote, branch) => {
+                    self.switch.handle_unreachable(now, remote, branch.as_deref());
+                }
                 Input::SendFailed(client) => self.switch.handle_send_failed(now, client),
                 Input::StreamClosed(stream) => self.switch.handle_stream_failed(now, stream),
                 Input::Ask(ask) => self.switch.handle_ask(now, ask),
                 Input::Apply(spec) => {
                     self.world.resolver.watch(&spec);
+                    if self.shard == 0 {
+                        self.world.gate.apply(&spec);
+                    }
                     self.switch.apply(spec);
                 }
                 Input::Stop => self.world.stop = true,
@@ -117,60 +140,126 @@ impl Turner<'_> {
         }
     }
 
+    /// Known sources: all that is there, within reason.
     fn take_datagrams(&mut self, now: Now) {
         for index in 0..self.world.sockets.len() {
-            if !self.world.ready.contains(&(index as u64)) {
+            if !self.world.ready.contains(&Path::Known.token(index)) {
                 continue;
             }
-            // Bounded, so that a flood on one socket starves nobody; epoll says again what is left.
+            // Bounded, so that one socket starves no other; epoll says again what is left.
             for _ in 0..4 {
-                // Taken out for the batch, so that the switch may be called with what is in them.
-                let mut buffers = core::mem::replace(&mut self.world.buffers, Buffers::empty());
-                let (listener, socket) = &mut self.world.sockets[index];
-                let listener = *listener;
-                match socket.receive(&mut buffers) {
-                    Ok(Some(drops)) => {
-                        let new = socket.new_drops(drops);
-                        if new > 0 {
-                            let name = self.world.listener_names[usize::from(listener)].as_str();
-                            self.switch.stats().kernel_drops.add(&[name], i64::from(new));
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(_) => self.take_errors(now, index),
-                }
-                let count = buffers.received.len();
-                for i in 0..count {
-                    let datagram = buffers.received[i];
-                    let flow = Flow {
-                        transport: Transport::Udp,
-                        listener,
-                        local: datagram.local,
-                        remote: datagram.remote,
-                        stream: None,
-                    };
-                    self.take_message(now, &flow, buffers.datagram(i), Framing::Datagram, true);
-                }
-                self.world.buffers = buffers;
-                self.flush(now);
-                if count < BATCH {
+                if self.take_batch(now, index, Path::Known) < BATCH {
                     break;
                 }
             }
         }
     }
 
+    /// Strangers: as much as their share of the time allows, a batch of each socket in turn.
+    fn take_strangers(&mut self, now: Now) {
+        for index in 0..self.world.sockets.len() {
+            if self.world.ready.contains(&Path::Strangers.token(index)) {
+                self.world.waiting.push_back(index);
+            }
+        }
+        for _ in 0..self.world.waiting.len() {
+            let began = self.clock.now().mono;
+            self.world.allowance.refill(began);
+            if !self.world.allowance.is_left() {
+                return;
+            }
+            let Some(index) = self.world.waiting.pop_front() else { return };
+            let count = self.take_batch(now, index, Path::Strangers);
+            self.world.allowance.spend(self.clock.now().mono.nanos_since(began));
+            if count == BATCH {
+                self.world.waiting.push_back(index);
+            } else if let Some(socket) = &self.world.sockets[index].1.strangers {
+                let _ = self.world.poll.watch_again(socket.raw(), Path::Strangers.token(index));
+            }
+        }
+    }
+
+    /// Takes one batch from a socket; the answer is its size.
+    fn take_batch(&mut self, now: Now, index: usize, path: Path) -> usize {
+        // Taken out for the batch, so that the switch may be called with what is in them.
+        let mut buffers = core::mem::replace(&mut self.world.buffers, Buffers::empty());
+        buffers.received.clear();
+        let (listener, paths) = &mut self.world.sockets[index];
+        let listener = *listener;
+        let undivided = paths.strangers.is_none();
+        if let Some(socket) = path.of(paths) {
+            match socket.receive(&mut buffers) {
+                Ok(Some(drops)) => {
+                    let new = socket.new_drops(drops);
+                    if new > 0 {
+                        self.count_kernel_drops(listener, path, new);
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => self.take_errors(now, index, path),
+            }
+        }
+        let count = buffers.received.len();
+        for i in 0..count {
+            let datagram = buffers.received[i];
+            let stranger = match path {
+                Path::Strangers => true,
+                Path::Known => undivided && !self.world.gate.is_known(datagram.remote.ip()),
+            };
+            if stranger && !self.may_enter(now, &datagram, buffers.datagram(i)) {
+                continue;
+            }
+            let flow = Flow {
+                transport: Transport::Udp,
+                listener,
+                local: datagram.local,
+                remote: datagram.remote,
+                stream: None,
+            };
+            let hand_over = if stranger { HandOver::IfIdle } else { HandOver::Yes };
+            self.take_message(now, &flow, buffers.datagram(i), Framing::Datagram, hand_over);
+        }
+        self.world.buffers = buffers;
+        self.flush(now);
+        count
+    }
+
+    /// Whether a stranger's datagram is worth a parser's time.
+    fn may_enter(&self, now: Now, datagram: &Datagram, bytes: &[u8]) -> bool {
+        let enters = may_be_sip(bytes) && !self.world.bans.is_banned(now.wall, datagram.remote.ip());
+        if !enters && !is_keep_alive(bytes) {
+            self.switch.stats().unknown_dropped.add(1);
+        }
+        enters
+    }
+
+    fn count_kernel_drops(&self, listener: u16, path: Path, new: u32) {
+        let name = self.world.listener_names[usize::from(listener)].as_str();
+        let of_strangers;
+        let label = match path {
+            Path::Known => name,
+            Path::Strangers => {
+                of_strangers = format!("{name}/strangers");
+                of_strangers.as_str()
+            }
+        };
+        self.switch.stats().kernel_drops.add(&[label], i64::from(new));
+    }
+
     /// One message: parsed once, then handled here or handed to the thread that owns its Call-ID.
-    fn take_message(&mut self, now: Now, flow: &Flow, bytes: &[u8], framing: Framing, may_hand_over: bool) {
-        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            return; // Keep-alive of a peer behind a NAT (RFC 5626 section 4.4.1).
+    fn take_message(&mut self, now: Now, flow: &Flow, bytes: &[u8], framing: Framing, hand_over: HandOver) {
+        if is_keep_alive(bytes) {
+            return;
         }
         match Message::parse(bytes, framing) {
             Ok(message) => {
                 let shards = self.world.peers.len();
                 let owner = self.world.steering.owner(message.call_id(), shards);
-                if owner != self.shard && may_hand_over {
-                    if self.world.peers[owner].send(Input::Message(*flow, message.raw().into())).is_err() {
+                if owner != self.shard && hand_over != HandOver::Never {
+                    let peer = &self.world.peers[owner];
+                    if hand_over == HandOver::IfIdle && peer.fill() > STRANGERS_FILL {
+                        self.switch.stats().unknown_dropped.add(1);
+                    } else if peer.send(Input::Message(*flow, message.raw().into())).is_err() {
                         self.switch.stats().queue_dropped.add(&["signalling"], 1);
                     }
                     return;
@@ -183,12 +272,19 @@ impl Turner<'_> {
     }
 
     /// ICMP errors: the transactions to that peer need not wait for their time-out.
-    fn take_errors(&mut self, now: Now, index: usize) {
+    fn take_errors(&mut self, now: Now, index: usize, path: Path) {
         let mut quoted = [0u8; 2048];
         for _ in 0..64 {
-            let Some((remote, len)) = self.world.sockets[index].1.next_error(&mut quoted) else { return };
+            let Some(socket) = path.of(&mut self.world.sockets[index].1) else { return };
+            let Some((remote, len)) = socket.next_error(&mut quoted) else { return };
             let branch = branch_of(&quoted[..len]);
             self.switch.handle_unreachable(now, remote, branch);
+            // The kernel tells any socket of the address, not the one that sent.
+            for (shard, peer) in self.world.peers.iter().enumerate() {
+                if shard != self.shard && peer.fill() < STRANGERS_FILL {
+                    let _ = peer.send(Input::Unreachable(remote, branch.map(Box::from)));
+                }
+            }
         }
     }
 
@@ -196,7 +292,7 @@ impl Turner<'_> {
     fn flush(&mut self, now: Now) {
         while let Some(output) = self.switch.poll_output() {
             match output {
-                Output::Send(transmit) => self.send(transmit),
+                Output::Send(transmit) => self.send(now, transmit),
                 Output::Media { shard, command } => self.ask_media(now, shard, command),
                 Output::Resolve { query, target } => self.resolve(now, query, target),
                 Output::Opened(cdr) => self.world.records.opened(cdr),
@@ -213,7 +309,7 @@ impl Turner<'_> {
         }
     }
 
-    fn send(&mut self, transmit: Transmit) {
+    fn send(&mut self, now: Now, transmit: Transmit) {
         count_sent(&self.switch, &transmit.bytes);
         let target = transmit.target;
         if target.transport != Transport::Udp {
@@ -226,14 +322,19 @@ impl Turner<'_> {
             }
             return;
         }
-        let socket = self.world.sockets.iter().find(|(listener, socket)| {
-            *listener == target.listener
-                && socket.local().is_ipv4() == target.remote.is_ipv4()
-                && target.local.is_none_or(|l| {
-                    socket.local().port() == l.port()
-                        && (socket.local().ip().is_unspecified() || socket.local().ip() == l.ip())
-                })
-        });
+        if transmit.client.is_some() {
+            self.world.told.tell(&self.world.gate, now.mono, target.remote.ip());
+        }
+        let socket = self.world.sockets.iter().map(|(listener, paths)| (listener, &paths.known)).find(
+            |(listener, socket)| {
+                **listener == target.listener
+                    && socket.local().is_ipv4() == target.remote.is_ipv4()
+                    && target.local.is_none_or(|l| {
+                        socket.local().port() == l.port()
+                            && (socket.local().ip().is_unspecified() || socket.local().ip() == l.ip())
+                    })
+            },
+        );
         let sent = match socket {
             Some((_, socket)) => {
                 let local = target.local.map(|l| l.ip());
@@ -296,6 +397,7 @@ impl Turner<'_> {
             let ppm = (u128::from(load.busy_ns) * 1_000_000 / u128::from(window)) as u64;
             self.switch.stats().load_ppm.set(ppm);
             (load.since, load.busy_ns) = (now, 0);
+            self.world.gate.catch_up(now);
             self.switch.publish();
         }
         // A turn that takes a quarter of a second, or rings that fill, mean that T1 is in danger: new calls are shed.
@@ -306,7 +408,7 @@ impl Turner<'_> {
     fn sleep(&mut self) {
         let may_sleep = self.world.inbox.sleep() & self.world.events.sleep();
         let has_backlog = self.world.backlog.iter().any(|b| !b.is_empty());
-        let timeout = match (may_sleep, self.switch.poll_timeout()) {
+        let mut timeout = match (may_sleep, self.switch.poll_timeout()) {
             (false, _) => 0,
             (true, _) if has_backlog => 1,
             // Rounded up, so that a timer is due when we wake; at least once a second for what is published.
@@ -316,6 +418,12 @@ impl Turner<'_> {
             }
             (true, None) => 1_000,
         };
+        if !self.world.waiting.is_empty() {
+            // Rounded up: then there is something left of the allowance.
+            let rest_ns = self.world.allowance.wait().as_nanos();
+            let rest = if self.world.allowance.is_left() { 0 } else { rest_ns.div_ceil(1_000_000) };
+            timeout = timeout.min(rest as i32);
+        }
         self.world.poll.wait(timeout, &mut self.world.ready);
         self.world.inbox.awake();
         self.world.events.awake();
@@ -325,12 +433,53 @@ impl Turner<'_> {
     }
 }
 
+/// Which of the two sockets of an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Known,
+    Strangers,
+}
+
+/// Whether a message may go to the thread that owns its Call-ID.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HandOver {
+    /// It has gone there already.
+    Never,
+    /// A stranger's, only where much room is left.
+    IfIdle,
+    Yes,
+}
+
+/// Strangers find no room in a mailbox that is filled so far.
+const STRANGERS_FILL: f64 = 0.1;
+
+impl Path {
+    fn token(self, index: usize) -> u64 {
+        index as u64 * 2 + u64::from(self == Path::Strangers)
+    }
+
+    fn of(self, paths: &mut Paths) -> Option<&mut UdpSocket> {
+        match self {
+            Path::Known => Some(&mut paths.known),
+            Path::Strangers => paths.strangers.as_mut(),
+        }
+    }
+}
+
+/// Of a peer behind a NAT (RFC 5626 section 4.4.1).
+fn is_keep_alive(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0))
+}
+
 impl World {
     /// Watches the sockets and the bell.
     pub fn watch(&self) -> std::io::Result<()> {
         self.poll.watch(self.bell.raw(), BELL)?;
-        for (index, (_, socket)) in self.sockets.iter().enumerate() {
-            self.poll.watch(socket.raw(), index as u64)?;
+        for (index, (_, paths)) in self.sockets.iter().enumerate() {
+            self.poll.watch(paths.known.raw(), Path::Known.token(index))?;
+            if let Some(strangers) = &paths.strangers {
+                self.poll.watch_once(strangers.raw(), Path::Strangers.token(index))?;
+            }
         }
         Ok(())
     }

@@ -1,16 +1,18 @@
 //! Start, death and restart of a signalling thread. A panic ends its calls and nothing else: the thread comes back with
 //! a new generation and the same sockets, and media of the lost calls plays on for the orphan time.
 
+use crate::gate::{Gate, Told};
 use crate::input::{Bell, Input, Records};
 use crate::resolver::Resolver;
 use crate::run::{Load, Sources, Turner, World};
+use crate::strangers::Allowance;
 use crate::stream::Streams;
-use crate::udp::{Buffers, Poll, UdpSocket};
+use crate::udp::{Buffers, Paths, Poll};
 use b2bua::{Config, Spec, Switch, Transport};
 use base::{Clock, Mailbox, Rng};
 use command::{Command, Event, Generation};
 use core::net::SocketAddr;
-use ledger::SignallingStats;
+use ledger::{Bans, SignallingStats};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -27,7 +29,11 @@ pub struct EdgeConfig {
     /// Seed of its random numbers.
     pub seed: u64,
     /// Bound datagram sockets with their listeners.
-    pub sockets: Vec<(u16, UdpSocket)>,
+    pub sockets: Vec<(u16, Paths)>,
+    /// Who is known; shared by all threads.
+    pub gate: Arc<Gate>,
+    /// Sources whose datagrams are dropped unread, unless they are known.
+    pub bans: Arc<Bans>,
     /// By listener: all that is bound, streams included.
     pub bound: Vec<Vec<(Transport, SocketAddr)>>,
     /// Wakes it.
@@ -59,6 +65,11 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
     let media = edge.media.len();
     let mut world = World {
         sockets: edge.sockets,
+        waiting: VecDeque::new(),
+        allowance: Allowance::new(edge.clock.now().mono),
+        gate: edge.gate,
+        told: Told::default(),
+        bans: edge.bans,
         poll,
         bell: edge.bell,
         inbox: edge.inbox,
@@ -85,6 +96,8 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
         loop {
             let now = clock.now();
             say_hello(&mut world, &config);
+            // Nobody knows which of them were ready when a panic came.
+            world.waiting = (0..world.sockets.len()).collect();
             world.resolver.watch(&spec);
             let mut switch =
                 Switch::new(now, config.clone(), Arc::clone(&spec), rng.fork(), Arc::clone(&stats));

@@ -16,6 +16,15 @@ pub struct UdpSocket {
     drops: u32,
 }
 
+/// The sockets of one address that one signalling thread reads.
+#[derive(Debug)]
+pub struct Paths {
+    /// For sources that the configuration names; all that we send goes out here.
+    pub known: UdpSocket,
+    /// For all others; `None` where the kernel cannot tell them apart, then all arrive on the other one.
+    pub strangers: Option<UdpSocket>,
+}
+
 /// What was received.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram {
@@ -34,6 +43,10 @@ pub const BATCH: usize = 32;
 /// The longest datagram there is.
 pub const DATAGRAM_MAX: usize = 65_536;
 const CONTROL: usize = 128;
+/// Bytes that may wait for the thread, with the kernel's bookkeeping: 0.8 kB and more for each datagram.
+const QUEUE_KNOWN: i32 = 8 << 20;
+/// A thousand datagrams or less: what waits longer than a retransmission is of no use.
+const QUEUE_STRANGERS: i32 = 512 << 10;
 
 /// Memory for one batch; one for each thread.
 #[derive(Debug)]
@@ -69,20 +82,79 @@ impl Buffers {
 }
 
 impl UdpSocket {
-    /// Binds; several threads may bind the same address.
+    /// Binds an address for this socket alone.
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub fn bind(address: SocketAddr, dscp: u8, shared: bool) -> io::Result<UdpSocket> {
+    pub fn bind(address: SocketAddr, dscp: u8) -> io::Result<UdpSocket> {
+        Self::bound(Self::open(address, dscp, QUEUE_KNOWN)?, address)
+    }
+
+    /// Binds one address as often as there are shards, twice each: for known sources and for strangers. Nobody else
+    /// may have the address. Until [`UdpSocket::attach`] the kernel chooses among all of them.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub fn bind_paths(address: SocketAddr, dscp: u8, shards: usize) -> io::Result<Vec<Paths>> {
+        // Bound before it may be shared: a second engine with the same configuration must not get half of the calls.
+        let first = UdpSocket::bind(address, dscp)?;
+        first.socket.set_reuse_port(true)?;
+        // With port 0 the others join the port that the system chose for the first.
+        let address = first.local;
+        let join = |queue| {
+            let socket = Self::open(address, dscp, queue)?;
+            socket.set_reuse_port(true)?;
+            Self::bound(socket, address)
+        };
+        // Programs name sockets by the order in which they were bound: all known ones first.
+        let mut known = vec![first];
+        for _ in 1..shards {
+            known.push(join(QUEUE_KNOWN)?);
+        }
+        let strangers = (0..shards).map(|_| join(QUEUE_STRANGERS)).collect::<io::Result<Vec<_>>>()?;
+        Ok(known.into_iter().zip(strangers).map(|(known, s)| Paths { known, strangers: Some(s) }).collect())
+    }
+
+    /// Another handle on the same socket.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn try_clone(&self) -> io::Result<UdpSocket> {
+        Ok(UdpSocket { socket: self.socket.try_clone()?, local: self.local, drops: 0 })
+    }
+
+    /// Gives the kernel the program that chooses among all sockets of this address; it replaces an earlier one.
+    ///
+    /// # Errors
+    /// The kernel does not want it.
+    pub fn attach(&self, program: &[libc::sock_filter]) -> io::Result<()> {
+        let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
+        let program = libc::sock_fprog {
+            len: u16::try_from(program.len()).map_err(too_long)?,
+            filter: program.as_ptr().cast_mut(), // The kernel copies it.
+        };
+        // SAFETY: the program is alive during the call, and its length is the slice's.
+        let result = unsafe {
+            libc::setsockopt(
+                self.raw(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_REUSEPORT_CBPF,
+                (&raw const program).cast(),
+                size_of::<libc::sock_fprog>() as libc::socklen_t,
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    fn open(address: SocketAddr, dscp: u8, queue: i32) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
-        if shared {
-            socket.set_reuse_port(true)?;
-        }
-        // Bursts of a whole trunk must fit while the thread is busy; the kernel cuts this to its own limit.
-        let _ = socket.set_recv_buffer_size(8 << 20);
-        let _ = socket.set_send_buffer_size(4 << 20);
+        // Bursts of a whole trunk must fit while the thread is busy; the kernel may cut this to its own limit.
         let fd = socket.as_raw_fd();
+        if set(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, queue).is_err() {
+            let _ = set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, queue); // without privilege
+        }
+        let _ = socket.set_send_buffer_size(4 << 20);
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
             set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
@@ -94,6 +166,10 @@ impl UdpSocket {
             let _ = set(fd, libc::IPPROTO_IP, libc::IP_TOS, i32::from(dscp) << 2);
         }
         set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+        Ok(socket)
+    }
+
+    fn bound(socket: Socket, address: SocketAddr) -> io::Result<UdpSocket> {
         socket.bind(&SockAddr::from(address))?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
         Ok(UdpSocket { socket, local, drops: 0 })
@@ -343,9 +419,29 @@ impl Poll {
     /// # Errors
     /// The descriptor cannot be watched.
     pub fn watch(&self, fd: i32, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        self.control(libc::EPOLL_CTL_ADD, fd, token, 0)
+    }
+
+    /// Watches a descriptor until it is ready once; then not before [`Poll::watch_again`].
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched.
+    pub fn watch_once(&self, fd: i32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, token, libc::EPOLLONESHOT)
+    }
+
+    /// Once more; what is ready already counts.
+    ///
+    /// # Errors
+    /// The descriptor was never watched.
+    pub fn watch_again(&self, fd: i32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, token, libc::EPOLLONESHOT)
+    }
+
+    fn control(&self, what: i32, fd: i32, token: u64, flags: i32) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | flags) as u32, u64: token };
         // SAFETY: the event lives for the call.
-        let result = unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+        let result = unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), what, fd, &raw mut event) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -381,7 +477,7 @@ mod tests {
 
     #[test]
     fn a_wildcard_socket_tells_and_uses_the_local_address() {
-        let mut socket = UdpSocket::bind("0.0.0.0:0".parse().unwrap(), 0, false).unwrap();
+        let mut socket = UdpSocket::bind("0.0.0.0:0".parse().unwrap(), 0).unwrap();
         let port = socket.local().port();
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
@@ -406,7 +502,7 @@ mod tests {
 
     #[test]
     fn an_icmp_error_names_the_peer_and_quotes_the_datagram() {
-        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), 0, false).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), 0).unwrap();
         let gone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         socket.send(b"INVITE nobody", gone, None).unwrap();
         let poll = Poll::new().unwrap();

@@ -108,11 +108,15 @@ impl Pattern {
         }
     }
 
-    /// How many places are fixed: the more, the more specific. A regex counts as none.
+    /// How many places are fixed: the more, the more specific. A number without classes and without end is more
+    /// specific than all that is as long; a regex counts as none.
     pub fn specificity(&self) -> usize {
         match self {
             Pattern::Exact(exact) => exact.len() + 1,
-            Pattern::Digits { elements, .. } => elements.len(),
+            Pattern::Digits { elements, open } => {
+                let exact = !open && elements.iter().all(|e| matches!(e, Element::Literal(_)));
+                elements.len() + usize::from(exact)
+            }
             Pattern::Regex(_) => 0,
         }
     }
@@ -189,6 +193,11 @@ impl Template {
 
     /// The new number; what a slice or group does not find is empty.
     pub fn apply(&self, pattern: &Pattern, number: &[u8]) -> Vec<u8> {
+        self.apply_within(pattern, number, usize::MAX).expect("no number is that long")
+    }
+
+    /// The new number, unless it is longer than `max`.
+    pub fn apply_within(&self, pattern: &Pattern, number: &[u8], max: usize) -> Option<Vec<u8>> {
         let groups = match pattern {
             Pattern::Regex(regex) => regex.captures(number),
             Pattern::Exact(_) | Pattern::Digits { .. } => None,
@@ -207,8 +216,11 @@ impl Template {
                     );
                 }
             }
+            if out.len() > max {
+                return None;
+            }
         }
-        out
+        Some(out)
     }
 }
 
