@@ -212,11 +212,11 @@ pub struct ToStore(pub store::CdrHandle);
 
 impl edge::Records for ToStore {
     fn opened(&self, cdr: Box<ledger::Cdr>) {
-        self.0.opened(&cdr);
+        self.0.opened(cdr);
     }
 
     fn ended(&self, cdr: Box<ledger::Cdr>) {
-        self.0.ended(*cdr);
+        self.0.ended(cdr);
     }
 
     fn shard_lost(&self, shard: usize) {

@@ -7,13 +7,13 @@ use api::engine::{ConfigVersion, Engine};
 use b2bua::{Spec, Transport};
 use base::{Clock, Mailbox, Now};
 use command::Event;
-use config::engine::{Backend, Dns, Pin, Role, Shards};
+use config::engine::{Backend, CdrSink, Dns, Pin, Role, Shards};
 use config::{Checked, Config, PoolBook};
 use core::net::SocketAddr;
 use edge::gate::Gate;
 use edge::input::Bell;
 use edge::resolver::{Resolver, Servers};
-use edge::stream::Streams;
+use edge::stream::{StreamGuard, Streams};
 use edge::udp::{Paths, UdpSocket};
 use edge::{EdgeConfig, Input};
 use ledger::{Ask, Bans, SignallingStats};
@@ -105,12 +105,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     let folder = engine.store.folder();
     std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
     let secret = store::Secret::load_or_create(&folder.join("strowger.secret"))?;
-    let sinks: Vec<store::Sink> = engine
-        .cdr
-        .iter()
-        .map(|config::engine::CdrSink::Jsonl(path)| store::Sink::Jsonl(path.clone()))
-        .collect();
-    let (writer, found) = store::CdrWriter::spawn(&sinks, clock)?;
+    let (writer, found) = store::CdrWriter::spawn(&records(&engine)?, clock)?;
     if found.interrupted > 0 || found.torn_bytes > 0 {
         tracing::warn!(
             interrupted = found.interrupted,
@@ -142,7 +137,8 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
         .into_iter()
         .map(|(listener, socket)| Ok((listener, tokio::net::TcpListener::from_std(socket)?)))
         .collect::<Result<Vec<_>>>()?;
-    let streams = Streams::start(listeners, inboxes.clone(), steering);
+    let guard = StreamGuard { gate: Arc::clone(&gate), bans: Arc::clone(&bans), clock };
+    let streams = Streams::start(listeners, inboxes.clone(), steering, guard);
     let servers = match &engine.dns {
         Dns::System => Servers::System,
         Dns::Servers(list) => Servers::Given(list.iter().map(|d| d.0).collect()),
@@ -233,6 +229,27 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
 const INBOX: usize = 16_384;
 /// Media events that may wait for a signalling thread.
 const EVENTS: usize = 65_536;
+
+/// Where records go, as the configuration says.
+fn records(engine: &config::Engine) -> Result<store::CdrSettings> {
+    let config::engine::Store::Sqlite(database) = &engine.store else {
+        bail!("engine.store: only \"sqlite:PATH\" is in effect yet");
+    };
+    let sink = |sink: &CdrSink| {
+        Ok(match sink {
+            CdrSink::Jsonl(path) => store::Sink::Jsonl(path.clone()),
+            CdrSink::Csv(path) => store::Sink::Csv(path.clone()),
+            CdrSink::Webhook(url) => {
+                store::Sink::Webhook(url.0.parse().with_context(|| format!("engine.cdr: {}", url.0))?)
+            }
+        })
+    };
+    Ok(store::CdrSettings {
+        sinks: engine.cdr.iter().map(sink).collect::<Result<_>>()?,
+        keep: store::Keep { age: engine.cdr_keep.0, rows: None },
+        ..store::CdrSettings::new(database)
+    })
+}
 
 fn start_media(
     arguments: &Arguments,

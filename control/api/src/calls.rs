@@ -13,10 +13,6 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use ledger::{Ask, CallFilter};
 
-/// Rows of a list where the request does not say how many.
-const LIMIT_DEFAULT: usize = 100;
-/// Rows of a list at most.
-const LIMIT_MAX: usize = 10_000;
 /// Longest text that is looked for.
 const FILTER_MAX: usize = 256;
 
@@ -35,13 +31,7 @@ pub(crate) async fn list(State(api): State<Api>, uri: Uri) -> Result<Json<CallLi
             return Err(Problem::field(name, format!("at most {FILTER_MAX} bytes")));
         }
     }
-    let limit = match input::number(&query, "limit")? {
-        None => LIMIT_DEFAULT,
-        Some(limit) => usize::try_from(limit)
-            .ok()
-            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-            .ok_or_else(|| Problem::field("limit", format!("a number from 1 to {LIMIT_MAX}")))?,
-    };
+    let limit = input::limit(&query)?;
     let filter = CallFilter {
         trunk: query.get("trunk").cloned(),
         number: query.get("number").cloned(),

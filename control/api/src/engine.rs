@@ -2,8 +2,9 @@
 //! questions to shards go by [`Engine::ask`], whose answers come when they come.
 
 use crate::metrics::Page;
-use base::{Now, Wall};
-use ledger::{Ask, SignallingStats};
+use crate::standing::{GroupStatus, LimitStatus, TrunkStatus};
+use base::{Duration, Now, Wall};
+use ledger::{Ask, Bans, EventBus, Net, SignallingStats};
 use std::sync::Arc;
 
 /// The running engine, as control sees it.
@@ -25,6 +26,34 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Adds everything to the metrics page that is not a signalling shard's: media shards, pools, writers, queues.
     fn collect(&self, page: &mut Page);
+
+    /// Sources that are not listened to.
+    fn bans(&self) -> &Bans;
+
+    /// A trunk that calls from within this network.
+    fn trunk_within(&self, net: Net) -> Option<String>;
+
+    /// What happens, for those who follow it.
+    fn events(&self) -> &Arc<EventBus>;
+
+    /// How every trunk stands, in the order of the configuration.
+    fn trunks(&self) -> Vec<TrunkStatus>;
+
+    /// Takes a trunk out for a while, or until it is enabled; `None` if there is no such trunk.
+    fn disable_trunk(&self, name: &str, period: Option<Duration>) -> Option<TrunkStatus>;
+
+    /// Takes a trunk in again; `None` if there is no such trunk.
+    fn enable_trunk(&self, name: &str) -> Option<TrunkStatus>;
+
+    /// How the members of a group stand; `None` if there is no such group.
+    fn group(&self, name: &str) -> Option<GroupStatus>;
+
+    /// How full every limit is, by name.
+    fn limits(&self) -> Vec<LimitStatus>;
+
+    /// Forgets what a fraud policy has counted of one key, or of all; gives how many keys, `None` if there is no such
+    /// policy.
+    fn reset_fraud(&self, policy: &str, key: Option<&str>) -> Option<usize>;
 
     /// Whether the process does its work.
     ///

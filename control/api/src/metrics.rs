@@ -3,6 +3,7 @@
 
 pub mod families; // every family that exists, with its meaning
 mod signalling; // what a signalling shard counts
+mod limit; // how full a limit is
 mod store; // what the CDR writer counts
 
 use base::Histogram;
@@ -84,6 +85,32 @@ enum Value {
     Number(f64),
     /// Counts by bucket, not cumulated, and the sum in nanoseconds.
     Histogram(Box<[u64; BOUNDS_US.len() + 1]>, u64),
+    /// The same for something without unit.
+    Scores(Scores),
+}
+
+/// A histogram of scores with bounds of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Upper bounds, rising.
+    pub bounds: &'static [f64],
+    /// One a bound, and one for what is above all; not cumulated.
+    pub counts: Vec<u64>,
+    /// Of all scores.
+    pub sum: f64,
+}
+
+impl Scores {
+    /// Nothing yet.
+    pub fn new(bounds: &'static [f64]) -> Scores {
+        Scores { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+    }
+
+    /// One more.
+    pub fn record(&mut self, score: f64) {
+        self.counts[self.bounds.partition_point(|bound| *bound < score)] += 1;
+        self.sum += score;
+    }
 }
 
 /// A family has at most so many members; labels are bounded by configuration, and this bounds a mistake.
@@ -113,6 +140,17 @@ impl Page {
             *count += more;
         }
         *sum_ns = sum_ns.wrapping_add(histogram.sum_ns());
+    }
+
+    /// Adds the counts of a histogram of scores to a member of its family.
+    pub fn scores(&mut self, family: &'static Family, labels: &[&str], scores: &Scores) {
+        debug_assert!(family.kind == Kind::Histogram, "{} is no histogram", family.name);
+        let zero = || Value::Scores(Scores::new(scores.bounds));
+        let Some(Value::Scores(known)) = self.member(family, labels, zero) else { return };
+        for (count, more) in known.counts.iter_mut().zip(&scores.counts) {
+            *count += more;
+        }
+        known.sum += scores.sum;
     }
 
     /// Lists a family without members, so that it is on the page before its first event.
@@ -161,7 +199,11 @@ impl Page {
                 match value {
                     Value::Number(number) => sample(&mut out, name, "", &labels, *number),
                     Value::Histogram(counts, sum_ns) => {
-                        buckets(&mut out, name, &labels, &counts[..], *sum_ns);
+                        let bounds = BOUNDS_US.map(|us| us as f64 / 1e6);
+                        buckets(&mut out, name, &labels, (&bounds, &counts[..]), *sum_ns as f64 / 1e9);
+                    }
+                    Value::Scores(Scores { bounds, counts, sum }) => {
+                        buckets(&mut out, name, &labels, (bounds, counts), *sum);
                     }
                 }
             }
@@ -176,18 +218,23 @@ impl Page {
     }
 }
 
-fn buckets(out: &mut String, name: &str, labels: &[(&str, &str)], counts: &[u64], sum_ns: u64) {
+fn buckets(
+    out: &mut String,
+    name: &str,
+    labels: &[(&str, &str)],
+    (bounds, counts): (&[f64], &[u64]),
+    sum: f64,
+) {
     let mut total = 0;
     for (i, count) in counts.iter().enumerate() {
         total += count;
         // `1.0` rather than `1`, which OpenMetrics wants and text allows: the series is the same in both.
-        let bound =
-            BOUNDS_US.get(i).map_or_else(|| "+Inf".to_owned(), |us| format!("{:?}", *us as f64 / 1e6));
+        let bound = bounds.get(i).map_or_else(|| "+Inf".to_owned(), |bound| format!("{bound:?}"));
         let mut labels = labels.to_vec();
         labels.push(("le", &bound));
         sample(out, name, "_bucket", &labels, total as f64);
     }
-    sample(out, name, "_sum", labels, sum_ns as f64 / 1e9);
+    sample(out, name, "_sum", labels, sum);
     sample(out, name, "_count", labels, total as f64);
 }
 
@@ -265,6 +312,30 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn scores_are_cumulated_by_bounds_of_their_own() {
+        static MOS: Family =
+            Family { name: "x_mos", kind: Kind::Histogram, labels: &["trunk"], help: "Scores." };
+        let mut scores = Scores::new(&[2.0, 3.5, 4.0]);
+        [1.0, 3.5, 3.6, 4.5].into_iter().for_each(|score| scores.record(score));
+        let mut page = Page::default();
+        page.scores(&MOS, &["a"], &scores);
+        page.scores(&MOS, &["a"], &scores);
+        let text = page.render(Format::Text);
+        let counts: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            counts,
+            [
+                "x_mos_bucket{trunk=\"a\",le=\"2.0\"} 2",
+                "x_mos_bucket{trunk=\"a\",le=\"3.5\"} 4",
+                "x_mos_bucket{trunk=\"a\",le=\"4.0\"} 6",
+                "x_mos_bucket{trunk=\"a\",le=\"+Inf\"} 8",
+                "x_mos_sum{trunk=\"a\"} 25.2",
+                "x_mos_count{trunk=\"a\"} 8",
+            ]
+        );
     }
 
     #[test]

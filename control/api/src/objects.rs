@@ -1,8 +1,9 @@
-//! `/v1/listeners`, `/v1/trunks`, `/v1/routes`, `/v1/number_rules`: the objects of the configuration in force, to read.
+//! `/v1/listeners`, `trunks`, `groups`, `routes`, `number_rules`, `policies`: the objects of the configuration in force, to read.
 //! They are shown as they are written in the file, whose schema is the API's; secrets that stand in it are not shown.
 
 use crate::problem::{Class, Problem};
 use crate::server::Api;
+use crate::standing::TrunkStatus;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -31,6 +32,9 @@ pub(crate) struct Object {
     /// Trunks: calls that exist now, by direction as seen from us.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<BTreeMap<&'static str, i64>>,
+    /// Trunks: whether they are called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<TrunkStatus>,
 }
 
 /// A kind of object that can be listed.
@@ -38,8 +42,10 @@ pub(crate) struct Object {
 enum Kind {
     Listener,
     Trunk,
+    Group,
     Route,
     NumberRule,
+    Policy,
 }
 
 impl Kind {
@@ -48,8 +54,10 @@ impl Kind {
         match self {
             Kind::Listener => "listener",
             Kind::Trunk => "trunk",
+            Kind::Group => "group",
             Kind::Route => "route",
             Kind::NumberRule => "number_rule",
+            Kind::Policy => "policy",
         }
     }
 }
@@ -77,11 +85,16 @@ listings! {
     listeners listener Listener "/v1/listeners" "/v1/listeners/{name}"
         "Listeners of the configuration in force." "One listener.";
     trunks trunk Trunk "/v1/trunks" "/v1/trunks/{name}"
-        "Trunks of the configuration in force, with the calls on each now." "One trunk, with its calls.";
+        "Trunks of the configuration in force, with their state and the calls on each now."
+        "One trunk, with its state and its calls.";
+    groups group Group "/v1/groups" "/v1/groups/{name}"
+        "Groups of the configuration in force." "One group.";
     routes route Route "/v1/routes" "/v1/routes/{name}"
         "Routes of the configuration in force, in the order of the file." "One route.";
     number_rules number_rule NumberRule "/v1/number_rules" "/v1/number_rules/{name}"
         "Number rules of the configuration in force, in the order of the file." "One number rule.";
+    policies policy Policy "/v1/policies" "/v1/policies/{name}"
+        "Policies of the configuration in force." "One policy.";
 }
 
 fn list(api: &Api, kind: Kind) -> Result<ObjectList, Problem> {
@@ -97,7 +110,10 @@ fn list(api: &Api, kind: Kind) -> Result<ObjectList, Problem> {
                 *calls.entry(trunk.clone()).or_default().entry(direction).or_default() += n;
             }
         }
+        let mut states: BTreeMap<String, TrunkStatus> =
+            api.engine.trunks().into_iter().map(|status| (status.trunk.clone(), status)).collect();
         for object in &mut objects {
+            object.status = states.remove(&object.name);
             let mut of_trunk = BTreeMap::from([("in", 0), ("out", 0)]);
             of_trunk.extend(calls.remove(&object.name).unwrap_or_default());
             object.calls = Some(of_trunk);
@@ -123,7 +139,7 @@ fn objects(text: &str, kind: Kind) -> Vec<Object> {
             .map(|(name, settings)| {
                 // `trunk.x = "HOST"` is short for its address.
                 let settings = if settings.is_string() { json!({ "address": settings }) } else { settings };
-                Object { name, settings, calls: None }
+                Object { name, settings, calls: None, status: None }
             })
             .collect(),
         Some(Value::Array(list)) => list
@@ -132,7 +148,7 @@ fn objects(text: &str, kind: Kind) -> Vec<Object> {
             .map(|(i, settings)| {
                 let given = settings.get("name").and_then(Value::as_str).map(str::to_owned);
                 let name = given.unwrap_or_else(|| format!("{}-{}", kind.key().replace('_', "-"), i + 1));
-                Object { name, settings, calls: None }
+                Object { name, settings, calls: None, status: None }
             })
             .collect(),
         _ => Vec::new(),

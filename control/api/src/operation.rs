@@ -103,6 +103,20 @@ pub(crate) async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Respo
     for (shard, stats) in api.engine.signalling().iter().enumerate() {
         page.signalling(shard, stats);
     }
+    let (bans, events) = (api.engine.bans(), api.engine.events());
+    page.add(&f::BANS_ACTIVE, &[], bans.len() as f64);
+    page.count(&f::BANS_STOPPED, &[], bans.stopped());
+    page.count(&f::BANS_DISPLACED, &[], bans.displaced());
+    page.count(&f::EVENTS, &["bus", "published"], events.published());
+    page.count(&f::EVENTS, &["bus", "dropped"], events.dropped());
+    page.count(&f::EVENTS, &["api", "sent"], api.events.sent());
+    for limit in api.engine.limits() {
+        page.limit(&limit);
+    }
+    for trunk in api.engine.trunks() {
+        let up = matches!(trunk.state, "up" | "trial");
+        page.add(&f::TRUNK_UP, &[&trunk.trunk], f64::from(u8::from(up)));
+    }
     api.engine.collect(&mut page);
     let format = Format::of_accept(headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or(""));
     ([(CONTENT_TYPE, format.content_type())], page.render(format)).into_response()

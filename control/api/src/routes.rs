@@ -3,7 +3,7 @@
 use crate::auth::{Role, guard};
 use crate::problem::uniform;
 use crate::server::Api;
-use crate::{calls, configuration, debug, objects, operation};
+use crate::{bans, calls, configuration, debug, events, explain, fraud, objects, operation, trunks};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post, put};
@@ -31,10 +31,25 @@ fn all() -> Vec<Route> {
         route("get", "/v1/listeners/{name}", Some(Read), get(objects::listener)),
         route("get", "/v1/trunks", Some(Read), get(objects::trunks)),
         route("get", "/v1/trunks/{name}", Some(Read), get(objects::trunk)),
+        route("get", "/v1/trunks/{name}/status", Some(Read), get(trunks::status)),
+        route("post", "/v1/trunks/{name}/disable", Some(Admin), post(trunks::disable)),
+        route("post", "/v1/trunks/{name}/enable", Some(Admin), post(trunks::enable)),
+        route("get", "/v1/groups", Some(Read), get(objects::groups)),
+        route("get", "/v1/groups/{name}", Some(Read), get(objects::group)),
+        route("get", "/v1/groups/{name}/status", Some(Read), get(trunks::group)),
+        route("get", "/v1/limits", Some(Read), get(trunks::limits)),
+        route("post", "/v1/route/explain", Some(Read), post(explain::explain)),
         route("get", "/v1/routes", Some(Read), get(objects::routes)),
         route("get", "/v1/routes/{name}", Some(Read), get(objects::route)),
         route("get", "/v1/number_rules", Some(Read), get(objects::number_rules)),
         route("get", "/v1/number_rules/{name}", Some(Read), get(objects::number_rule)),
+        route("get", "/v1/policies", Some(Read), get(objects::policies)),
+        route("get", "/v1/policies/{name}", Some(Read), get(objects::policy)),
+        route("get", "/v1/bans", Some(Read), get(bans::list)),
+        route("post", "/v1/bans", Some(Admin), post(bans::add)),
+        route("delete", "/v1/bans", Some(Admin), delete(bans::remove)),
+        route("post", "/v1/fraud/reset", Some(Admin), post(fraud::reset)),
+        route("get", "/v1/events", Some(Read), get(events::follow)),
         // The text of a configuration may hold passwords.
         route("get", "/v1/config", Some(Admin), get(configuration::show)),
         route("put", "/v1/config", Some(Admin), put(configuration::replace)),
@@ -83,7 +98,11 @@ static TEXT: LazyLock<String> = LazyLock::new(|| description().to_string());
     paths(
         calls::list, calls::show, calls::hangup, calls::trace,
         objects::listeners, objects::listener, objects::trunks, objects::trunk,
+        trunks::status, trunks::disable, trunks::enable,
+        objects::groups, objects::group, trunks::group, trunks::limits, explain::explain,
         objects::routes, objects::route, objects::number_rules, objects::number_rule,
+        objects::policies, objects::policy,
+        bans::list, bans::add, bans::remove, fraud::reset, events::follow,
         configuration::show, configuration::replace, configuration::versions,
         configuration::validate, configuration::diff, configuration::rollback,
         operation::drain, operation::log, operation::set_log, operation::metrics,

@@ -3,6 +3,7 @@
 use crate::auth::Tokens;
 use crate::connection::Patient;
 use crate::engine::Engine;
+use crate::events::EventCounts;
 use crate::routes::router;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -23,6 +24,7 @@ pub(crate) struct Api {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) events: Arc<EventCounts>,
 }
 
 /// Bounds on clients. The defaults are for use; tests are less patient.
@@ -90,7 +92,7 @@ pub async fn serve(
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let connections_max = limits.connections;
-    let api = Api { engine, tokens: Arc::new(tokens), limits: Arc::new(limits) };
+    let api = Api { engine, tokens: Arc::new(tokens), limits: Arc::new(limits), events: Arc::default() };
     let service = TowerToHyperService::new(router(api.clone()));
     let mut http = http1::Builder::new();
     // A client may end its own side when it has asked. Buffers of less than 8 KiB the library refuses.

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub struct Appender {
     path: PathBuf,
     file: File,
+    /// What a new file begins with.
+    header: Vec<u8>,
     /// Whole lines that the kernel has not (wholly) taken.
     pending: Vec<u8>,
     /// Bytes of `pending` that are in the file already.
@@ -35,19 +37,20 @@ const TORN_MAX: u64 = 1 << 20;
 const LINE_MAX: u64 = 4 << 20;
 
 impl Appender {
-    /// Opens or makes the file. A last line without end, as a crash in the middle of a write leaves it, is moved to
-    /// `PATH.torn`; its length is the second value.
+    /// Opens or makes the file; an empty one begins with `header`. A last line without end, as a crash in the middle of
+    /// a write leaves it, is moved to `PATH.torn`; its length is the second value.
     ///
     /// # Errors
     /// As the system says; [`io::ErrorKind::ResourceBusy`] when another process writes the file.
-    pub fn open(path: &Path) -> io::Result<(Appender, u64)> {
+    pub fn open(path: &Path, header: &[u8]) -> io::Result<(Appender, u64)> {
         let file = open_locked(path)?;
         let metadata = file.metadata()?;
         let torn = if metadata.is_file() { repair(path, &file, metadata.len())? } else { 0 };
         let len = file.metadata()?.len();
-        let appender = Appender {
+        let mut appender = Appender {
             path: path.to_owned(),
             file,
+            header: header.to_owned(),
             pending: Vec::new(),
             sent: 0,
             len,
@@ -56,6 +59,7 @@ impl Appender {
             errors: 0,
             lost: 0,
         };
+        appender.begin();
         Ok((appender, torn))
     }
 
@@ -137,6 +141,12 @@ impl Appender {
         self.dirty || !self.pending.is_empty()
     }
 
+    fn begin(&mut self) {
+        if self.len == 0 {
+            self.pending.splice(0..0, self.header.iter().copied());
+        }
+    }
+
     /// Follows a rotation: when the path names another file by now, later lines go there. `true` if it did.
     pub fn follow(&mut self) -> bool {
         // A line that is half in the old file is finished there.
@@ -145,8 +155,11 @@ impl Appender {
         }
         match open_locked(&self.path) {
             Ok(file) => {
+                // Nobody will sync the old one later.
+                self.sync();
                 self.len = file.metadata().map_or(0, |metadata| metadata.len());
                 self.file = file;
+                self.begin();
                 true
             }
             Err(error) => self.failed(&error),
@@ -230,7 +243,7 @@ pub fn each_line(path: &Path, start: u64, mut line: impl FnMut(&[u8])) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cdr::tests::Folder;
+    use crate::testing::Folder;
 
     #[test]
     fn a_torn_last_line_is_moved_aside() {
@@ -244,7 +257,7 @@ mod tests {
             ("\n", "\n", 0),
         ] {
             fs::write(&path, before).unwrap();
-            let (mut file, found) = Appender::open(&path).unwrap();
+            let (mut file, found) = Appender::open(&path, &[]).unwrap();
             assert_eq!((fs::read_to_string(&path).unwrap().as_str(), found), (after, torn), "{before:?}");
             assert!(file.push(b"new\n") && file.pump());
             assert_eq!(fs::read_to_string(&path).unwrap(), format!("{after}new\n"));
@@ -256,16 +269,16 @@ mod tests {
     #[test]
     fn two_writers_of_one_file_are_refused() {
         let folder = Folder::new("locked");
-        let first = Appender::open(&folder.path("f")).unwrap();
-        assert_eq!(Appender::open(&folder.path("f")).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        let first = Appender::open(&folder.path("f"), &[]).unwrap();
+        assert_eq!(Appender::open(&folder.path("f"), &[]).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
         drop(first);
-        Appender::open(&folder.path("f")).unwrap();
+        Appender::open(&folder.path("f"), &[]).unwrap();
     }
 
     #[test]
     fn a_full_disk_keeps_lines_in_order_and_counts() {
         // /dev/full answers every write with "no space left".
-        let (mut file, _) = Appender::open(Path::new("/dev/full")).unwrap();
+        let (mut file, _) = Appender::open(Path::new("/dev/full"), &[]).unwrap();
         assert!(file.push(b"one\n") && !file.pump() && !file.pump());
         assert_eq!((file.errors, file.lost), (2, 0));
         let folder = Folder::new("full");
@@ -280,7 +293,7 @@ mod tests {
     #[test]
     fn a_rotated_file_is_followed() {
         let folder = Folder::new("rotated");
-        let (mut file, _) = Appender::open(&folder.path("f")).unwrap();
+        let (mut file, _) = Appender::open(&folder.path("f"), &[]).unwrap();
         assert!(file.push(b"old\n") && file.pump() && !file.follow());
         fs::rename(folder.path("f"), folder.path("f.1")).unwrap();
         assert!(file.follow() && !file.follow());

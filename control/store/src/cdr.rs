@@ -1,38 +1,47 @@
 //! The writer of call detail records: one thread, one bounded queue. Signalling hands records over and goes on; the
-//! thread writes whole lines in batches, keeps the journal of legs that are up, and tries again what a disk refuses.
+//! thread writes the journal and the files in whole lines, commits rows in batches, and tries again what a disk refuses.
 
 use crate::append::Appender;
-use crate::journal::{Journal, LegKey, left_by, written_already};
-use crate::record::Record;
+use crate::csv;
+use crate::database::StoreError;
+use crate::journal::{Journal, Left, left_by, written_already};
+use crate::record::{Record, RecordId};
+use crate::sink::Sink;
+use crate::table::{Keep, Table, Waiting};
+use crate::webhook::{Manner, Outbox, WebhookStats, Webhooks};
 use base::{Clock, Duration, Mailbox, Wake, Wall};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use http_out::Url;
 use ledger::Cdr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
+use tokio::sync::watch;
 
-/// Where records go: an entry of `engine.cdr`.
+/// What the writer is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sink {
-    /// `jsonl:PATH`: one line of JSON a record.
-    Jsonl(PathBuf),
+pub struct CdrSettings {
+    /// The database; the journal stands beside it as `FILE.journal-cdr`.
+    pub database: PathBuf,
+    /// Where records go besides.
+    pub sinks: Vec<Sink>,
+    /// Which records stay in the database.
+    pub keep: Keep,
+    /// How webhooks are posted to.
+    pub webhook: Manner,
 }
 
-/// The text names no sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected \"jsonl:PATH\"")]
-pub struct SinkError;
-
-impl FromStr for Sink {
-    type Err = SinkError;
-    fn from_str(text: &str) -> Result<Self, SinkError> {
-        match text.split_once(':') {
-            Some(("jsonl", path)) if !path.is_empty() => Ok(Sink::Jsonl(path.into())),
-            _ => Err(SinkError),
+impl CdrSettings {
+    /// Records in this database only, for ever.
+    pub fn new(database: impl Into<PathBuf>) -> CdrSettings {
+        CdrSettings {
+            database: database.into(),
+            sinks: Vec::new(),
+            keep: Keep::default(),
+            webhook: Manner::default(),
         }
     }
 }
@@ -54,6 +63,17 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// Two sinks are one file or one address.
+    #[error("{0} is named twice")]
+    Twice(Sink),
+    /// The database cannot be had.
+    #[error("{path}: {error}")]
+    Database {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: StoreError,
+    },
 }
 
 /// What the start found of an earlier run.
@@ -70,10 +90,12 @@ pub struct Started {
 /// Figures of the writer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CdrStats {
-    /// Records written, to each sink once.
+    /// Records written, to each file once.
     pub written: u64,
     /// Records that wait in the queue now.
     pub queued: u64,
+    /// Records that wait for the database now.
+    pub uncommitted: u64,
     /// Records or journal entries given up, because the queue or the memory behind a refusing disk was full; must stay 0.
     pub dropped: u64,
     /// Writes that failed and were tried again.
@@ -87,6 +109,8 @@ pub struct CdrStats {
 pub struct CdrWriter {
     handle: CdrHandle,
     thread: Option<JoinHandle<()>>,
+    /// Ends after the writer, so that it may tell the last records.
+    webhooks: Option<Webhooks>,
 }
 
 /// The way to the writer; clones are the same way. No call blocks, but [`CdrHandle::flush`].
@@ -96,7 +120,7 @@ pub struct CdrHandle {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     thread: OnceLock<Thread>,
     stopping: AtomicBool,
@@ -104,8 +128,12 @@ struct Shared {
     refused: AtomicU64,
     lost: AtomicU64,
     written: AtomicU64,
+    uncommitted: AtomicU64,
     errors: AtomicU64,
     open_legs: AtomicU64,
+    outboxes: Vec<Arc<Outbox>>,
+    /// The number of the last record in the database.
+    last: watch::Sender<i64>,
 }
 
 #[derive(Debug)]
@@ -129,13 +157,13 @@ impl Wake for Unpark {
 impl CdrHandle {
     /// A leg was answered: its record as known now. If the process dies before [`CdrHandle::ended`], the next start
     /// writes it with cause `interrupted`.
-    pub fn opened(&self, cdr: &Cdr) {
-        self.send(Message::Opened(Box::new(cdr.clone())));
+    pub fn opened(&self, cdr: Box<Cdr>) {
+        self.send(Message::Opened(cdr));
     }
 
     /// A leg has ended: its record is to be written.
-    pub fn ended(&self, cdr: Cdr) {
-        self.send(Message::Ended(Box::new(cdr)));
+    pub fn ended(&self, cdr: Box<Cdr>) {
+        self.send(Message::Ended(cdr));
     }
 
     /// A signalling shard has died and with it the calls it owned: records of its legs that were up are written with
@@ -155,14 +183,21 @@ impl CdrHandle {
         CdrStats {
             written: get(&self.shared.written),
             queued: self.mailbox.len() as u64,
+            uncommitted: get(&self.shared.uncommitted),
             dropped: get(&self.shared.refused) + get(&self.shared.lost),
             errors: get(&self.shared.errors),
             open_legs: get(&self.shared.open_legs),
         }
     }
 
-    /// Waits until all that was handed over before is in the files and on disk. `false` if it could not be written in
-    /// that time. For shutdown and tests: it blocks.
+    /// Figures of each webhook, in the order of the settings.
+    pub fn webhooks(&self) -> Vec<WebhookStats> {
+        let last = *self.shared.last.borrow();
+        self.shared.outboxes.iter().map(|outbox| outbox.stats(last)).collect()
+    }
+
+    /// Waits until all that was handed over before is in the files, in the database and on disk. `false` if it could
+    /// not be written in that time. For shutdown and tests: it blocks. Webhooks are not waited for.
     pub fn flush(&self, timeout: Duration) -> bool {
         let (done, answer) = sync_channel(1);
         let mut message = Message::Flush(done);
@@ -186,14 +221,33 @@ impl CdrHandle {
 }
 
 impl CdrWriter {
-    /// Opens the files, writes what an earlier run left behind, and starts the thread. The journal stands beside the
-    /// first file, as `FILE.open`. Without sinks records vanish.
+    /// Opens database and files, writes what an earlier run left behind, and starts the threads.
     ///
     /// # Errors
     /// A file cannot be had, or another process holds it.
-    pub fn spawn(sinks: &[Sink], clock: Clock) -> Result<(CdrWriter, Started), StartError> {
-        let (files, journal, started) = open(sinks)?;
-        let shared = Arc::new(Shared::default());
+    pub fn spawn(settings: &CdrSettings, clock: Clock) -> Result<(CdrWriter, Started), StartError> {
+        let Opened { files, journal, table, outboxes, started } = Opened::new(settings)?;
+        let (last, told) = watch::channel(table.last_seq());
+        let database_error =
+            |error| StartError::Database { path: settings.database.clone(), error };
+        let webhooks = match outboxes.is_empty() {
+            true => None,
+            false => Some(
+                Webhooks::spawn(&settings.database, &outboxes, &settings.webhook, &told).map_err(database_error)?,
+            ),
+        };
+        let shared = Arc::new(Shared {
+            thread: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            uncommitted: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            open_legs: AtomicU64::new(0),
+            outboxes,
+            last,
+        });
         let mailbox = Mailbox::new(QUEUE_LEN, Unpark(Arc::clone(&shared)));
         let handle = CdrHandle { mailbox, shared };
         let mut writer = Writer {
@@ -201,7 +255,11 @@ impl CdrWriter {
             handle: handle.clone(),
             files,
             journal,
-            closing: BTreeSet::new(),
+            table,
+            keep: settings.keep,
+            line: Vec::new(),
+            other: Vec::new(),
+            commit_at: None,
             next_tick: Wall(0),
         };
         let thread = thread::Builder::new()
@@ -211,7 +269,7 @@ impl CdrWriter {
         let _ = handle.shared.thread.set(thread.thread().clone());
         // What was sent before the thread was known has woken nobody.
         thread.thread().unpark();
-        Ok((CdrWriter { handle, thread: Some(thread) }, started))
+        Ok((CdrWriter { handle, thread: Some(thread), webhooks }, started))
     }
 
     /// The way to the writer.
@@ -227,50 +285,133 @@ impl Drop for CdrWriter {
             thread.thread().unpark();
             let _ = thread.join();
         }
+        self.webhooks = None;
     }
 }
 
-/// Opens files and journal and settles what an earlier run left.
-fn open(sinks: &[Sink]) -> Result<(Vec<Appender>, Option<Journal>, Started), StartError> {
-    let mut started = Started::default();
-    let mut files = Vec::new();
-    for Sink::Jsonl(path) in sinks {
-        let (file, torn) = Appender::open(path).map_err(|error| start_error(path, error))?;
+/// All that is opened at start, with what an earlier run left settled.
+struct Opened {
+    files: Vec<RecordFile>,
+    journal: Journal,
+    table: Table,
+    outboxes: Vec<Arc<Outbox>>,
+    started: Started,
+}
+
+/// A file of records.
+struct RecordFile {
+    file: Appender,
+    form: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Csv,
+}
+
+impl Opened {
+    fn new(settings: &CdrSettings) -> Result<Opened, StartError> {
+        let sinks = &settings.sinks;
+        if let Some(twice) = (1..sinks.len()).find(|n| sinks[..*n].contains(&sinks[*n])) {
+            return Err(StartError::Twice(sinks[twice].clone()));
+        }
+        let mut started = Started::default();
+        let (mut files, mut urls) = (Vec::new(), Vec::new());
+        for sink in sinks {
+            match sink {
+                Sink::Jsonl(path) => files.push(RecordFile::open(path, Form::Json, &mut started)?),
+                Sink::Csv(path) => files.push(RecordFile::open(path, Form::Csv, &mut started)?),
+                Sink::Webhook(url) => urls.push(url.clone()),
+            }
+        }
+        let database_error =
+            |error| StartError::Database { path: settings.database.clone(), error };
+        let names: Vec<String> = urls.iter().map(Url::to_string).collect();
+        let (mut table, cursors) = Table::open(&settings.database, &names).map_err(database_error)?;
+        let outboxes = urls.into_iter().zip(cursors).map(|(url, seq)| Arc::new(Outbox::new(url, seq))).collect();
+        let path = PathBuf::from(format!("{}.journal-cdr", settings.database.display()));
+        let journal_error = |error| start_error(&path, error);
+        // Held while it is read, so that a second engine on this database is refused before it writes anything.
+        let (old, torn) = Appender::open(&path, &[]).map_err(journal_error)?;
+        started.torn_bytes += torn;
+        let left = left_by(&path).map_err(journal_error)?;
+        started.unreadable = left.unreadable;
+        started.interrupted = left.interrupted.len();
+        if started.unreadable > 0 {
+            tracing::warn!(path = %path.display(), lines = started.unreadable, "journal has lines that cannot be read");
+        }
+        for file in &mut files {
+            file.catch_up(&left)?;
+        }
+        for record in left.records() {
+            table.push(Waiting::Record(Box::new(record.clone())));
+            if table.waiting() >= crate::table::COMMIT_MAX && table.commit() == 0 {
+                return Err(database_error(StoreError::Busy));
+            }
+        }
+        while table.waiting() > 0 {
+            if table.commit() == 0 {
+                return Err(database_error(StoreError::Busy));
+            }
+        }
+        if started.interrupted > 0 {
+            tracing::warn!(legs = started.interrupted, "records of legs that an earlier run left up are written");
+        }
+        table.checkpoint();
+        let journal = Journal::begin(&path, &lengths(&files)).map_err(journal_error)?;
+        drop(old);
+        Ok(Opened { files, journal, table, outboxes, started })
+    }
+}
+
+impl RecordFile {
+    fn open(path: &Path, form: Form, started: &mut Started) -> Result<RecordFile, StartError> {
+        let mut header = Vec::new();
+        if form == Form::Csv {
+            csv::header(&mut header);
+        }
+        let (file, torn) = Appender::open(path, &header).map_err(|error| start_error(path, error))?;
         if torn > 0 {
             tracing::warn!(path = %path.display(), bytes = torn, "torn last line moved to .torn");
         }
         started.torn_bytes += torn;
-        files.push(file);
+        Ok(RecordFile { file, form })
     }
-    let Some(first) = files.first() else { return Ok((files, None, started)) };
-    let path = PathBuf::from(format!("{}.open", first.path().display()));
-    let journal_error = |error| start_error(&path, error);
-    let left = left_by(&path).map_err(journal_error)?;
-    started.unreadable = left.unreadable;
-    started.interrupted = left.records.len();
-    if started.unreadable > 0 {
-        tracing::warn!(path = %path.display(), lines = started.unreadable, "journal has lines that cannot be read");
-    }
-    if !left.records.is_empty() {
-        for file in &mut files {
-            // Pipes and terminals cannot be read back.
-            let written = written_already(file.path(), &left).unwrap_or_default();
-            let mut line = Vec::new();
-            for record in left.records.iter().filter(|record| !written.contains(&record.id)) {
-                line.clear();
-                record.line(&mut line);
-                file.push(&line);
+
+    /// Writes what an earlier run should have written here.
+    fn catch_up(&mut self, left: &Left) -> Result<(), StartError> {
+        let id_of = match self.form {
+            Form::Json => json_id,
+            Form::Csv => |line: &[u8]| csv::id_of(line)?.parse().ok(),
+        };
+        // Pipes and terminals cannot be read back.
+        let written = written_already(self.file.path(), left, id_of).unwrap_or_default();
+        let mut line = Vec::new();
+        for record in left.records().filter(|record| !written.contains(&record.id)) {
+            line.clear();
+            match self.form {
+                Form::Json => record.line(&mut line),
+                Form::Csv => csv::line(record, &mut line),
             }
-            if !file.pump() {
-                let path = file.path().to_owned();
-                return Err(StartError::File { path, error: io::ErrorKind::WriteZero.into() });
-            }
-            file.sync();
+            self.file.push(&line);
         }
-        tracing::warn!(legs = left.records.len(), "records of legs that an earlier run left up are written");
+        if !line.is_empty() && !self.file.pump() {
+            let path = self.file.path().to_owned();
+            return Err(StartError::File { path, error: io::ErrorKind::WriteZero.into() });
+        }
+        self.file.sync();
+        Ok(())
     }
-    let journal = Journal::begin(&path, &lengths(&files)).map_err(journal_error)?;
-    Ok((files, Some(journal), started))
+}
+
+fn json_id(line: &[u8]) -> Option<RecordId> {
+    /// The one field that is asked for.
+    #[derive(serde::Deserialize)]
+    struct Id {
+        id: RecordId,
+    }
+    serde_json::from_slice::<Id>(line).ok().map(|found| found.id)
 }
 
 fn start_error(path: &Path, error: io::Error) -> StartError {
@@ -281,18 +422,23 @@ fn start_error(path: &Path, error: io::Error) -> StartError {
     }
 }
 
-fn lengths(files: &[Appender]) -> BTreeMap<String, u64> {
-    files.iter().map(|file| (file.path().display().to_string(), file.len())).collect()
+fn lengths(files: &[RecordFile]) -> BTreeMap<String, u64> {
+    files.iter().map(|each| (each.file.path().display().to_string(), each.file.len())).collect()
 }
 
 /// The thread's side.
 struct Writer {
     clock: Clock,
     handle: CdrHandle,
-    files: Vec<Appender>,
-    journal: Option<Journal>,
-    /// Legs whose records are on their way into the files; the journal is told when they are there.
-    closing: BTreeSet<LegKey>,
+    files: Vec<RecordFile>,
+    journal: Journal,
+    table: Table,
+    keep: Keep,
+    /// The line of JSON in the making, and that of another form.
+    line: Vec<u8>,
+    other: Vec<u8>,
+    /// When what waits for the database is committed.
+    commit_at: Option<Wall>,
     next_tick: Wall,
 }
 
@@ -311,370 +457,213 @@ impl Writer {
                 continue;
             }
             if stopping {
-                return self.files.iter_mut().for_each(Appender::sync);
+                return self.end();
             }
             if mailbox.sleep() {
-                if self.has_work() { thread::park_timeout(TICK) } else { thread::park() }
+                match self.next_work() {
+                    Some(after) => thread::park_timeout(after),
+                    None => thread::park(),
+                }
             }
             self.handle.mailbox.awake();
         }
     }
 
     /// A batch of messages, what they need of the disk, and once a second the rest. Whether there was any message.
-    #[expect(clippy::disallowed_methods, reason = "the writer is a shell: it reads the clock once a turn")]
     fn turn(&mut self) -> bool {
-        let now = self.clock.now().wall;
-        let mut line = Vec::new();
-        let mut waiting = Vec::new();
+        let now = self.now();
+        let mut flushes = Vec::new();
         let mut busy = false;
         for _ in 0..BATCH {
             match self.handle.mailbox.receive() {
-                Some(Message::Opened(cdr)) => {
-                    if let Some(journal) = &mut self.journal {
-                        journal.open(&cdr, now);
-                    }
-                }
-                Some(Message::Ended(cdr)) => {
-                    line.clear();
-                    Record::from(&*cdr).line(&mut line);
-                    self.put((cdr.call, cdr.leg), &line);
-                }
+                Some(Message::Opened(cdr)) => self.journal.open(&Record::from(&*cdr)),
+                Some(Message::Ended(cdr)) => self.ended(Waiting::Cdr(cdr)),
                 Some(Message::ShardLost(shard)) => self.shard_lost(shard, now),
-                Some(Message::Flush(done)) => waiting.push(done),
+                Some(Message::Flush(done)) => flushes.push(done),
                 None => break,
             }
             busy = true;
         }
-        let written = self.write();
-        if now >= self.next_tick || !waiting.is_empty() {
+        let mut written = self.write();
+        if self.commit_due(now) || !flushes.is_empty() {
+            written &= self.commit(now);
+        }
+        if now >= self.next_tick || !flushes.is_empty() {
             self.tick(now);
         }
-        for done in waiting {
+        for done in flushes {
             let _ = done.send(written);
         }
         self.publish();
         busy
     }
 
-    fn put(&mut self, key: LegKey, line: &[u8]) {
-        for file in &mut self.files {
-            file.push(line);
+    #[expect(clippy::disallowed_methods, reason = "the writer is a shell: it reads the clock once a turn")]
+    fn now(&self) -> Wall {
+        self.clock.now().wall
+    }
+
+    fn ended(&mut self, waiting: Waiting) {
+        let record = waiting.record();
+        self.line.clear();
+        record.line(&mut self.line);
+        for each in &mut self.files {
+            match each.form {
+                Form::Json => each.file.push(&self.line),
+                Form::Csv => {
+                    self.other.clear();
+                    csv::line(&record, &mut self.other);
+                    each.file.push(&self.other)
+                }
+            };
         }
-        if self.journal.as_ref().is_some_and(|journal| journal.holds(key)) {
-            self.closing.insert(key);
-        }
+        let id = record.id;
+        drop(record);
+        let taken = self.table.push(waiting);
+        self.journal.ended(id, &self.line, !taken);
         self.handle.shared.written.fetch_add(1, Ordering::Relaxed);
     }
 
     fn shard_lost(&mut self, shard: usize, now: Wall) {
-        let Some(journal) = &mut self.journal else { return };
         // The records are read back from the file.
-        journal.pump();
-        let lost = journal.of_shard(shard, now);
+        self.journal.pump();
+        let lost = self.journal.of_shard(shard, now);
         if !lost.is_empty() {
-            tracing::warn!(
-                shard,
-                legs = lost.len(),
-                "records of legs that a dead signalling shard left up are written"
-            );
+            let legs = lost.len();
+            tracing::warn!(shard, legs, "records of legs that a dead signalling shard left up are written");
         }
-        for (key, record) in lost {
-            if !self.closing.contains(&key) {
-                let mut line = Vec::new();
-                record.line(&mut line);
-                self.put(key, &line);
-            }
+        for record in lost {
+            self.ended(Waiting::Record(Box::new(record)));
         }
     }
 
-    /// Journal, records, journal: a leg leaves the journal only after its record is in every file.
+    /// First the journal, so that what is in any file is in the journal until it is everywhere.
     fn write(&mut self) -> bool {
-        let opened = self.journal.as_mut().is_none_or(Journal::pump);
-        let mut done = true;
-        for file in &mut self.files {
-            done &= file.pump();
+        let mut done = self.journal.pump();
+        for each in &mut self.files {
+            done &= each.file.pump();
         }
-        let Some(journal) = &mut self.journal else { return done };
-        if done {
-            for key in core::mem::take(&mut self.closing) {
-                journal.close(key);
+        done
+    }
+
+    /// Rows gather, since each commit writes whole pages of every index.
+    fn commit_due(&mut self, now: Wall) -> bool {
+        match (self.table.waiting(), self.commit_at) {
+            (0, _) => false,
+            (_, None) => {
+                self.commit_at = Some(later(now, COMMIT_EVERY));
+                false
+            }
+            (waiting, Some(at)) => now >= at || (waiting >= crate::table::COMMIT_MAX && !self.table.is_failing()),
+        }
+    }
+
+    /// Commits all that waits. `false` if the database refuses.
+    fn commit(&mut self, now: Wall) -> bool {
+        loop {
+            let count = self.table.commit();
+            self.journal.settled(count);
+            if count == 0 {
+                break;
             }
         }
-        journal.pump() && opened && done
+        self.handle.shared.last.send_if_modified(|last| {
+            let new = self.table.last_seq();
+            core::mem::replace(last, new) != new
+        });
+        let done = self.table.waiting() == 0;
+        self.commit_at = if done { None } else { Some(later(now, TICK)) };
+        done
     }
 
     fn tick(&mut self, now: Wall) {
-        self.next_tick = Wall(now.0 + TICK.as_micros() as u64);
+        self.next_tick = later(now, TICK);
         let mut moved = false;
-        for file in &mut self.files {
-            moved |= file.follow();
-            file.sync();
+        for each in &mut self.files {
+            moved |= each.file.follow();
         }
-        let files = lengths(&self.files);
-        if let Some(journal) = &mut self.journal {
-            journal.alive(now);
-            // The lengths are true only when no record is half-way; a rotation makes the old ones wrong at once.
-            if self.closing.is_empty() {
-                journal.compact(&files, moved);
-            }
-            journal.pump();
+        if moved {
+            // The lengths in the journal are of other files now.
+            self.commit(now);
+        }
+        if moved || self.journal.is_long() {
+            self.compact();
+        }
+        self.journal.alive(now);
+        self.journal.pump();
+        self.journal.sync();
+        if self.keep != Keep::default() && !self.table.is_failing() {
+            let told = self.handle.shared.outboxes.iter().map(|outbox| outbox.cursor()).min();
+            self.table.sweep(&self.keep, told.unwrap_or(i64::MAX), now);
         }
     }
 
-    fn has_work(&self) -> bool {
-        self.journal.as_ref().is_some_and(|journal| journal.legs() > 0)
-            || self.files.iter().any(Appender::has_work)
+    /// Makes the journal forget what is safe in the files and the database; not while a file lacks some of it, unless
+    /// that lasts.
+    fn compact(&mut self) {
+        let whole = self.files.iter_mut().all(|each| each.file.pump());
+        if !whole && !self.journal.is_too_long() {
+            return;
+        }
+        for each in &mut self.files {
+            each.file.sync();
+        }
+        self.table.checkpoint();
+        self.journal.compact(&lengths(&self.files));
+    }
+
+    /// The last turn is done: leaves nothing for the next start to catch up with.
+    fn end(&mut self) {
+        let now = self.now();
+        if self.write() && self.commit(now) && self.journal.legs() == 0 {
+            self.compact();
+        } else {
+            self.journal.sync();
+        }
+        self.publish();
+    }
+
+    /// When there is something to do without a message.
+    fn next_work(&self) -> Option<Duration> {
+        let busy = self.journal.legs() > 0
+            || self.journal.has_work()
+            || self.keep != Keep::default()
+            || self.files.iter().any(|each| each.file.has_work());
+        match self.table.waiting() {
+            0 if busy => Some(TICK),
+            0 => None,
+            _ if self.table.is_failing() => Some(TICK),
+            _ => Some(COMMIT_EVERY),
+        }
     }
 
     fn publish(&self) {
-        let (mut errors, mut lost) = self.journal.as_ref().map_or((0, 0), Journal::errors_and_lost);
-        for file in &self.files {
-            errors += file.errors;
-            lost += file.lost;
+        let (mut errors, mut lost) = self.journal.errors_and_lost();
+        for each in &self.files {
+            errors += each.file.errors;
+            lost += each.file.lost;
         }
         let shared = &self.handle.shared;
-        shared.errors.store(errors, Ordering::Relaxed);
-        shared.lost.store(lost, Ordering::Relaxed);
-        let legs = self.journal.as_ref().map_or(0, Journal::legs);
-        shared.open_legs.store(legs as u64, Ordering::Relaxed);
+        shared.errors.store(errors + self.table.errors, Ordering::Relaxed);
+        shared.lost.store(lost + self.table.lost, Ordering::Relaxed);
+        shared.open_legs.store(self.journal.legs() as u64, Ordering::Relaxed);
+        shared.uncommitted.store(self.table.waiting() as u64, Ordering::Relaxed);
     }
 }
 
-/// How long records gather under load.
-const GATHER: Duration = Duration::from_millis(5);
+fn later(now: Wall, by: Duration) -> Wall {
+    Wall(now.0 + u64::try_from(by.as_micros()).unwrap_or(u64::MAX >> 1))
+}
 
+/// How long records gather under load.
+const GATHER: Duration = Duration::from_millis(20);
+/// How long rows gather.
+const COMMIT_EVERY: Duration = Duration::from_millis(250);
 /// Messages that wait: 16 bytes each, and minutes of a busy engine.
 const QUEUE_LEN: usize = 1 << 16;
 /// Messages of one turn: about a megabyte of lines in one write.
 const BATCH: usize = 1024;
-/// Sign of life, retry, sync, rotation and compaction.
+/// Sign of life, retry, sync, rotation, compaction, and the removal of old rows.
 const TICK: Duration = Duration::from_secs(1);
 /// Between two tries of a flush that finds the queue full.
 const STEP: Duration = Duration::from_millis(1);
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use ledger::{CallId, Direction, ReleasedBy};
-    use std::fs;
-    use std::io::{BufRead, BufReader};
-    use std::process::{Command, Stdio};
-
-    #[test]
-    fn sinks_are_named_by_their_kind() {
-        assert_eq!("jsonl:a:b.jsonl".parse(), Ok(Sink::Jsonl("a:b.jsonl".into())));
-        for bad in ["", "jsonl:", "cdr.jsonl", "csv:x"] {
-            assert_eq!(bad.parse::<Sink>(), Err(SinkError), "{bad}");
-        }
-    }
-
-    #[test]
-    fn records_of_many_threads_are_all_written_and_dropping_the_writer_loses_none() {
-        let folder = Folder::new("threads");
-        let (writer, started) = CdrWriter::spawn(&folder.sinks(2), Clock::start()).unwrap();
-        assert_eq!(started, Started::default());
-        thread::scope(|scope| {
-            for thread in 0..4 {
-                let handle = writer.handle();
-                scope.spawn(move || {
-                    for n in 0..500 {
-                        let cdr = a_cdr(thread * 1000 + n, 0);
-                        handle.opened(&cdr);
-                        handle.ended(cdr);
-                    }
-                });
-            }
-        });
-        let handle = writer.handle();
-        drop(writer);
-        assert_eq!((handle.stats().written, handle.stats().open_legs, handle.dropped()), (2000, 0, 0));
-        for n in 0..2 {
-            let ids: BTreeSet<String> = folder.records(n).into_iter().map(|record| record.id).collect();
-            assert_eq!(ids.len(), 2000);
-        }
-        let (_, started) = CdrWriter::spawn(&folder.sinks(2), Clock::start()).unwrap();
-        assert_eq!(started, Started::default(), "a run that ended well leaves nothing");
-    }
-
-    #[test]
-    fn a_full_disk_loses_nothing_and_never_blocks_the_sender() {
-        let folder = Folder::new("refused");
-        let sinks = [folder.sinks(1).remove(0), Sink::Jsonl("/dev/full".into())];
-        let (writer, _) = CdrWriter::spawn(&sinks, Clock::start()).unwrap();
-        let (handle, cdr) = (writer.handle(), a_cdr(1, 0));
-        handle.opened(&cdr);
-        handle.ended(cdr);
-        assert!(!handle.flush(Duration::from_secs(10)), "one sink has not taken it");
-        let stats = handle.stats();
-        assert!(stats.errors > 0 && stats.open_legs == 1 && stats.dropped == 0, "{stats:?}");
-        assert_eq!(folder.records(0).len(), 1);
-    }
-
-    #[test]
-    fn the_legs_of_a_dead_shard_are_recorded_as_interrupted() {
-        let folder = Folder::new("shard");
-        let (writer, _) = CdrWriter::spawn(&folder.sinks(1), Clock::start()).unwrap();
-        let handle = writer.handle();
-        let (lost, kept) = (a_cdr(1, 0), a_cdr(1 << 32 | 1, 0));
-        assert_eq!((lost.call.shard(), kept.call.shard()), (0, 1));
-        handle.opened(&lost);
-        handle.opened(&kept);
-        handle.shard_lost(0);
-        handle.shard_lost(0);
-        assert!(handle.flush(Duration::from_secs(10)));
-        let records = folder.records(0);
-        assert_eq!(records.len(), 1);
-        assert_eq!((records[0].id.clone(), records[0].release_cause.as_str()), (lost.id(), "interrupted"));
-        assert_eq!(handle.stats().open_legs, 1);
-    }
-
-    #[test]
-    fn a_second_engine_on_the_same_records_is_refused() {
-        let folder = Folder::new("second");
-        let (_writer, _) = CdrWriter::spawn(&folder.sinks(1), Clock::start()).unwrap();
-        let error = CdrWriter::spawn(&folder.sinks(1), Clock::start()).unwrap_err();
-        assert!(matches!(error, StartError::Busy { .. }), "{error}");
-    }
-
-    /// The test is its own child: with the folder in its environment it writes records until it is killed, and says
-    /// after each flush how far it is.
-    #[test]
-    fn kill_nine_loses_no_record_that_was_handed_over() {
-        const FOLDER: &str = "STROWGER_STORE_CHILD";
-        const FIRST: &str = "STROWGER_STORE_FIRST";
-        if let (Ok(folder), Ok(first)) = (std::env::var(FOLDER), std::env::var(FIRST)) {
-            write_until_killed(&folder, first.parse().unwrap());
-        }
-        let folder = Folder::new("kill");
-        let rounds = 4;
-        let mut reached = Vec::new();
-        for round in 0..rounds {
-            let first = round * 10_000_000;
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "cdr::tests::kill_nine_loses_no_record_that_was_handed_over",
-                    "--nocapture",
-                ])
-                .env(FOLDER, folder.root())
-                .env(FIRST, first.to_string())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            // After some progress it is killed wherever it happens to be.
-            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            let at: u128 = lines
-                .filter_map(|line| line.unwrap().strip_prefix("reached ")?.parse().ok())
-                .nth(5 + round as usize)
-                .expect("the child goes on until it is killed");
-            child.kill().unwrap();
-            child.wait().unwrap();
-            reached.push((first, at));
-        }
-        let (writer, started) = CdrWriter::spawn(&folder.sinks(1), Clock::start()).unwrap();
-        drop(writer);
-        assert!(started.interrupted > 0 && started.unreadable == 0, "{started:?}");
-        let mut causes = BTreeMap::new();
-        for record in folder.records(0) {
-            assert_eq!(causes.insert(record.id.clone(), record.release_cause), None, "{} twice", record.id);
-        }
-        for (first, at) in reached {
-            for n in first..at {
-                let leg = |leg: u16| causes.get(&format!("{n:024x}-{leg}")).map(String::as_str);
-                assert_eq!(leg(0), Some("normal"), "call {n}");
-                // Leg 1 of every hundredth call was still up.
-                assert_eq!(leg(1), (n % 100 == 0).then_some("interrupted"), "call {n}");
-            }
-        }
-    }
-
-    #[expect(clippy::print_stdout, reason = "the parent reads it")]
-    fn write_until_killed(folder: &str, first: u128) -> ! {
-        let sink = Sink::Jsonl(PathBuf::from(folder).join("cdr0.jsonl"));
-        let (writer, _) = CdrWriter::spawn(&[sink], Clock::start()).unwrap();
-        let handle = writer.handle();
-        for n in first.. {
-            if n % 100 == 0 {
-                handle.opened(&a_cdr(n, 1));
-            }
-            let cdr = a_cdr(n, 0);
-            handle.opened(&cdr);
-            handle.ended(cdr);
-            if n % 500 == 499 && handle.flush(Duration::from_secs(30)) {
-                println!("reached {}", n + 1);
-            }
-        }
-        unreachable!("it is killed before")
-    }
-
-    /// A folder of its own for each test, removed with it.
-    pub(crate) struct Folder(PathBuf);
-
-    impl Folder {
-        pub(crate) fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("strowger-store-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(&path).unwrap();
-            Folder(path)
-        }
-
-        pub(crate) fn root(&self) -> &Path {
-            &self.0
-        }
-
-        pub(crate) fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-
-        fn sinks(&self, n: usize) -> Vec<Sink> {
-            (0..n).map(|n| Sink::Jsonl(self.path(&format!("cdr{n}.jsonl")))).collect()
-        }
-
-        fn records(&self, n: usize) -> Vec<Record> {
-            let text = fs::read_to_string(self.path(&format!("cdr{n}.jsonl"))).unwrap();
-            assert!(text.is_empty() || text.ends_with('\n'));
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    pub(crate) fn a_cdr(call: u128, leg: u16) -> Cdr {
-        let call: CallId = format!("{call:024x}").parse().unwrap();
-        let created = Wall(1_795_248_116_500_000);
-        Cdr {
-            call,
-            leg,
-            direction: Direction::In,
-            trunk: Some("pbx".into()),
-            route: Some("us".into()),
-            sip_call_id: "abc@example".into(),
-            from_user: "2001".into(),
-            from_name: "Ann".into(),
-            from_header: "\"Ann\" <sip:2001@example>;tag=1".into(),
-            to_user: "+15035550100".into(),
-            to_host: "example".into(),
-            to_uri: "sip:+15035550100@example".into(),
-            local: Some("192.0.2.1:5060".parse().unwrap()),
-            remote: Some("[2001:db8::1]:5060".parse().unwrap()),
-            created,
-            progress: Some(Wall(created.0 + 1_000_000)),
-            progress_status: Some(180),
-            answered: Some(Wall(created.0 + 4_000_000)),
-            final_status: Some(200),
-            final_reason: "OK".into(),
-            ended: Wall(created.0 + 34_000_000),
-            post_dial_delay: Some(Duration::from_secs(1)),
-            duration: Duration::from_secs(30),
-            released_by: ReleasedBy::Caller,
-            release_cause: "normal".into(),
-            tags: Vec::new(),
-            quality: None,
-        }
-    }
-}

@@ -119,7 +119,7 @@ fn create(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cdr::tests::Folder;
+    use crate::testing::Folder;
 
     #[test]
     fn a_secret_is_made_once_and_only_its_owner_may_read_it() {

@@ -111,7 +111,7 @@ impl KeyedPools {
     pub fn used_by(&self, key: &[u8]) -> u32 {
         let key = &*self.folded(key);
         let table = self.table(self.table_of(key));
-        table.find(key).map_or(0, |(_, entry)| entry.used)
+        table.find(key).map_or(0, |entry| entry.used)
     }
 
     /// What a lease would meet here; takes nothing and counts nothing.
@@ -121,8 +121,9 @@ impl KeyedPools {
     pub fn check(&self, now: Instant, class: Class, key: &[u8]) -> Result<(), Why> {
         let key = &*self.folded(key);
         let (used, due) = {
-            let table = self.table(self.table_of(key));
-            table.find(key).map_or((None, 0), |(_, entry)| (Some(entry.used), entry.due))
+            let mut table = self.table(self.table_of(key));
+            table.expire(now, &self.keys);
+            table.find(key).map_or((None, 0), |entry| (Some(entry.used), entry.due))
         };
         if used.unwrap_or(0) >= self.rules.room(class) {
             return Err(Why::Full);
@@ -227,9 +228,8 @@ impl KeyedPools {
 }
 
 impl Table {
-    fn find(&self, key: &[u8]) -> Option<(Key, &Entry)> {
-        let at = *self.by_key.get(key)?;
-        self.entries.get(at).map(|entry| (at, entry))
+    fn find(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.get(*self.by_key.get(key)?)
     }
 
     fn take(

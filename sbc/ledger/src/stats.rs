@@ -31,6 +31,17 @@ pub struct SignallingStats {
     pub retransmissions_out: Counter,
     /// Requests from sources that are nobody, left without answer.
     pub unknown_dropped: Counter,
+    /// Requests from banned sources, left without a look.
+    pub banned_dropped: Counter,
+    /// Calls that were answered and held, to lead nowhere.
+    pub diverted: Counter,
+    /// policy, rule, action: what fraud policies did.
+    pub fraud_actions: Labelled,
+    /// Trunk and upper bound: mean opinion scores of ended legs, each in the first class that holds it
+    /// ([`MOS_BOUNDS`], else `+Inf`).
+    pub mos: Labelled,
+    /// Trunk: the sum of those scores in hundredths.
+    pub mos_sum: Labelled,
     /// Records, events or answers dropped because a queue was full, by queue; must stay 0.
     pub queue_dropped: Labelled,
     /// Calls that exist now.
@@ -43,6 +54,19 @@ pub struct SignallingStats {
     pub limit_drift: Counter,
     /// Times this shard has been restarted.
     pub restarts: Counter,
+}
+
+/// Upper bounds of the classes of scores.
+pub const MOS_BOUNDS: [&str; 8] = ["1.5", "2.0", "2.5", "3.0", "3.5", "4.0", "4.2", "4.5"];
+
+impl SignallingStats {
+    /// Counts the score of an ended leg of a trunk.
+    pub fn add_mos(&self, trunk: &str, mos: f32) {
+        let holds = |bound: &&&str| bound.parse::<f32>().is_ok_and(|bound| mos <= bound);
+        let class = MOS_BOUNDS.iter().find(holds).copied().unwrap_or("+Inf");
+        self.mos.add(&[trunk, class], 1);
+        self.mos_sum.add(&[trunk], (mos * 100.0).round() as i64);
+    }
 }
 
 /// A family of counters by label values joined with `\t`. The lock is taken once a call or message by the one writer

@@ -22,7 +22,21 @@ families! {
     CALLS_REFUSED = Counter "strowger_calls_refused_total" ["reason"] "Calls that were refused, by reason.";
     CALL_SETUP = Histogram "strowger_call_setup_seconds" [] "From INVITE to its final answer, of answered calls.";
     ONE_WAY_AUDIO = Counter "strowger_one_way_audio_total" ["trunk"] "Ended legs whose peer should have sent media and never did.";
-    LIMIT_USED = Gauge "strowger_limit_used" ["limit"] "Places in use in a pool of places.";
+    MOS = Histogram "strowger_mos" ["trunk"] "Mean opinion score of what ended legs sent us, by the E-model: 1 is bad, 4.5 the best.";
+
+    LIMIT_USED = Gauge "strowger_limit_used" ["limit"] "Places in use, by limit.";
+    LIMIT_REFUSED = Counter "strowger_limit_refused_total" ["limit", "reason"] "Calls that a limit refused: full, fast (too many a second) or crowded (too many keys).";
+    LIMIT_DRIFT = Gauge "strowger_limit_drift" [] "Places that the last recount of live calls found wrong; must stay 0.";
+    TRUNK_UP = Gauge "strowger_trunk_up" ["trunk"] "1 while the trunk may be called; 0 while it is down, disabled, or its breaker is open.";
+    HOOK_QUESTIONS = Counter "strowger_hook_questions_total" ["result"] "Questions to routes' hooks, by decision or by why there was none; busy and late count as time-outs.";
+    HOOK_ANSWERS = Counter "strowger_hook_answers_total" ["source"] "Where answers of hooks came from: the cache, a request shared with equal questions, or one of their own.";
+    HOOK_TIME = Histogram "strowger_hook_seconds" [] "From asking a hook to its whole answer.";
+
+    FRAUD_ACTIONS = Counter "strowger_fraud_actions_total" ["policy", "rule", "action"] "Actions of fraud policies.";
+    BANS_ACTIVE = Gauge "strowger_bans_active" [] "Bans in force.";
+    BANS_STOPPED = Counter "strowger_bans_stopped_total" [] "Messages of banned sources that were dropped unread.";
+    BANS_DISPLACED = Counter "strowger_bans_displaced_total" [] "Automatic bans that ended early because there was no room for another.";
+    EVENTS = Counter "strowger_events_total" ["sink", "result"] "Events, by who follows them and whether they got them.";
 
     SIP_MESSAGES = Counter "strowger_sip_messages_total" ["direction", "method", "code"] "SIP messages; code is request for requests.";
     SIP_PARSE_ERRORS = Counter "strowger_sip_parse_errors_total" ["class"] "Datagrams or frames that were no SIP message, by class of the error.";
@@ -89,7 +103,9 @@ mod tests {
         assert_eq!(names.len(), ALL.len(), "no name twice");
         for family in ALL {
             assert_eq!(family.kind == Kind::Counter, family.name.ends_with("_total"), "{}", family.name);
-            assert_eq!(family.kind == Kind::Histogram, family.name.ends_with("_seconds"), "{}", family.name);
+            // A score has no unit.
+            let has_unit = family.name.ends_with("_seconds") || family.name == "strowger_mos";
+            assert_eq!(family.kind == Kind::Histogram, has_unit, "{}", family.name);
             assert!(family.help.ends_with('.') && !family.help.contains('|'), "{}", family.name);
         }
     }

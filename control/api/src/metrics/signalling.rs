@@ -12,6 +12,7 @@ impl Page {
         self.labelled(&f::CALLS_ACTIVE, &stats.calls_active);
         self.labelled(&f::CALLS, &stats.calls);
         self.labelled(&f::CALLS_REFUSED, &stats.refused);
+        self.add(&f::LIMIT_DRIFT, &[], stats.limit_drift.get() as f64);
         self.histogram(&f::CALL_SETUP, &[], &stats.setup);
         self.labelled(&f::ONE_WAY_AUDIO, &stats.one_way);
         self.labelled(&f::SIP_MESSAGES, &stats.messages);

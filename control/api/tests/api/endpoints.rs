@@ -203,7 +203,10 @@ fn objects_are_listed_without_their_secrets() {
     let pbx = world.get("/v1/trunks/pbx");
     assert_eq!(
         pbx.json(),
-        json!({ "name": "pbx", "settings": { "address": "10.0.0.2" }, "calls": { "in": 3, "out": 0 } })
+        json!({
+            "name": "pbx", "settings": { "address": "10.0.0.2" }, "calls": { "in": 3, "out": 0 },
+            "status": { "trunk": "pbx", "state": "up" }
+        })
     );
     assert_eq!(pbx.header("etag"), Some("\"1\""));
     assert_eq!(world.get("/v1/routes").json()["objects"][0]["name"], "route-1");

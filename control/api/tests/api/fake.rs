@@ -4,8 +4,9 @@ use api::{ApplyError, ConfigVersion, Engine, Fault, Limits, Page, Role, Server, 
 use base::{Clock, Instant, Mailbox, Now, Wake, Wall};
 use command::report::{StreamReport, Totals};
 use command::{Party, PortIndex, PortReport, Verdict};
+use api::standing::{GroupStatus, LimitStatus, MemberStatus, Refusals, ResourceStatus, TrunkStatus};
 use ledger::{
-    Ask, AskFailed, CallId, CallState, CallSummary, CallView, Direction, LegView, SignallingStats,
+    Ask, AskFailed, Bans, EventBus, ExplainStep, Explanation, Net, CallId, CallState, CallSummary, CallView, Direction, LegView, SignallingStats,
     TraceEntry, TraceView,
 };
 use std::io::{Read, Write};
@@ -34,6 +35,9 @@ pub struct Fake {
     pub log: Mutex<String>,
     pub hung_up: Mutex<Vec<CallId>>,
     pub versions: Mutex<Vec<ConfigVersion>>,
+    pub bans: Bans,
+    pub events: Arc<EventBus>,
+    pub trunks: Mutex<Vec<TrunkStatus>>,
     mailbox: Questions,
     kept: Mutex<Vec<Ask>>,
     clock: Clock,
@@ -100,11 +104,18 @@ impl Fake {
             log: Mutex::new("info".to_owned()),
             hung_up: Mutex::default(),
             versions: Mutex::new(vec![version]),
+            bans: Bans::new(base::HashKey::default()),
+            events: EventBus::new(Wall(1_000)),
+            trunks: Mutex::new(["pbx", "carrier"].map(up).into()),
             mailbox,
             kept: Mutex::default(),
             clock: Clock::start(),
         })
     }
+}
+
+fn up(trunk: &str) -> TrunkStatus {
+    TrunkStatus { trunk: trunk.into(), state: "up", since: None, until: None }
 }
 
 fn answer(shard: usize, ask: Ask) {
@@ -135,6 +146,22 @@ fn answer(shard: usize, ask: Ask) {
         Ask::Show(id, reply) => reply(known(id).map(|()| view(&id.to_string()))),
         Ask::Trace(id, reply) => reply(known(id).map(|()| ladder())),
         Ask::Hangup(id, reply) => reply(known(id)),
+        Ask::Explain(question, reply) => reply(match question.trunk.as_deref() {
+            Some("nobody") => Err("there is no trunk named nobody".into()),
+            _ => Ok(Box::new(Explanation {
+                verdict: if question.to.starts_with("+1") { "route" } else { "refuse" },
+                status: (!question.to.starts_with("+1")).then(|| (403, "Forbidden".into())),
+                refusal: (!question.to.starts_with("+1")).then_some("destination"),
+                trunk_in: Some("pbx".into()),
+                caller: question.from.clone(),
+                callee: question.to.clone(),
+                steps: vec![
+                    ExplainStep { stage: "who", text: format!("{:?} is trunk pbx", question.source) },
+                    ExplainStep { stage: "what", text: format!("{:?} at {:?}", question.headers, question.at) },
+                ],
+                ..Explanation::default()
+            })),
+        }),
         Ask::Drain(_) | Ask::HangupAll | Ask::Panic => {}
     }
 }
@@ -280,6 +307,67 @@ impl Engine for Fake {
 
     fn collect(&self, page: &mut Page) {
         super::metrics::media(page);
+    }
+
+    fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
+    fn trunk_within(&self, net: Net) -> Option<String> {
+        net.contains("10.0.0.2".parse().unwrap()).then(|| "pbx".into())
+    }
+
+    fn events(&self) -> &Arc<EventBus> {
+        &self.events
+    }
+
+    fn trunks(&self) -> Vec<TrunkStatus> {
+        self.trunks.lock().unwrap().clone()
+    }
+
+    fn disable_trunk(&self, name: &str, period: Option<Duration>) -> Option<TrunkStatus> {
+        let mut trunks = self.trunks.lock().unwrap();
+        let status = trunks.iter_mut().find(|status| status.trunk == name)?;
+        let since = Wall(1_795_248_116_500_000);
+        let until = period.map(|period| Wall(since.0 + period.as_micros() as u64));
+        *status = TrunkStatus { trunk: name.into(), state: "disabled", since: Some(since), until };
+        Some(status.clone())
+    }
+
+    fn enable_trunk(&self, name: &str) -> Option<TrunkStatus> {
+        let mut trunks = self.trunks.lock().unwrap();
+        let status = trunks.iter_mut().find(|status| status.trunk == name)?;
+        *status = up(name);
+        Some(status.clone())
+    }
+
+    fn group(&self, name: &str) -> Option<GroupStatus> {
+        let resources = vec![ResourceStatus { resource: "pstn".into(), used: 7, max: 30 }];
+        let member = MemberStatus {
+            name: "carrier".into(),
+            kind: "trunk",
+            weight: 1,
+            state: "up",
+            calls: 7,
+            resources,
+        };
+        (name == "out").then(|| GroupStatus {
+            group: "out".into(),
+            pick: "free-capacity".into(),
+            members: vec![member],
+        })
+    }
+
+    fn limits(&self) -> Vec<LimitStatus> {
+        let refused = Refusals { full: 4, fast: 1, crowded: 0 };
+        let full = LimitStatus { limit: "pstn".into(), used: 9, max: Some(10), reserved: 2, refused, ..LimitStatus::default() };
+        let counted = LimitStatus { limit: "trunk.pbx".into(), used: 3, ..LimitStatus::default() };
+        let paced = LimitStatus { limit: "x".into(), rate: Some(0.5), burst: Some(3), keys: Some(12), ..LimitStatus::default() };
+        vec![full, counted, paced]
+    }
+
+    fn reset_fraud(&self, policy: &str, key: Option<&str>) -> Option<usize> {
+        (policy == "toll-fraud").then(|| key.map_or(17, |key| usize::from(key == "pbx")))
     }
 
     fn health(&self) -> Result<(), String> {

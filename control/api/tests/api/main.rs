@@ -2,6 +2,9 @@
 #![expect(clippy::print_stderr, reason = "seeds and absent peers are told to whoever runs the tests")]
 mod fake; // the engine, and a client of raw bytes
 mod endpoints; // what each route answers
+mod routing; // trunks, groups, limits, route explain
+mod protection; // bans, fraud
+mod events; // those who follow, and those who are too slow
 mod clients; // clients that mean no good
 mod metrics; // the page, judged by promtool
 mod terminal; // the commands of `strowger calls` and friends

@@ -3,7 +3,8 @@
 use crate::fake::World;
 use api::Page;
 use api::metrics::{Kind, families as f};
-use base::Histogram;
+use api::Engine;
+use base::{Histogram, Wall};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -22,7 +23,13 @@ pub fn media(page: &mut Page) {
         page.add(&f::PORTS_USED, &["main", shard], 4.0);
         page.add(&f::SHARD_LOAD, &[shard], 0.25);
     }
-    page.add(&f::LIMIT_USED, &["pbx"], 1.0);
+    page.count(&f::FRAUD_ACTIONS, &["toll-fraud", "cpm", "cut"], 1);
+    page.count(&f::HOOK_QUESTIONS, &["late"], 1);
+    page.count(&f::HOOK_ANSWERS, &["cache"], 1);
+    page.histogram(&f::HOOK_TIME, &[], &histogram);
+    let mut scores = api::metrics::Scores::new(&[1.0, 4.0]);
+    scores.record(4.2);
+    page.scores(&f::MOS, &["pbx"], &scores);
     page.cdr(&store::cdr::CdrStats { written: 7, ..Default::default() });
 }
 
@@ -41,9 +48,15 @@ fn world() -> World {
         stats.setup.record(40_000_000, 5);
         stats.calls_now.set(2);
         stats.load_ppm.set(125_000);
+        stats.limit_drift.set(1);
         // A label that was cut: the family still has its labels.
         stats.calls.add(&[&"x".repeat(300), "in", "answered"], 1);
     }
+    world.fake.disable_trunk("carrier", None).unwrap();
+    let source = "203.0.113.66".parse().unwrap();
+    world.fake.bans.add(ledger::Ban::of(source, ledger::Banner::Auto, Wall(1), None, "flood")).unwrap();
+    assert!(world.fake.bans.is_banned(Wall(2), source));
+    world.fake.events.publish(ledger::Event::new(Wall(1), "ban.added"));
     world
 }
 
@@ -65,6 +78,14 @@ fn every_family_is_on_the_page_and_shards_add_up() {
         "strowger_shard_load{shard=\"1\"} 0.25",
         "strowger_queue_dropped_total{queue=\"cdr\"} 0",
         "strowger_cdrs_written_total 7",
+        "strowger_limit_used{limit=\"pstn\"} 9",
+        "strowger_limit_refused_total{limit=\"pstn\",reason=\"full\"} 4",
+        "strowger_limit_drift 2",
+        "strowger_trunk_up{trunk=\"pbx\"} 1",
+        "strowger_trunk_up{trunk=\"carrier\"} 0",
+        "strowger_bans_active 1",
+        "strowger_bans_stopped_total 1",
+        "strowger_events_total{sink=\"bus\",result=\"published\"} 1",
     ] {
         assert!(page.text().lines().any(|l| l == line), "{line} is not in\n{}", page.text());
     }
