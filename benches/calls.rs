@@ -3,7 +3,7 @@
 //! comes, the switch, and fetching what it wants done. Time is virtual, 500 calls a second.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
-use b2bua::{Config, Hop, Output, Switch, Transport};
+use b2bua::{Config, Hop, Output, Shared, Switch, Transport};
 use base::{Duration, HashKey, Instant, Now, Rng, Wall};
 use command::{Command, Event, OpenedPort, PortIndex};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -72,6 +72,7 @@ impl World {
             trace_bytes: 16 << 20,
             generation: 1,
             allow_panic: false,
+            shared: Shared::new(now, HashKey::new([5, 6])),
         };
         let mut switch = Switch::new(now, config, spec, Rng::from_seed(1), Arc::default());
         let sbc = address(SBC);
@@ -173,7 +174,7 @@ impl World {
                     let event = Event::Closed { bridge, report: Box::default() };
                     self.timed(|switch| switch.handle_media(now, event));
                 }
-                Output::Media { .. } | Output::Opened(_) => {}
+                Output::Media { .. } | Output::Opened(_) | Output::Ask { .. } => {}
                 Output::Ended(_) => self.records += 1,
             }
         }

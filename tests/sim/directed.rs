@@ -7,6 +7,7 @@ use crate::plan::{Acks, Act, Answer, Plan, answer, ms, seconds};
 use crate::storm::{Trouble, address};
 use crate::world::{SBC, World, route, trunk};
 use b2bua::Spec;
+use b2bua::spec::Order;
 use base::{Duration, Instant, Rng};
 use ledger::{Ask, Bounds, Cdr, ReleasedBy};
 use std::sync::{Arc, Mutex};
@@ -396,7 +397,8 @@ fn hops_are_counted_over_both_legs() {
 fn a_loop_through_ourselves_is_found() {
     let change = |spec: &mut Spec| {
         spec.trunks.push(trunk("self", [192, 0, 2, 0], &["192.0.2.1"]));
-        spec.routes.push(route("round", &[], "9.", 2));
+        let (matching, round) = route("round", &[], "9.", 2);
+        spec.add_route(matching, round);
     };
     let mut world = world(change, Plan::default());
     let now = world.now;
@@ -516,10 +518,10 @@ fn world(change: impl FnOnce(&mut Spec), callee: Plan) -> World {
             trunk("callers", [198, 51, 100, 0], &["198.51.100.1"]),
             trunk("callees", [203, 0, 113, 0], &["203.0.113.1"]),
         ],
-        routes: vec![route("out", &[0], "1.", 1)],
         orphan: seconds(300),
         ..Spec::default()
     };
+    spec.set_routes([route("out", &[0], "1.", 1)], Order::First);
     change(&mut spec);
     let mut world = World::new(7, 1, 1, spec);
     world.is_traced = true;

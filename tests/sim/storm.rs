@@ -164,5 +164,7 @@ fn random_spec(rng: &mut Rng) -> Spec {
         route("one again", &[0], "4.", 1),
         route("two again", &[0], "5.", 2),
     ];
-    Spec { trunks, routes, orphan: Duration::from_secs(300), ..Spec::default() }
+    let mut spec = Spec { trunks, orphan: Duration::from_secs(300), ..Spec::default() };
+    spec.set_routes(routes, Order::First);
+    spec
 }

@@ -2,12 +2,14 @@
 
 use crate::media_shard::MediaShard;
 use crate::phone::{Phone, Sent};
-use b2bua::spec::{Listener, MediaRange, SipBind, Source, Target as SpecTarget};
-use b2bua::{Config, Hop, Output, Query, Spec, Switch, Transport};
+use b2bua::spec::{Action, Listener, Match, MediaRange, Route, SipBind, Source, Target as SpecTarget};
+use b2bua::{Config, Hop, Output, Query, Shared, Spec, Switch, Transport};
 use base::{Duration, HashKey, Instant, Now, Rng, Wall};
 use command::{Command, Event, Generation};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use ledger::{Ask, CallFilter, CallId, CallSummary, Cdr, Pool, SignallingStats};
+use ledger::{Ask, CallFilter, CallId, CallSummary, Cdr, HookAnswer, HookFailed, Pool, SignallingStats};
+use routing::group::Way;
+use routing::table::From;
 use sip::flow::Flow;
 use sip::frame::Framing;
 use sip::message::Message;
@@ -46,6 +48,8 @@ pub struct World {
     order: u64,
     steering: HashKey,
     secret: HashKey,
+    /// What the signalling shards have in common; outlives each of them.
+    pub shared: Shared,
     pub names: BTreeMap<String, Vec<SocketAddr>>,
     pub records: Vec<Cdr>,
     /// Records that would be left if a shard died.
@@ -118,6 +122,7 @@ impl World {
             order: 0,
             steering: HashKey::new([rng.u64(), rng.u64()]),
             secret: HashKey::new([rng.u64(), rng.u64()]),
+            shared: Shared::new(Now { mono: now, wall: Wall(0) }, HashKey::new([rng.u64(), rng.u64()])),
             names: BTreeMap::new(),
             records: Vec::new(),
             opened: Vec::new(),
@@ -158,6 +163,7 @@ impl World {
             trace_bytes: 100_000,
             generation: self.generations[shard],
             allow_panic: false,
+            shared: self.shared.clone(),
         };
         let stats = Arc::new(SignallingStats::default());
         let mut switch = Switch::new(self.time(), config, Arc::clone(&self.spec), self.rng.fork(), stats);
@@ -343,7 +349,7 @@ impl World {
                     self.push(Duration::from_micros(50), Item::Handed { owner, from, bytes });
                 }
             }
-            Err(malformed) => self.switches[receiver].handle_malformed(&flow(from), &malformed),
+            Err(malformed) => self.switches[receiver].handle_malformed(now, &flow(from), &malformed),
         }
     }
 
@@ -407,6 +413,12 @@ impl World {
             Output::Resolve { query, target } => {
                 let (after, hops) = self.resolve(&target);
                 self.push(after, Item::Resolved { shard, query, hops });
+            }
+            Output::Ask { ticket, .. } => {
+                // Nobody asks anything here: the hook is late.
+                let now = self.time();
+                let answer = HookAnswer::Failed(HookFailed::Late);
+                self.switches[shard].handle_hooked(now, ticket, &answer);
             }
             Output::Opened(cdr) => self.opened.push(*cdr),
             Output::Ended(cdr) => self.records.push(*cdr),
@@ -498,37 +510,25 @@ fn listener() -> Listener {
         advertise: Vec::new(),
         dscp_sip: 24,
         dscp_rtp: 46,
+        texts: b2bua::spec::Texts::Rfc,
     }
 }
 
 /// A trunk with defaults: recognised by a network, called at these targets.
 pub fn trunk(name: &str, network: [u8; 4], to: &[&str]) -> b2bua::spec::Trunk {
     b2bua::spec::Trunk {
-        name: name.into(),
-        listener: 0,
-        listener_only: false,
         from: vec![Source::Net { address: IpAddr::from(network), prefix: 24, port: None }],
         to: to
             .iter()
             .map(|host| SpecTarget { host: (*host).into(), port: None, transport: None, weight: 1 })
             .collect(),
-        codes: b2bua::spec::Codes::default(),
-        learn: command::Learn::Window,
-        timeouts: command::Timeouts::default(),
-        one_ends: false,
-        session_timer: None,
-        max_duration: None,
-        pool: Pool::new(name, u32::MAX),
+        ..b2bua::spec::Trunk::new(name, Pool::new(name, u32::MAX))
     }
 }
 
 /// A route by pattern.
-pub fn route(name: &str, from: &[usize], to: &str, via: usize) -> b2bua::spec::Route {
-    b2bua::spec::Route {
-        name: name.into(),
-        from: from.to_vec(),
-        to: vec![b2bua::number::Pattern::parse(to).expect("a pattern")],
-        via,
-        max_duration: None,
-    }
+pub fn route(name: &str, from: &[usize], to: &str, via: usize) -> (Match, Route) {
+    let from = From { trunks: from.to_vec(), ..From::default() };
+    let to = vec![b2bua::number::Pattern::parse(to).expect("a pattern")];
+    (Match { from, to, ..Match::default() }, Route::new(name, Action::To(Way::Trunk(via))))
 }

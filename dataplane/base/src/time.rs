@@ -64,6 +64,13 @@ impl Wall {
     }
 }
 
+impl core::ops::Add<Duration> for Wall {
+    type Output = Wall;
+    fn add(self, time: Duration) -> Wall {
+        Wall(self.0.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
 impl fmt::Display for Wall {
     /// RFC 3339 with microseconds, in UTC: `2026-11-21T08:00:00.000000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

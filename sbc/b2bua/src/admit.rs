@@ -431,16 +431,20 @@ mod tests {
     use super::*;
     use crate::number::Pattern;
     use crate::spec::tests::trunk;
-    use crate::spec::{Route, Source};
+    use crate::spec::Source;
+    use routing::table::{From, Match, Order, Table};
+    use std::sync::Arc;
     use sip::frame::Framing;
     use std::collections::BTreeMap;
 
     fn spec() -> Spec {
         let source = Source::Net { address: "198.51.100.0".parse().unwrap(), prefix: 24, port: None };
-        let to = vec![Pattern::parse("1X.").unwrap()];
+        let from = From { trunks: vec![0], ..From::default() };
+        let matching = Match { from, to: vec![Pattern::parse("1X.").unwrap()], ..Match::default() };
         Spec {
             trunks: vec![trunk("pbx", vec![source]), trunk("carrier", Vec::new())],
-            routes: vec![Route { name: "out".into(), from: vec![0], to, via: 1, max_duration: None }],
+            routes: vec![Route::new("out", Action::To(Way::Trunk(1)))],
+            table: Arc::new(Table::compile(vec![matching], Order::First)),
             ..Spec::default()
         }
     }
@@ -460,11 +464,25 @@ mod tests {
         let message = Message::parse(text.as_bytes(), Framing::Datagram).map_err(|e| e.class).unwrap();
         let identities = Identities::new(spec, &BTreeMap::new());
         let secret = HashKey::new([1, 2]);
-        let mut world =
-            World { spec, identities: &identities, secret: &secret, draining: false, overloaded: false };
+        let mut world = World {
+            now: Now::default(),
+            spec,
+            identities: &identities,
+            secret: &secret,
+            draining: false,
+            overloaded: false,
+        };
         change(&mut world);
         let source = source.parse().unwrap();
-        admit(&world, Origin { listener: 0, transport: Transport::Udp, source }, &message)
+        let origin = Origin { listener: 0, transport: Transport::Udp, source };
+        admit(&world, origin, &message, None, &mut ())
+    }
+
+    fn refusal(decision: &Decision) -> Option<(Refusal, Option<usize>)> {
+        match decision {
+            Decision::Refuse(refused) => Some((refused.refusal, refused.trunk)),
+            _ => None,
+        }
     }
 
     const PBX: &str = "198.51.100.7:5060";
@@ -474,7 +492,7 @@ mod tests {
         let spec = spec();
         let check = |uri: &str, fields: &str, expected: Refusal| {
             let decision = decide(|_| {}, &spec, PBX, uri, fields);
-            assert_eq!(decision, Decision::Refuse(expected, Some(0)), "{uri} {fields}");
+            assert_eq!(refusal(&decision), Some((expected, Some(0))), "{uri} {fields}");
         };
         check("sip:123@h", "Max-Forwards: 0\r\n", Refusal::TooManyHops);
         check("sip:123@h", "Require: foo\r\n", Refusal::Message(420));
@@ -485,9 +503,9 @@ mod tests {
         let mark = hop::mark(&HashKey::new([1, 2]), "pbx", b"100", b"123");
         check("sip:123@h", &format!("X-Hop-Token: {mark:016x}\r\n"), Refusal::Loop);
         let draining = decide(|w| w.draining = true, &spec, PBX, "sip:123@h", "");
-        assert_eq!(draining, Decision::Refuse(Refusal::Draining, Some(0)));
+        assert_eq!(refusal(&draining), Some((Refusal::Draining, Some(0))));
         let behind = decide(|w| w.overloaded = true, &spec, PBX, "sip:123@h", "");
-        assert_eq!(behind, Decision::Refuse(Refusal::Overload, Some(0)));
+        assert_eq!(refusal(&behind), Some((Refusal::Overload, Some(0))));
     }
 
     #[test]
@@ -495,17 +513,22 @@ mod tests {
         let mut spec = spec();
         for (unknown, expected) in [
             (UnknownAnswer::Silent, Decision::Silence),
-            (UnknownAnswer::Forbidden, Decision::Refuse(Refusal::UnknownSource, None)),
-            (UnknownAnswer::Attack, Decision::Refuse(Refusal::Attack, None)),
+            (UnknownAnswer::Forbidden, Decision::Refuse(Refused::new(Refusal::UnknownSource, None))),
+            (UnknownAnswer::Attack, Decision::Refuse(Refused::new(Refusal::Attack, None))),
+            (UnknownAnswer::Divert, Decision::Divert),
         ] {
-            spec.unknown = unknown;
+            spec.unknown.answer = unknown;
             assert_eq!(decide(|_| {}, &spec, "203.0.113.1:5060", "sip:123@h", ""), expected);
         }
+        spec.unknown.answer = UnknownAnswer::Attack;
+        spec.accounts.push(crate::spec::tests::account("2001@b"));
+        let decision = decide(|_| {}, &spec, "203.0.113.1:5060", "sip:123@h", "");
+        assert_eq!(refusal(&decision), Some((Refusal::AttackRegistrar, None)), "b is a domain of ours");
     }
 
     #[test]
     fn a_call_is_admitted_with_its_numbers_and_its_mark() {
-        for (uri, number) in [("sip:12%33@h", "123"), ("tel:1-2(3).4;ext=5", "1234")] {
+        for (uri, number) in [("sip:12%33@h", "123"), ("tel:1-2(3).4;ext=5", "1234"), ("sip:123;isub=7@h", "123")] {
             let decision = decide(|_| {}, &spec(), PBX, uri, "Max-Forwards: 20\r\n");
             let Decision::Admit(admitted) = decision else { panic!("{uri}: {decision:?}") };
             assert_eq!(String::from_utf8_lossy(&admitted.callee), number);

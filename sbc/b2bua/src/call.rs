@@ -4,13 +4,16 @@ mod setup; // from the INVITE of the caller to that of the callee
 mod ports; // where media is bound, and what waits for it
 mod ringing; // what the callee says before it answers
 mod answer; // the answer, and what the caller is told
+mod choose; // who is called next
 mod failover; // attempts that fail
 mod midcall; // requests within the call
 mod offer; // offers that pass from one side to the other, once the call is up
 mod ending; // BYE, CANCEL, failures; records
 
+pub(crate) use choose::{Trunks, refusal_of};
 pub use ending::Release;
 pub(crate) use ending::with_phrase;
+pub(crate) use setup::{Held, escape_user};
 
 use crate::admit::Admitted;
 use crate::desk::{Desk, Hop, Token, What};
@@ -23,7 +26,7 @@ use command::{BridgeId, BridgeReport, Command, Event, OpenRefusal, RemoteTag, Ti
 use core::net::IpAddr;
 use ledger::{AskFailed, CallId, CallView, Lease, Reply};
 use offer::{Exchange, Late, Pass, Reoffer};
-use policy::fraud::{Money, Ticket};
+use policy::fraud::{Money, Ticket as Counted};
 use routing::group::Shape;
 use routing::health::Pass as Trial;
 use sdp::{Negotiation, Side};
@@ -38,7 +41,7 @@ pub struct Call {
     pub key: Key,
     pub id: CallId,
     pub(crate) spec: Arc<Spec>,
-    pub(crate) admitted: Admitted,
+    pub(crate) admitted: Box<Admitted>,
     pub(crate) stage: Stage,
     pub(crate) a: Leg,
     pub(crate) b: Option<Leg>,
@@ -69,7 +72,7 @@ pub struct Call {
     /// The places that the current attempt holds.
     lease_out: Option<Lease>,
     /// The call in the tables of fraud; gone once it is over there.
-    ticket: Option<Ticket>,
+    ticket: Option<Counted>,
     /// What the call has cost, once it is over.
     money: Money,
     pub(crate) answered: Option<Now>,
@@ -278,6 +281,7 @@ impl Call {
             What::Offer => self.on_offer_response(desk, now, side, message),
             What::Refresh => self.on_refresh_response(desk, now, side, message),
             What::Pass => self.on_pass_response(desk, now, side, message),
+            What::Probe | What::Tarpit => {} // of no call
         }
     }
 
@@ -296,7 +300,7 @@ impl Call {
                 self.tell(now, format!("{} does not answer", name(side)));
                 self.release(desk, now, Release::engine("peer_lost", 408));
             }
-            What::Prack => {}
+            What::Prack | What::Probe | What::Tarpit => {}
             What::Pass => self.on_pass_failed(desk, now, tx),
         }
     }
@@ -495,7 +499,7 @@ impl Call {
         match self.stage {
             Stage::Opening => {
                 self.media = if self.negotiation.lines_open(Side::A) > 0 { Media::Open } else { Media::None };
-                self.release(desk, now, Release::refused(refusal));
+                self.release(desk, now, Release::refused(refusal, self.route().texts));
             }
             // What is open already is being closed, and its report is still to come.
             Stage::Ending => {}

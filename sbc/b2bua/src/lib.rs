@@ -14,7 +14,6 @@ pub mod desk; // what every call works with
 mod leg; // one leg
 mod call; // one call
 mod view; // a call as people see it
-mod health; // probes of trunks
 mod tarpit; // calls that are held and lead nowhere
 pub mod switch; // all calls of one shard
 

@@ -14,6 +14,7 @@ use policy::numbers::Callers;
 use routing::group::{Group, Way};
 use routing::health::Health;
 pub use routing::rewrite::{NumberOf, NumberRule};
+pub use routing::table::{Match, Order};
 use routing::table::Table;
 pub use sip::flow::Transport;
 use std::sync::Arc;
@@ -45,6 +46,23 @@ pub struct Spec {
     pub unknown: Unknown,
     /// How long media goes on without its signalling shard.
     pub orphan: Duration,
+}
+
+impl Spec {
+    /// Puts a route behind those that are there. Many at once are compiled at once: [`Spec::set_routes`].
+    pub fn add_route(&mut self, matching: Match, route: Route) {
+        let mut matches = self.table.matches().to_vec();
+        matches.push(matching);
+        self.table = Arc::new(Table::compile(matches, self.table.order()));
+        self.routes.push(route);
+    }
+
+    /// All routes, in the order of the file.
+    pub fn set_routes(&mut self, routes: impl IntoIterator<Item = (Match, Route)>, order: Order) {
+        let (matches, routes) = routes.into_iter().unzip();
+        self.table = Arc::new(Table::compile(matches, order));
+        self.routes = routes;
+    }
 }
 
 /// `listener.NAME`.
@@ -125,6 +143,33 @@ pub struct Trunk {
     pub class: Class,
     /// What an emergency centre is told about where its callers are.
     pub emergency_address: Option<String>,
+}
+
+impl Trunk {
+    /// One without addresses that bounds nothing; counts its calls in this pool.
+    pub fn new(name: &str, pool: Arc<Pool>) -> Trunk {
+        Trunk {
+            name: name.to_owned(),
+            listener: 0,
+            listener_only: false,
+            from: Vec::new(),
+            to: Vec::new(),
+            codes: Codes::default(),
+            learn: Learn::Window,
+            timeouts: Timeouts::default(),
+            one_ends: false,
+            session_timer: None,
+            max_duration: None,
+            pool,
+            limits_in: Vec::new(),
+            limits_out: Vec::new(),
+            health: Arc::new(Health::new()),
+            probe: None,
+            policies: Vec::new(),
+            class: Class::Normal,
+            emergency_address: None,
+        }
+    }
 }
 
 /// A limit that a call takes a place in.
@@ -344,6 +389,25 @@ pub struct Route {
     pub max_duration: Option<Duration>,
 }
 
+impl Route {
+    /// One that leads there and changes nothing.
+    pub fn new(name: &str, action: Action) -> Route {
+        Route {
+            name: name.to_owned(),
+            action,
+            to: Vec::new(),
+            callee: None,
+            set_caller: None,
+            set_headers: Vec::new(),
+            resources: Vec::new(),
+            class: None,
+            hook: None,
+            texts: Texts::Rfc,
+            max_duration: None,
+        }
+    }
+}
+
 /// Where a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -394,27 +458,21 @@ pub enum UnknownAnswer {
 pub(crate) mod tests {
     use super::*;
 
-    /// A trunk with defaults, for tests.
+    /// A trunk that is known by these, for tests.
     pub(crate) fn trunk(name: &str, from: Vec<Source>) -> Trunk {
-        Trunk {
+        Trunk { from, ..Trunk::new(name, Pool::new(name, u32::MAX)) }
+    }
+
+    /// An account with defaults, for tests.
+    pub(crate) fn account(name: &str) -> Account {
+        Account {
             name: name.into(),
-            listener: 0,
-            listener_only: false,
-            from,
-            to: Vec::new(),
-            codes: Codes::default(),
-            learn: Learn::Window,
-            timeouts: Timeouts::default(),
-            one_ends: false,
-            session_timer: Some(Duration::from_secs(1800)),
-            max_duration: None,
-            pool: Pool::new(name, u32::MAX),
-            limits_in: Vec::new(),
-            limits_out: Vec::new(),
-            health: Arc::new(Health::new()),
-            probe: None,
+            number: None,
+            destinations: Arc::clone(Destinations::default_table()),
             policies: Vec::new(),
-            class: Class::Normal,
+            limits: Vec::new(),
+            pool: Pool::new(name, u32::MAX),
+            health: Arc::new(Health::new()),
             emergency_address: None,
         }
     }

@@ -3,6 +3,7 @@
 //! `arrive`.
 mod arrive; // requests outside of dialogs, up to a call
 mod stranger; // sources that are nobody
+mod health; // probes of trunks
 mod live; // what is watched while calls are up
 mod told; // decisions without a call
 
@@ -11,16 +12,17 @@ pub use told::explain_offline;
 use crate::admit::World;
 use crate::call::{Call, Release};
 use crate::desk::{Config, Desk, Hop, Of, Output, Query, Token, What};
-use crate::health::Probes;
 use crate::spec::{Spec, Transport};
 use crate::tarpit::{self, Tarpit};
 use crate::trunk::Identities;
-use arrive::{ASKING_MAX, Asking, origin};
+use arrive::{ASKING_MAX, Asking};
+use health::Probes;
+pub(crate) use health::tell as tell_health;
 use base::hash::KeyedMap;
 use base::{Instant, Key, Now, Rng, Slab, Wheel};
 use command::{BridgeId, Event};
 use core::net::{IpAddr, SocketAddr};
-use ledger::{Ask, AskFailed, CallFilter, CallId, CallSummary, Class, Lease, Part, SignallingStats};
+use ledger::{Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, SignallingStats};
 use sip::flow::{Flow, FlowId};
 use sip::message::write::Writer;
 use sip::message::{Malformed, Message, Method};
@@ -65,8 +67,8 @@ impl Switch {
             resolved: BTreeMap::new(),
             wheel: Wheel::new(now.mono, TICK),
             asking: Slab::with_max(ASKING_MAX),
-            tarpit: Tarpit::default(),
-            probes: Probes::default(),
+            tarpit: Tarpit::new(),
+            probes: Probes::new(),
             auditor: Auditor::new(shard),
             watch: live::Watch::default(),
             draining: false,

@@ -17,7 +17,6 @@ use sip::stack::ServerTx;
 use sip::transaction::{Output, Repeat};
 
 /// The diverted calls of one shard.
-#[derive(Default)]
 pub(crate) struct Tarpit {
     held: Slab<Held>,
 }
@@ -51,7 +50,15 @@ pub(crate) struct Diverted<'m> {
     pub trunk: Option<String>,
 }
 
+/// Whatever the cap says.
+const HELD_MAX: u32 = 65_536;
+
 impl Tarpit {
+    /// An empty one.
+    pub fn new() -> Tarpit {
+        Tarpit { held: Slab::with_max(HELD_MAX) }
+    }
+
     /// Answers a call and holds it; false if there is no place, or the message makes no dialog.
     pub fn take(&mut self, desk: &mut Desk, now: Now, divert: &Divert, call: Diverted<'_>) -> bool {
         let Diverted { tx, flow, message, by, trunk } = call;

@@ -3,12 +3,14 @@
 use crate::call::{Call, Stage};
 use crate::desk::Desk;
 use crate::leg::{Leg, Record};
+use crate::admit::Refused;
 use crate::refusal::Refusal;
+use crate::spec::Spec;
 use crate::trace::method_name;
 use base::Now;
 use command::{BridgeReport, PortReport, Verdict};
 use core::net::IpAddr;
-use ledger::{CallId, CallState, CallSummary, CallView, Cdr, Direction, LegView, TraceEntry, TraceView};
+use ledger::{CallId, CallState, CallSummary, CallView, Cdr, Direction, LegView, ReleasedBy, TraceEntry, TraceView};
 use sdp::{AddressKind, Side, address_kind};
 use sip::flow::Flow;
 use sip::message::Message;
@@ -178,15 +180,24 @@ pub(crate) fn refused_record(
     now: Now,
     flow: &Flow,
     message: &Message<'_>,
-    refusal: Refusal,
-    trunk: Option<String>,
+    refused: &Refused,
+    spec: &Spec,
 ) -> Cdr {
-    let phrase = refusal.phrase().unwrap_or(sip::message::write::reason(refusal.status()));
+    let (refusal, status) = (refused.refusal, refused.refusal.status(refused.texts));
+    let phrase = refusal.phrase(refused.texts).unwrap_or(sip::message::write::reason(status));
     Cdr {
-        trunk,
+        trunk: refused.trunk.map(|index| spec.trunks[index].name.clone()),
+        account: refused.account.map(|index| spec.accounts[index].name.clone()),
+        route: refused.route.map(|index| spec.routes[index].name.clone()),
+        policy: match (&refused.by, &refused.detail) {
+            (Some(by), Some(rule)) => Some(format!("{by}: {rule}")),
+            (by, _) => by.clone(),
+        },
+        billable: false,
+        released_by: if refusal == Refusal::Cancelled { ReleasedBy::Caller } else { ReleasedBy::Engine },
         local: Some(flow.local),
         remote: Some(flow.remote),
-        final_status: Some(refusal.status()),
+        final_status: Some(status),
         final_reason: phrase.to_owned(),
         release_cause: refusal.name().to_owned(),
         ..Record::new(now, Direction::In, message).begin(id, 0)

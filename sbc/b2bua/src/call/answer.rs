@@ -9,6 +9,8 @@ use crate::headers;
 use crate::leg::{Unacked, text};
 use crate::session;
 use base::Now;
+use ledger::Event;
+use routing::health::Attempt;
 use sdp::Side;
 use sip::flow::Flow;
 use sip::message::Message;
@@ -45,6 +47,8 @@ impl Call {
         // The number that the fork had when its provisional responses came; its SDP hangs on it.
         let tag = fork_tag(b.number, at.unwrap_or(FORKS_MAX));
         b.client = None;
+        self.note_health(desk, now, Attempt::Answered);
+        let Some(b) = &mut self.b else { return };
         let Some(dialog) = dialog else {
             tracing::warn!(call = %self.id, "2xx makes no dialog");
             return self.release(desk, now, Release::failed(502));
@@ -128,6 +132,14 @@ impl Call {
         ];
         self.max_at = longest.into_iter().flatten().min().map(|d| now.mono + d);
         self.tell(now, "answered");
+        if let Some(ticket) = &mut self.ticket {
+            desk.config.shared.fraud.answered(now, ticket);
+        }
+        let event = Event::new(now.wall, "call.answered")
+            .with("call", self.id)
+            .with("trunk", &self.trunk(self.admitted.trunk).name)
+            .with("to", self.trunk_out().map(|trunk| self.trunk(trunk).name.as_str()).unwrap_or_default());
+        desk.config.shared.events.publish(event);
         tracing::info!(
             call = %self.id,
             call_id = %self.a.record.sip_call_id(),

@@ -147,7 +147,7 @@ impl Call {
         let trunk = &self.spec.trunks[chosen.trunk];
         let health: &Health = &trunk.health;
         if let Some(change) = health.on_result(now.mono, trial, attempt) {
-            crate::health::tell(desk, now, &trunk.name, change);
+            crate::switch::tell_health(desk, now, &trunk.name, change);
         }
     }
 

@@ -8,7 +8,8 @@ use crate::refusal::Refusal;
 use crate::spec::Texts;
 use base::{Duration, Now};
 use command::{Command, PortReport};
-use ledger::{Cdr, LimitHit, Quality, ReleasedBy};
+use ledger::{Cdr, Event, LimitHit, Quality, ReleasedBy};
+use routing::health::Attempt;
 use sdp::Side;
 use sip::flow::Flow;
 use sip::message::write::Writer;
@@ -159,6 +160,12 @@ impl Call {
         }
         self.stage = Stage::Ending;
         self.no_answer_at = None;
+        // The caller went away, or we did: nothing is known of the trunk.
+        self.note_health(desk, now, Attempt::Abandoned);
+        if let Some(ticket) = self.ticket.take() {
+            self.money = desk.config.shared.fraud.end(now, ticket, self.answered.is_some());
+        }
+        self.tell_ended(desk, now, &release);
         self.abandon_late_offer(desk, now);
         self.abandon_offer(desk, now);
         self.release = Some(release);
@@ -168,6 +175,17 @@ impl Call {
         // Places are free from now on, whatever last messages are still to come.
         self.lease_in = None;
         self.lease_out = None;
+    }
+
+    /// The world hears of the end of a call.
+    fn tell_ended(&self, desk: &Desk, now: Now, release: &Release) {
+        let event = Event::new(now.wall, "call.ended")
+            .with("call", self.id)
+            .with("by", release.by.name())
+            .with("cause", &release.cause)
+            .with("result", self.result_of(release))
+            .with("trunk", &self.trunk(self.admitted.trunk).name);
+        desk.config.shared.events.publish(event);
     }
 
     fn end_leg_a(&mut self, desk: &mut Desk, now: Now) {
@@ -335,6 +353,9 @@ impl Call {
             }
             if let Some(leg) = self.leg(side) {
                 desk.stats.rtp_lost.add(quality.map_or(0, |q| q.lost));
+                if let Some(mos) = quality.and_then(|q| q.mos) {
+                    desk.stats.add_mos(&self.trunk(leg.trunk).name, mos);
+                }
                 let cdr = self.record(leg, &release, quality);
                 desk.output.push_back(Output::Ended(Box::new(cdr)));
             }
@@ -369,6 +390,8 @@ impl Call {
 
     fn record(&self, leg: &Leg, release: &Release, quality: Option<Quality>) -> Cdr {
         let ended = release.at;
+        // What the caller is charged stands in the caller's record.
+        let price = Some(()).filter(|()| leg.side == Side::A && self.money.price_per_minute.0 > 0);
         Cdr {
             trunk: Some(self.trunk(leg.trunk).name.clone()),
             route: Some(self.route().name.clone()),
@@ -379,8 +402,26 @@ impl Call {
             released_by: release.by,
             release_cause: release.cause.clone(),
             quality,
+            account: self.admitted.account.map(|index| self.spec.accounts[index].name.clone()),
+            group: self.group_of(leg),
+            policy: release.rule.clone(),
+            billable: self.is_billable(leg),
+            price_per_minute: price.map(|_| self.money.price_per_minute.units()),
+            cost: price.map(|_| self.money.cost.units()),
             ..leg.record.begin(self.id, leg.number)
         }
+    }
+
+    /// The group by which the trunk of a leg was chosen.
+    fn group_of(&self, leg: &Leg) -> Option<String> {
+        let chosen = self.chosen.as_ref().filter(|chosen| leg.side == Side::B && chosen.trunk == leg.trunk)?;
+        chosen.group.map(|group| self.spec.groups[group].name.clone())
+    }
+
+    /// Whether a leg is billed: it was answered, or its failure is of those that are billed all the same.
+    fn is_billable(&self, leg: &Leg) -> bool {
+        let bills = |code: u16| self.trunk(leg.trunk).codes.bill.iter().any(|range| range.contains(&code));
+        leg.record.answered.is_some() || leg.record.final_answer.as_ref().is_some_and(|(code, _)| bills(*code))
     }
 
     /// All ports of one side together.
@@ -391,6 +432,7 @@ impl Call {
         for port in &ports {
             quality.received += port.received.packets;
             quality.sent += port.sent.packets;
+            quality.mos = quality.mos.or(port.mos());
             for stream in &port.streams {
                 quality.lost += stream.lost;
                 let jitter = u64::try_from(stream.jitter_max.as_micros()).unwrap_or(u64::MAX);
@@ -403,11 +445,15 @@ impl Call {
 
     /// The result word of the calls counter.
     pub(crate) fn result(&self) -> &'static str {
-        match (&self.release, self.answered) {
-            (_, Some(_)) => "answered",
-            (Some(release), None) if release.cause == "cancel" => "cancelled",
-            (Some(release), None) if release.refusal.is_some() => "refused",
-            _ => "failed",
+        self.release.as_ref().map_or("failed", |release| self.result_of(release))
+    }
+
+    fn result_of(&self, release: &Release) -> &'static str {
+        match self.answered {
+            Some(_) => "answered",
+            None if release.cause == "cancel" => "cancelled",
+            None if release.refusal.is_some() => "refused",
+            None => "failed",
         }
     }
 }

@@ -115,6 +115,7 @@ mod tests {
             advertise: Vec::new(),
             dscp_sip: 0,
             dscp_rtp: 0,
+            texts: crate::spec::Texts::Rfc,
         };
         let found = media_address(&listener, ip(peer), ip(kernel));
         let expected = expected.map(|(bind, public)| MediaAddress { bind: ip(bind), public: ip(public) });

@@ -31,7 +31,7 @@ const ATTEMPTS_MAX: u16 = 32;
 const DATAGRAM_MAX: usize = 1_300;
 
 /// What a call holds from its admission on.
-pub struct Held {
+pub(crate) struct Held {
     /// Its places in the limits of those who call.
     pub lease: Lease,
     /// Its place in the tables of fraud, if a policy watches it.
@@ -428,7 +428,7 @@ impl Call {
 }
 
 /// A number as the user part of a URI: what is not allowed there is escaped (RFC 3261 section 25.1).
-fn escape_user(number: &[u8]) -> String {
+pub(crate) fn escape_user(number: &[u8]) -> String {
     let mut out = String::with_capacity(number.len());
     for byte in number {
         match byte {

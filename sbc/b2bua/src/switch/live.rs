@@ -7,7 +7,7 @@ use crate::judge::Who;
 use crate::spec::Spec;
 use base::{Duration, Instant, Key, Now};
 use core::net::IpAddr;
-use ledger::{Ban, Banner, Event, Limit, Net};
+use ledger::{Ban, Banner, Event, Limit};
 use policy::fraud::{Action, Finding, LiveFinding};
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ impl Switch {
                     };
                     tracing::warn!(name = %name, policy, rule, "disabled");
                     if let Some(change) = health.disable(now.mono, until) {
-                        crate::health::tell(&self.desk, now, name, change);
+                        crate::switch::tell_health(&self.desk, now, name, change);
                     }
                 }
                 Action::Lower(calls) => match account {
@@ -119,8 +119,7 @@ impl Switch {
                     if !self.identities.knows(source) {
                         let until = time.map(|time| now.wall + time);
                         let reason = format!("policy {policy}: {rule}");
-                        let net = Net::of(source);
-                        self.add_ban(now, Ban { net, until, since: now.wall, by: Banner::Fraud, reason });
+                        self.add_ban(now, Ban::of(source, Banner::Fraud, now.wall, until, reason));
                     }
                 }
             }

@@ -3,7 +3,7 @@
 
 use crate::desk::{Desk, Hop, Of, Output, Query, Token, What};
 use crate::spec::Spec;
-use crate::switch::Switch;
+use super::Switch;
 use base::{Duration, Instant, Key, Now, Slab};
 use ledger::Event;
 use routing::health::{Change, Word};
@@ -12,14 +12,23 @@ use sip::message::write::Writer;
 use std::sync::Arc;
 
 /// The probes of one shard.
-#[derive(Default)]
-pub(crate) struct Probes {
+pub(super) struct Probes {
     /// Version of the configuration that `due` is of.
     version: u64,
     /// Trunks that this shard probes, when next, and the last round.
     due: Vec<(Instant, usize, Option<Key>)>,
     rounds: Slab<Round>,
 }
+
+impl Probes {
+    /// None yet.
+    pub fn new() -> Probes {
+        Probes { version: u64::MAX, due: Vec::new(), rounds: Slab::with_max(ROUNDS_MAX) }
+    }
+}
+
+/// Trunks that may be asked at a time.
+const ROUNDS_MAX: u32 = 1 << 16;
 
 /// One trunk is being asked.
 struct Round {
@@ -33,9 +42,9 @@ struct Round {
 
 impl Switch {
     /// Probes whose time has come.
-    pub(crate) fn handle_probes(&mut self, now: Now) {
+    pub(super) fn handle_probes(&mut self, now: Now) {
         let spec = self.spec();
-        if self.probes.version != spec.version || (self.probes.due.is_empty() && spec.version == 0) {
+        if self.probes.version != spec.version {
             self.plan_probes(now, &spec);
         }
         for index in 0..self.probes.due.len() {
@@ -58,7 +67,7 @@ impl Switch {
     }
 
     /// When the next one is due, and why.
-    pub(crate) fn probes_due(&self) -> Option<(Instant, &'static str)> {
+    pub(super) fn probes_due(&self) -> Option<(Instant, &'static str)> {
         if self.probes.version != self.spec().version {
             return Some((Instant(0), "probe"));
         }
@@ -102,7 +111,7 @@ impl Switch {
     }
 
     /// A target of a probed trunk has been looked up: it is asked at its first address.
-    pub(crate) fn on_probe_resolved(&mut self, now: Now, key: Key, hops: &[Hop]) {
+    pub(super) fn on_probe_resolved(&mut self, now: Now, key: Key, hops: &[Hop]) {
         let Some(round) = self.probes.rounds.get(key) else { return };
         let listener = round.spec.trunks[round.trunk].listener;
         let sent = hops.first().is_some_and(|hop| ask(&mut self.desk, now, listener, *hop, key));
@@ -112,7 +121,7 @@ impl Switch {
     }
 
     /// The answer to an OPTIONS, or that there is none.
-    pub(crate) fn on_probe_answer(&mut self, now: Now, key: Key, answered: bool) {
+    pub(super) fn on_probe_answer(&mut self, now: Now, key: Key, answered: bool) {
         let Some(round) = self.probes.rounds.get_mut(key) else { return };
         round.waits -= 1;
         let is_over = round.waits == 0;
