@@ -5,6 +5,7 @@ use crate::phone::Phone;
 use crate::plan::{self, pick, seconds, some_ms};
 use crate::world::{Weather, World, route, trunk};
 use b2bua::Spec;
+use b2bua::spec::Order;
 use base::{Duration, Rng};
 use core::net::SocketAddr;
 use ledger::{Ask, Bounds};
