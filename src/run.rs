@@ -14,7 +14,7 @@ use edge::gate::Gate;
 use edge::input::Bell;
 use edge::resolver::{Resolver, Servers};
 use edge::stream::{StreamGuard, Streams};
-use edge::udp::{Paths, UdpSocket};
+use edge::udp::{Listening, Paths, UdpSocket};
 use edge::{EdgeConfig, Input};
 use ledger::{Ask, Bans, SignallingStats};
 use shard::{BackendChoice, MediaListener, ShardConfig, ShardHandle};
@@ -133,12 +133,8 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
 
     let steering = secret.hash_key("steering");
     let _entered = runtime.enter();
-    let listeners = listeners
-        .into_iter()
-        .map(|(listener, socket)| Ok((listener, tokio::net::TcpListener::from_std(socket)?)))
-        .collect::<Result<Vec<_>>>()?;
     let guard = StreamGuard { gate: Arc::clone(&gate), bans: Arc::clone(&bans), clock };
-    let streams = Streams::start(listeners, inboxes.clone(), steering, guard);
+    let streams = Streams::start(listeners, inboxes.clone(), steering, guard)?;
     let servers = match &engine.dns {
         Dns::System => Servers::System,
         Dns::Servers(list) => Servers::Given(list.iter().map(|d| d.0).collect()),
@@ -309,10 +305,10 @@ fn start_media(
 
 type Bound = Vec<Vec<(Transport, SocketAddr)>>;
 type Sockets = Vec<Vec<(u16, Paths)>>;
-type Streaming = Vec<(u16, std::net::TcpListener)>;
+type Streaming = Vec<(u16, Listening)>;
 
 /// Binds all SIP addresses: datagram sockets twice for each signalling shard, for known sources and for strangers;
-/// streams once.
+/// streams twice.
 fn bind(spec: &Spec, shards: usize, gate: &Gate) -> Result<(Sockets, Streaming, Bound)> {
     let mut sockets: Sockets = (0..shards).map(|_| Vec::new()).collect();
     let (mut listeners, mut bound) = (Vec::new(), Bound::new());
@@ -326,10 +322,7 @@ fn bind(spec: &Spec, shards: usize, gate: &Gate) -> Result<(Sockets, Streaming, 
                         UdpSocket::bind_paths(sip.address, listener.dscp_sip, shards).with_context(place)?;
                     let address = paths[0].known.local();
                     if let Err(error) = gate.divide(&mut paths) {
-                        tracing::warn!(
-                            listener = listener.name, %address, %error,
-                            "the kernel does not sort datagrams by source: a flood from strangers can crowd out trunks"
-                        );
+                        warn_undivided(&listener.name, address, &error);
                     }
                     for (shard, paths) in sockets.iter_mut().zip(paths) {
                         shard.push((number as u16, paths));
@@ -344,10 +337,13 @@ fn bind(spec: &Spec, shards: usize, gate: &Gate) -> Result<(Sockets, Streaming, 
                     {
                         address = *udp;
                     }
-                    let socket = std::net::TcpListener::bind(address).with_context(place)?;
-                    socket.set_nonblocking(true)?;
-                    here.push((Transport::Tcp, socket.local_addr()?));
-                    listeners.push((number as u16, socket));
+                    let mut sockets = Listening::bind(address).with_context(place)?;
+                    let address = sockets.known.local_addr()?;
+                    if let Err(error) = gate.divide_streams(&mut sockets) {
+                        warn_undivided(&listener.name, address, &error);
+                    }
+                    here.push((Transport::Tcp, address));
+                    listeners.push((number as u16, sockets));
                 }
                 Transport::Tls | Transport::Ws | Transport::Wss => bail!("{}: not in effect yet", place()),
             }
@@ -355,6 +351,13 @@ fn bind(spec: &Spec, shards: usize, gate: &Gate) -> Result<(Sockets, Streaming, 
         bound.push(here);
     }
     Ok((sockets, listeners, bound))
+}
+
+fn warn_undivided(listener: &str, address: SocketAddr, error: &std::io::Error) {
+    tracing::warn!(
+        listener, %address, %error,
+        "the kernel does not sort by source: a flood from strangers can crowd out trunks"
+    );
 }
 
 fn tokens(engine: &config::Engine) -> Result<api::Tokens> {

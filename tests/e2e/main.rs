@@ -14,6 +14,7 @@ mod media; // what passes untouched, what is learned, what is dropped
 mod restart; // shards that fail, an engine that is killed
 mod shards; // several shards of both kinds
 mod hostile; // what nobody should send
+mod attack; // floods from strangers
 mod timeouts; // calls that nobody ends
 mod records; // one record a leg, and the log
 mod config_apply; // a configuration that changes, a drain

@@ -52,13 +52,13 @@ pub const NAMES: [&str; 43] = [
 ];
 
 /// The line of names.
-pub(crate) fn header(out: &mut Vec<u8>) {
+pub fn header(out: &mut Vec<u8>) {
     out.extend_from_slice(NAMES.join(",").as_bytes());
     out.extend_from_slice(END);
 }
 
 /// The line of one record. Control octets in values become blanks, so that a record is always one line.
-pub(crate) fn line(record: &Record<'_>, out: &mut Vec<u8>) {
+pub fn line(record: &Record<'_>, out: &mut Vec<u8>) {
     let mut line = Line { out, value: String::new(), first: true };
     line.number(Some(record.id));
     line.number(Some(record.call_id));

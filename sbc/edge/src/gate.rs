@@ -1,10 +1,10 @@
 //! Who is known: the networks that the configuration names, the addresses of its host names, and peers that we have sent
-//! requests to. The kernel sorts datagrams by it, so that a flood from strangers fills the strangers' queue alone. Being
+//! requests to. The kernel sorts datagrams and connections by it, so that a flood from strangers fills the strangers' queue alone. Being
 //! known is no trust: it may hold too many sources, and the B2BUA judges each message again.
 
 use crate::filter::{self, Family, INSTRUCTIONS_MAX, Net};
 use crate::resolver::is_literal;
-use crate::udp::{Paths, UdpSocket};
+use crate::udp::{Group, Listening, Paths};
 use b2bua::spec::{Source, Spec};
 use base::{Duration, Instant};
 use core::net::IpAddr;
@@ -35,7 +35,7 @@ struct State {
 
 #[derive(Debug)]
 struct Door {
-    socket: UdpSocket,
+    group: Group,
     shards: u32,
     /// As the log says it.
     warned: Option<u8>,
@@ -132,18 +132,23 @@ impl Gate {
     /// The kernel takes no program.
     pub fn divide(&self, paths: &mut [Paths]) -> std::io::Result<()> {
         let Some(first) = paths.first() else { return Ok(()) };
-        let mut state = self.state();
-        let divided = first.known.try_clone().and_then(|socket| {
-            let mut door = Door { socket, shards: paths.len() as u32, warned: None };
-            let nets = state.nets();
-            door.attach(&nets)?;
-            state.doors.push(door);
-            Ok(())
-        });
+        let divided = first.known.group().and_then(|group| self.state().guard(group, paths.len() as u32));
         if divided.is_err() {
             for paths in paths {
                 paths.strangers = None;
             }
+        }
+        divided
+    }
+
+    /// As [`Gate::divide`], for connections.
+    ///
+    /// # Errors
+    /// The kernel takes no program.
+    pub fn divide_streams(&self, listening: &mut Listening) -> std::io::Result<()> {
+        let divided = listening.group().and_then(|group| self.state().guard(group, 1));
+        if divided.is_err() {
+            listening.strangers = None;
         }
         divided
     }
@@ -182,6 +187,13 @@ impl State {
         nets
     }
 
+    fn guard(&mut self, group: Group, shards: u32) -> std::io::Result<()> {
+        let mut door = Door { group, shards, warned: None };
+        door.attach(&self.nets())?;
+        self.doors.push(door);
+        Ok(())
+    }
+
     /// Something has changed: for the kernel, and for us.
     fn renew(&mut self) {
         self.late = false;
@@ -198,7 +210,7 @@ impl State {
         for door in &mut self.doors {
             if let Err(error) = door.attach(&nets) {
                 // The earlier program is still there.
-                tracing::error!(address = %door.socket.local(), %error, "known sources not told to the kernel");
+                tracing::error!(address = %door.group.local(), %error, "known sources not told to the kernel");
             }
         }
     }
@@ -213,15 +225,15 @@ impl State {
 impl Door {
     /// Makes the program and gives it to the kernel, a shorter one if that is too long for it.
     fn attach(&mut self, nets: &[Net]) -> std::io::Result<()> {
-        let family = if self.socket.local().is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = if self.group.local().is_ipv4() { Family::V4 } else { Family::V6 };
         let mut allowed = INSTRUCTIONS_MAX;
         loop {
             let program = filter::compile(family, nets, self.shards, allowed);
-            match self.socket.attach(&program.code) {
+            match self.group.attach(&program.code) {
                 Ok(()) => {
                     if program.cut_to.is_some() && program.cut_to != self.warned {
                         tracing::warn!(
-                            address = %self.socket.local(),
+                            address = %self.group.local(),
                             prefix = program.cut_to,
                             "too many trunk sources for the kernel: they share their queue with their neighbours"
                         );
@@ -260,7 +272,8 @@ fn range(net: &Net) -> (u128, u128) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::udp::{Buffers, Poll};
+    use crate::udp::{Buffers, Poll, UdpSocket};
+    use std::os::fd::AsRawFd;
 
     fn set(gate: &Gate, nets: &[&str], hosts: &[&str]) {
         let net = |text: &&str| {
@@ -376,6 +389,31 @@ mod tests {
         assert!(arrives(&paths, "::1").is_ok());
         set(&gate, &["2001:db8::/32", "::2/128", "::8/125"], &[]);
         assert!(arrives(&paths, "::1").is_err());
+    }
+
+    #[test]
+    fn the_kernel_sorts_connections() {
+        let gate = Gate::default();
+        let mut listening = Listening::bind("127.0.9.1:0".parse().unwrap()).unwrap();
+        gate.divide_streams(&mut listening).unwrap();
+        let (known, strangers) = (&listening.known, listening.strangers.as_ref().unwrap());
+        let address = known.local_addr().unwrap();
+        let connect = || {
+            let poll = Poll::new().unwrap();
+            poll.watch(known.as_raw_fd(), 0).unwrap();
+            poll.watch(strangers.as_raw_fd(), 1).unwrap();
+            let stream = std::net::TcpStream::connect(address).unwrap();
+            let mut ready = Vec::new();
+            poll.wait(5_000, &mut ready);
+            let accepted = if ready == [0] { known.accept() } else { strangers.accept() };
+            assert_eq!(accepted.unwrap().1, stream.local_addr().unwrap());
+            (ready == [0], stream.local_addr().unwrap().ip())
+        };
+        let (is_known, source) = connect();
+        assert!(!is_known);
+        gate.expect(Instant(1_000_000_000), source);
+        assert!((0..5).all(|_| connect().0));
+        assert!(Listening::bind(address).is_err(), "it is ours");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::gate::{Gate, Told};
 use crate::input::{Input, Records};
 use crate::resolver::{Resolver, is_literal};
-use crate::strangers::{Allowance, may_be_sip};
+use crate::strangers::{Allowance, MAILBOX_FILL, may_be_sip};
 use crate::stream::{StreamOut, Streams};
 use crate::udp::{BATCH, Buffers, Datagram, Paths, Poll, UdpSocket, source_address};
 use b2bua::desk::Query;
@@ -257,7 +257,7 @@ impl Turner<'_> {
                 let owner = self.world.steering.owner(message.call_id(), shards);
                 if owner != self.shard && hand_over != HandOver::Never {
                     let peer = &self.world.peers[owner];
-                    if hand_over == HandOver::IfIdle && peer.fill() > STRANGERS_FILL {
+                    if hand_over == HandOver::IfIdle && peer.fill() > MAILBOX_FILL {
                         self.switch.stats().unknown_dropped.add(1);
                     } else if peer.send(Input::Message(*flow, message.raw().into())).is_err() {
                         self.switch.stats().queue_dropped.add(&["signalling"], 1);
@@ -281,7 +281,7 @@ impl Turner<'_> {
             self.switch.handle_unreachable(now, remote, branch);
             // The kernel tells any socket of the address, not the one that sent.
             for (shard, peer) in self.world.peers.iter().enumerate() {
-                if shard != self.shard && peer.fill() < STRANGERS_FILL {
+                if shard != self.shard && peer.fill() < MAILBOX_FILL {
                     let _ = peer.send(Input::Unreachable(remote, branch.map(Box::from)));
                 }
             }
@@ -449,9 +449,6 @@ enum HandOver {
     IfIdle,
     Yes,
 }
-
-/// Strangers find no room in a mailbox that is filled so far.
-const STRANGERS_FILL: f64 = 0.1;
 
 impl Path {
     fn token(self, index: usize) -> u64 {

@@ -1,10 +1,12 @@
-//! Datagram sockets of the signalling thread: received in batches with the local address that the peer used, sent from
-//! the address that was asked for, kernel drops and ICMP errors told. The only unsafe code of this crate.
+//! Sockets. Datagrams of the signalling thread are received in batches with the local address that the peer used, and
+//! sent from the address that was asked for; kernel drops and ICMP errors are told. Addresses are bound twice, and a
+//! program of the kernel chooses by the source. The only unsafe code of this crate.
 
 use core::mem::{MaybeUninit, size_of, zeroed};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// One bound datagram socket.
@@ -91,7 +93,7 @@ impl UdpSocket {
     }
 
     /// Binds one address as often as there are shards, twice each: for known sources and for strangers. Nobody else
-    /// may have the address. Until [`UdpSocket::attach`] the kernel chooses among all of them.
+    /// may have the address. Until [`Group::attach`] the kernel chooses among all of them.
     ///
     /// # Errors
     /// The address is taken or not ours.
@@ -115,35 +117,12 @@ impl UdpSocket {
         Ok(known.into_iter().zip(strangers).map(|(known, s)| Paths { known, strangers: Some(s) }).collect())
     }
 
-    /// Another handle on the same socket.
+    /// Another handle on the same socket, to tell its address's program.
     ///
     /// # Errors
     /// No descriptor left.
-    pub fn try_clone(&self) -> io::Result<UdpSocket> {
-        Ok(UdpSocket { socket: self.socket.try_clone()?, local: self.local, drops: 0 })
-    }
-
-    /// Gives the kernel the program that chooses among all sockets of this address; it replaces an earlier one.
-    ///
-    /// # Errors
-    /// The kernel does not want it.
-    pub fn attach(&self, program: &[libc::sock_filter]) -> io::Result<()> {
-        let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
-        let program = libc::sock_fprog {
-            len: u16::try_from(program.len()).map_err(too_long)?,
-            filter: program.as_ptr().cast_mut(), // The kernel copies it.
-        };
-        // SAFETY: the program is alive during the call, and its length is the slice's.
-        let result = unsafe {
-            libc::setsockopt(
-                self.raw(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_REUSEPORT_CBPF,
-                (&raw const program).cast(),
-                size_of::<libc::sock_fprog>() as libc::socklen_t,
-            )
-        };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    pub fn group(&self) -> io::Result<Group> {
+        Ok(Group { socket: self.socket.try_clone()?, local: self.local })
     }
 
     fn open(address: SocketAddr, dscp: u8, queue: i32) -> io::Result<Socket> {
@@ -327,6 +306,88 @@ impl UdpSocket {
             return None;
         }
         Some((read_name(&name)?, len as usize))
+    }
+}
+
+/// All sockets that share one address: a program chooses among them.
+#[derive(Debug)]
+pub struct Group {
+    socket: Socket,
+    local: SocketAddr,
+}
+
+impl Group {
+    /// The address.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Gives the kernel the program; it replaces an earlier one.
+    ///
+    /// # Errors
+    /// The kernel does not want it.
+    pub fn attach(&self, program: &[libc::sock_filter]) -> io::Result<()> {
+        let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
+        let program = libc::sock_fprog {
+            len: u16::try_from(program.len()).map_err(too_long)?,
+            filter: program.as_ptr().cast_mut(), // The kernel copies it.
+        };
+        // SAFETY: the program is alive during the call, and its length is the slice's.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_REUSEPORT_CBPF,
+                (&raw const program).cast(),
+                size_of::<libc::sock_fprog>() as libc::socklen_t,
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Where connections of one address are accepted.
+#[derive(Debug)]
+pub struct Listening {
+    /// Those of known sources.
+    pub known: TcpListener,
+    /// Those of all others; `None` where the kernel cannot tell them apart.
+    pub strangers: Option<TcpListener>,
+}
+
+impl Listening {
+    /// Listens twice on one address, which nobody else may have. Until [`Group::attach`] the kernel chooses.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub fn bind(address: SocketAddr) -> io::Result<Listening> {
+        const BACKLOG: i32 = 1_024;
+        let open = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_nonblocking(true)?;
+            socket.set_reuse_address(true)?; // Connections of an earlier run may linger.
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            io::Result::Ok(socket)
+        };
+        let known = open()?;
+        known.bind(&SockAddr::from(address))?;
+        known.set_reuse_port(true)?;
+        known.listen(BACKLOG)?;
+        let strangers = open()?;
+        strangers.set_reuse_port(true)?;
+        strangers.bind(&known.local_addr()?)?;
+        strangers.listen(BACKLOG)?;
+        Ok(Listening { known: known.into(), strangers: Some(strangers.into()) })
+    }
+
+    /// Another handle on the same socket, to tell its address's program.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn group(&self) -> io::Result<Group> {
+        Ok(Group { socket: self.known.try_clone()?.into(), local: self.known.local_addr()? })
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Step<'a> {
         /// What came of it.
         verdict: RouteVerdict<'a>,
     },
-    /// So many more routes were looked at, none of which takes the called number.
+    /// So many more routes are not told singly: they do not take the called number, or too many do.
     OtherRoutes(usize),
     /// A group was entered.
     Group {
