@@ -112,7 +112,12 @@ pub(crate) async fn add(State(api): State<Api>, body: Body) -> Result<Response, 
     let since = api.engine.now().wall;
     let until = ttl.map(|ttl| base::Wall(since.0.saturating_add(ttl.as_micros() as u64)));
     let ban = Ban { net, until, since, by: Banner::Operator, reason };
-    let full = |_| Problem::new(Class::WrongState, format!("there are {} bans of operators already", ledger::ban::OPERATOR_MAX));
+    let full = |_| {
+        Problem::new(
+            Class::WrongState,
+            format!("there are {} bans of operators already", ledger::ban::OPERATOR_MAX),
+        )
+    };
     let added = api.engine.bans().add(ban.clone()).map_err(full)?;
     let event = Event::new(since, "ban.added").with("address", net).with("by", ban.by.name());
     let event = match ban.until {

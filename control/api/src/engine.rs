@@ -6,6 +6,7 @@ use crate::standing::{GroupStatus, LimitStatus, TrunkStatus};
 use base::{Duration, Now, Wall};
 use ledger::{Ask, Bans, EventBus, Net, SignallingStats};
 use std::sync::Arc;
+use store::CdrReader;
 
 /// The running engine, as control sees it.
 pub trait Engine: Send + Sync + 'static {
@@ -26,6 +27,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Adds everything to the metrics page that is not a signalling shard's: media shards, pools, writers, queues.
     fn collect(&self, page: &mut Page);
+
+    /// Call detail records that have been written; its calls may block.
+    fn cdrs(&self) -> &CdrReader;
 
     /// Sources that are not listened to.
     fn bans(&self) -> &Bans;

@@ -129,8 +129,11 @@ impl EventStream {
         if !self.kinds.has(event.kind) {
             return;
         }
-        let mut data: Map<String, Value> =
-            event.fields.iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect();
+        let mut data: Map<String, Value> = event
+            .fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Value::String(value.clone())))
+            .collect();
         data.insert("kind".to_owned(), Value::String(event.kind.to_owned()));
         data.insert("at".to_owned(), Value::String(event.at.to_string()));
         // JSON has no line breaks of its own, so the data is one line.
@@ -170,7 +173,8 @@ impl HttpBody for EventStream {
             let dropped = self.subscription.dropped();
             if dropped > 0 {
                 self.over = true;
-                let text = format!(": too slow, {dropped} events were dropped; come back with Last-Event-ID\n\n");
+                let text =
+                    format!(": too slow, {dropped} events were dropped; come back with Last-Event-ID\n\n");
                 self.ready.extend_from_slice(text.as_bytes());
                 return self.take();
             }
@@ -222,7 +226,9 @@ mod tests {
         assert!(has("", "fraud.critical"));
         assert!(has("fraud.*", "fraud.critical") && has("trunk.down, fraud.*", "fraud.warning"));
         assert!(has("trunk.down", "trunk.down"));
-        assert!(!has("fraud.*", "fraudulent.x") && !has("fraud.*", "fraud") && !has("trunk.down", "trunk.up"));
+        assert!(
+            !has("fraud.*", "fraudulent.x") && !has("fraud.*", "fraud") && !has("trunk.down", "trunk.up")
+        );
         let many = vec!["a"; KINDS_MAX + 1].join(",");
         for bad in ["*", "fraud*", ".*", "Fraud.x", "a b", "a\nb", &many] {
             assert!(Kinds::read(bad).is_err(), "{bad}");

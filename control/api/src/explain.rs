@@ -120,8 +120,9 @@ pub(crate) async fn explain(State(api): State<Api>, body: Body) -> Result<Json<D
 impl Question {
     fn checked(self) -> Result<ExplainQuestion, Problem> {
         let names = [("trunk", &self.trunk), ("account", &self.account)];
-        for (field, text) in
-            [("from", &self.from), ("to", &self.to)].into_iter().chain(names.into_iter().filter_map(|(f, t)| Some((f, t.as_ref()?))))
+        for (field, text) in [("from", &self.from), ("to", &self.to)]
+            .into_iter()
+            .chain(names.into_iter().filter_map(|(f, t)| Some((f, t.as_ref()?))))
         {
             if text.len() > TEXT_MAX {
                 return Err(Problem::field(field, format!("at most {TEXT_MAX} bytes")));

@@ -14,6 +14,7 @@ mod calls; // /v1/calls
 mod objects; // /v1/listeners, trunks, groups, routes, number_rules, policies
 mod trunks; // whether trunks are called, members of groups, /v1/limits
 mod explain; // /v1/route/explain
+mod cdrs; // /v1/cdrs
 mod bans; // /v1/bans
 mod fraud; // /v1/fraud/reset
 mod events; // /v1/events
@@ -25,7 +26,7 @@ mod connection; // a client's connection and how long it may dawdle
 pub mod server; // accept and serve
 
 pub use auth::{Role, TokenError, Tokens};
-pub use explain::Decision;
 pub use engine::{ApplyError, ConfigVersion, Engine, Fault};
+pub use explain::Decision;
 pub use metrics::Page;
 pub use server::{Limits, ServeError, Server, serve, spawn};

@@ -3,7 +3,7 @@
 use crate::auth::{Role, guard};
 use crate::problem::uniform;
 use crate::server::Api;
-use crate::{bans, calls, configuration, debug, events, explain, fraud, objects, operation, trunks};
+use crate::{bans, calls, cdrs, configuration, debug, events, explain, fraud, objects, operation, trunks};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post, put};
@@ -27,6 +27,7 @@ fn all() -> Vec<Route> {
         route("get", "/v1/calls/{id}", Some(Read), get(calls::show)),
         route("delete", "/v1/calls/{id}", Some(Calls), delete(calls::hangup)),
         route("get", "/v1/calls/{id}/trace", Some(Read), get(calls::trace)),
+        route("get", "/v1/cdrs", Some(Read), get(cdrs::list)),
         route("get", "/v1/listeners", Some(Read), get(objects::listeners)),
         route("get", "/v1/listeners/{name}", Some(Read), get(objects::listener)),
         route("get", "/v1/trunks", Some(Read), get(objects::trunks)),
@@ -96,7 +97,7 @@ static TEXT: LazyLock<String> = LazyLock::new(|| description().to_string());
         version = env!("CARGO_PKG_VERSION"),
     ),
     paths(
-        calls::list, calls::show, calls::hangup, calls::trace,
+        calls::list, calls::show, calls::hangup, calls::trace, cdrs::list,
         objects::listeners, objects::listener, objects::trunks, objects::trunk,
         trunks::status, trunks::disable, trunks::enable,
         objects::groups, objects::group, trunks::group, trunks::limits, explain::explain,

@@ -4,8 +4,8 @@
 use crate::cache::Cache;
 use crate::stats::HookStats;
 use crate::{answer, question};
-use http_out::{Client, Failed, Reply};
 use core::time::Duration;
+use http_out::{Client, Failed, Reply};
 use ledger::{HookAnswer, HookFailed, HookQuestion};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,7 +33,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { waiting: 16_384, requests: 256, connections: 64, cached: 16_384, question_max: 64 << 10, answer_max: 64 << 10 }
+        Limits {
+            waiting: 16_384,
+            requests: 256,
+            connections: 64,
+            cached: 16_384,
+            question_max: 64 << 10,
+            answer_max: 64 << 10,
+        }
     }
 }
 

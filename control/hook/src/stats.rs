@@ -67,10 +67,12 @@ mod tests {
     #[test]
     fn every_answer_has_its_counter() {
         let stats = HookStats::default();
-        let route = HookAnswer::Route { via: None, to: None, from: None, headers: Vec::new(), max_duration: None };
+        let route =
+            HookAnswer::Route { via: None, to: None, from: None, headers: Vec::new(), max_duration: None };
         let failed = [HookFailed::Late, HookFailed::Unreachable, HookFailed::Nonsense, HookFailed::Busy];
         let reject = HookAnswer::Reject { status: 486, reason: None };
-        for answer in [HookAnswer::Continue, reject, route].into_iter().chain(failed.map(HookAnswer::Failed)) {
+        for answer in [HookAnswer::Continue, reject, route].into_iter().chain(failed.map(HookAnswer::Failed))
+        {
             stats.answered(&answer);
         }
         assert!(stats.questions().all(|(_, count)| count == 1));

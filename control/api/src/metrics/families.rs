@@ -62,6 +62,10 @@ families! {
     CDRS_WRITTEN = Counter "strowger_cdrs_written_total" [] "Call detail records written.";
     CDR_WRITE_ERRORS = Counter "strowger_cdr_write_errors_total" [] "Writes of call detail records that failed and were tried again.";
     CDR_QUEUE = Gauge "strowger_cdr_queue" [] "Call detail records that wait for the writer.";
+    CDR_UNCOMMITTED = Gauge "strowger_cdr_uncommitted" [] "Call detail records that wait for the database.";
+    CDR_OPEN_LEGS = Gauge "strowger_cdr_open_legs" [] "Answered legs in the journal, whose records would be written after a crash.";
+    CDR_WEBHOOK = Counter "strowger_cdr_webhook_total" ["url", "result"] "Call detail records for a webhook: delivered, and posts that failed and are tried again.";
+    CDR_WEBHOOK_WAITING = Gauge "strowger_cdr_webhook_waiting" ["url"] "Call detail records that wait for a webhook.";
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ impl Page {
         let name = status.limit.as_str();
         self.add(&f::LIMIT_USED, &[name], status.used as f64);
         let refused = status.refused;
-        for (reason, count) in [("full", refused.full), ("fast", refused.fast), ("crowded", refused.crowded)] {
+        for (reason, count) in [("full", refused.full), ("fast", refused.fast), ("crowded", refused.crowded)]
+        {
             self.count(&f::LIMIT_REFUSED, &[name, reason], count);
         }
     }

@@ -70,7 +70,11 @@ fn events_come_in_order_and_only_those_that_were_asked_for() {
     assert_eq!(fraud.next().unwrap().1, data(1, "fraud.warning"));
     assert_eq!(fraud.next().unwrap().1, data(3, "ban.added"));
     let page = world.get("/metrics");
-    assert!(page.text().contains("strowger_events_total{sink=\"api\",result=\"sent\"} 6\n"), "{}", page.text());
+    assert!(
+        page.text().contains("strowger_events_total{sink=\"api\",result=\"sent\"} 6\n"),
+        "{}",
+        page.text()
+    );
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! An engine whose two signalling shards are one thread with canned calls, and an HTTP client that hides nothing.
 
+use api::standing::{GroupStatus, LimitStatus, MemberStatus, Refusals, ResourceStatus, TrunkStatus};
 use api::{ApplyError, ConfigVersion, Engine, Fault, Limits, Page, Role, Server, Tokens};
 use base::{Clock, Instant, Mailbox, Now, Wake, Wall};
 use command::report::{StreamReport, Totals};
 use command::{Party, PortIndex, PortReport, Verdict};
-use api::standing::{GroupStatus, LimitStatus, MemberStatus, Refusals, ResourceStatus, TrunkStatus};
 use ledger::{
-    Ask, AskFailed, Bans, EventBus, ExplainStep, Explanation, Net, CallId, CallState, CallSummary, CallView, Direction, LegView, SignallingStats,
-    TraceEntry, TraceView,
+    Ask, AskFailed, Bans, CallId, CallState, CallSummary, CallView, Direction, EventBus, ExplainStep,
+    Explanation, LegView, Net, SignallingStats, TraceEntry, TraceView,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -37,6 +37,7 @@ pub struct Fake {
     pub versions: Mutex<Vec<ConfigVersion>>,
     pub bans: Bans,
     pub events: Arc<EventBus>,
+    pub records: Records,
     pub trunks: Mutex<Vec<TrunkStatus>>,
     mailbox: Questions,
     kept: Mutex<Vec<Ask>>,
@@ -106,11 +107,54 @@ impl Fake {
             versions: Mutex::new(vec![version]),
             bans: Bans::new(base::HashKey::default()),
             events: EventBus::new(Wall(1_000)),
+            records: Records::new(),
             trunks: Mutex::new(["pbx", "carrier"].map(up).into()),
             mailbox,
             kept: Mutex::default(),
             clock: Clock::start(),
         })
+    }
+}
+
+/// A database of records in a folder of its own; made when it is first asked for.
+pub struct Records {
+    folder: std::path::PathBuf,
+    opened: std::sync::OnceLock<(store::CdrReader, store::CdrWriter)>,
+}
+
+impl Records {
+    fn new() -> Records {
+        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("strowger-api-{}-{number}", std::process::id());
+        Records { folder: std::env::temp_dir().join(name), opened: std::sync::OnceLock::new() }
+    }
+
+    fn opened(&self) -> &(store::CdrReader, store::CdrWriter) {
+        self.opened.get_or_init(|| {
+            std::fs::create_dir_all(&self.folder).unwrap();
+            let settings = store::CdrSettings::new(self.folder.join("strowger.db"));
+            let (writer, _) = store::CdrWriter::spawn(&settings, Clock::start()).unwrap();
+            (store::CdrReader::open(&settings.database).unwrap(), writer)
+        })
+    }
+
+    fn reader(&self) -> &store::CdrReader {
+        &self.opened().0
+    }
+
+    /// Writes records and waits until they can be read.
+    pub fn write(&self, records: impl IntoIterator<Item = ledger::Cdr>) {
+        let handle = self.opened().1.handle();
+        records.into_iter().for_each(|record| handle.ended(Box::new(record)));
+        assert!(handle.flush(Duration::from_secs(20)), "the records are not written");
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        drop(self.opened.take());
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -157,7 +201,10 @@ fn answer(shard: usize, ask: Ask) {
                 callee: question.to.clone(),
                 steps: vec![
                     ExplainStep { stage: "who", text: format!("{:?} is trunk pbx", question.source) },
-                    ExplainStep { stage: "what", text: format!("{:?} at {:?}", question.headers, question.at) },
+                    ExplainStep {
+                        stage: "what",
+                        text: format!("{:?} at {:?}", question.headers, question.at),
+                    },
                 ],
                 ..Explanation::default()
             })),
@@ -309,6 +356,10 @@ impl Engine for Fake {
         super::metrics::media(page);
     }
 
+    fn cdrs(&self) -> &store::CdrReader {
+        self.records.reader()
+    }
+
     fn bans(&self) -> &Bans {
         &self.bans
     }
@@ -360,9 +411,22 @@ impl Engine for Fake {
 
     fn limits(&self) -> Vec<LimitStatus> {
         let refused = Refusals { full: 4, fast: 1, crowded: 0 };
-        let full = LimitStatus { limit: "pstn".into(), used: 9, max: Some(10), reserved: 2, refused, ..LimitStatus::default() };
+        let full = LimitStatus {
+            limit: "pstn".into(),
+            used: 9,
+            max: Some(10),
+            reserved: 2,
+            refused,
+            ..LimitStatus::default()
+        };
         let counted = LimitStatus { limit: "trunk.pbx".into(), used: 3, ..LimitStatus::default() };
-        let paced = LimitStatus { limit: "x".into(), rate: Some(0.5), burst: Some(3), keys: Some(12), ..LimitStatus::default() };
+        let paced = LimitStatus {
+            limit: "x".into(),
+            rate: Some(0.5),
+            burst: Some(3),
+            keys: Some(12),
+            ..LimitStatus::default()
+        };
         vec![full, counted, paced]
     }
 

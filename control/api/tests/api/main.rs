@@ -3,6 +3,7 @@
 mod fake; // the engine, and a client of raw bytes
 mod endpoints; // what each route answers
 mod routing; // trunks, groups, limits, route explain
+mod cdrs; // call detail records
 mod protection; // bans, fraud
 mod events; // those who follow, and those who are too slow
 mod clients; // clients that mean no good

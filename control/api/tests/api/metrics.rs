@@ -1,9 +1,9 @@
 //! The metrics page: valid for promtool and for OpenMetrics, complete, and as the document says.
 
 use crate::fake::World;
+use api::Engine;
 use api::Page;
 use api::metrics::{Kind, families as f};
-use api::Engine;
 use base::{Histogram, Wall};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -30,7 +30,9 @@ pub fn media(page: &mut Page) {
     let mut scores = api::metrics::Scores::new(&[1.0, 4.0]);
     scores.record(4.2);
     page.scores(&f::MOS, &["pbx"], &scores);
-    page.cdr(&store::cdr::CdrStats { written: 7, ..Default::default() });
+    page.cdr(&store::CdrStats { written: 7, ..Default::default() });
+    let url = "http://billing.example/cdrs?token=geheim".to_owned();
+    page.webhook(&store::WebhookStats { url, delivered: 5, failed: 1, waiting: 2 });
 }
 
 fn world() -> World {
@@ -78,6 +80,7 @@ fn every_family_is_on_the_page_and_shards_add_up() {
         "strowger_shard_load{shard=\"1\"} 0.25",
         "strowger_queue_dropped_total{queue=\"cdr\"} 0",
         "strowger_cdrs_written_total 7",
+        "strowger_cdr_webhook_total{url=\"http://billing.example/cdrs\",result=\"delivered\"} 5",
         "strowger_limit_used{limit=\"pstn\"} 9",
         "strowger_limit_refused_total{limit=\"pstn\",reason=\"full\"} 4",
         "strowger_limit_drift 2",

@@ -24,7 +24,10 @@ fn a_source_is_banned_listed_and_let_in_again() {
     let again = add(r#"{"address":"203.0.113.0/24"}"#);
     assert_eq!((again.status, again.json().get("until")), (200, None), "the operator's last word holds");
     let list = world.get("/v1/bans").json();
-    assert_eq!((list["bans"].as_array().unwrap().len(), &list["total"], &list["next"]), (1, &json!(1), &json!(null)));
+    assert_eq!(
+        (list["bans"].as_array().unwrap().len(), &list["total"], &list["next"]),
+        (1, &json!(1), &json!(null))
+    );
     let remove = |address: &str| world.ask("DELETE", &format!("/v1/bans?address={address}"), &[], "");
     assert_eq!(remove("203.0.113.7").class(), "not_found", "as it is listed");
     assert_eq!(remove("203.0.113.0/24").status, 204);
@@ -57,7 +60,9 @@ fn bans_come_in_pages() {
     loop {
         let page = world.get(&format!("/v1/bans?limit=60{after}")).json();
         assert_eq!(page["total"], 250);
-        seen.extend(page["bans"].as_array().unwrap().iter().map(|row| row["address"].as_str().unwrap().to_owned()));
+        seen.extend(
+            page["bans"].as_array().unwrap().iter().map(|row| row["address"].as_str().unwrap().to_owned()),
+        );
         match page["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
             None => break,
