@@ -10,11 +10,16 @@ pub use crate::destination::Verdict;
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
     /// By length, longest first, so that a look-up asks only for lengths that exist.
-    prefixes: Vec<(usize, BTreeMap<Vec<u8>, (bool, String)>)>,
-    exact: BTreeMap<Vec<u8>, (bool, String)>,
-    anonymous: Option<(bool, String)>,
+    prefixes: Vec<(usize, Decisions)>,
+    exact: Decisions,
+    anonymous: Option<Decision>,
     allow_given: bool,
 }
+
+type Decisions = BTreeMap<Vec<u8>, Decision>;
+
+/// Allowed or not, and the rule's name.
+type Decision = (bool, String);
 
 impl Callers {
     /// From lists of texts: `+442079460000` or `alice` (exact), `+44*` (prefix), `anonymous`.
@@ -84,3 +89,57 @@ fn is_anonymous(caller: &[u8]) -> bool {
 }
 
 const LONGEST: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(callers: &Callers, cases: &[(&str, bool, &str)]) {
+        for (caller, allowed, rule) in cases {
+            let said = callers.judge(caller.as_bytes());
+            assert_eq!((said.allowed, said.rule), (*allowed, *rule), "{caller}");
+        }
+    }
+
+    #[test]
+    fn exact_beats_prefix_and_longer_beats_shorter() {
+        let callers = Callers::new(["+4420*", "+44300", "alice"], ["+44*", "+44207*", "anonymous"])
+            .expect("good lists");
+        check(
+            &callers,
+            &[
+                ("+442081234567", true, "caller_allow:+4420*"),
+                ("+442071234567", false, "caller_deny:+44207*"),
+                ("+44300", true, "caller_allow:+44300"),
+                ("+443001", false, "caller_deny:+44*"),
+                ("alice", true, "caller_allow:alice"),
+                ("bob", false, "caller_unlisted"),
+                ("", false, "caller_deny:anonymous"),
+                ("Anonymous", false, "caller_deny:anonymous"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_list_of_denials_lets_all_others_pass_and_deny_wins_among_equals() {
+        let callers = Callers::new(["+1*", "+1"], ["+1*", "+1"]).expect("good lists");
+        check(&callers, &[("+1212", false, "caller_deny:+1*"), ("+1", false, "caller_deny:+1")]);
+        let callers = Callers::new([], ["+1900*"]).expect("good lists");
+        check(
+            &callers,
+            &[
+                ("+19001", false, "caller_deny:+1900*"),
+                ("x", true, "caller_unlisted"),
+                ("", true, "caller_unlisted"),
+            ],
+        );
+        assert!(Callers::default().judge(b"anybody").allowed);
+        assert!(!Callers::new(["*"], ["+1900*"]).expect("good lists").judge(b"+19005550100").allowed);
+    }
+
+    #[test]
+    fn a_text_that_is_no_entry_is_given_back() {
+        assert_eq!(Callers::new(["+44*"], ["+4*4"]).err(), Some("+4*4"));
+        assert_eq!(Callers::new([""], []).err(), Some(""));
+    }
+}
