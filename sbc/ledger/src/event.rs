@@ -26,6 +26,10 @@ impl Event {
 
     /// With one more field.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers and names as they stand read better than borrowed"
+    )]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Event {
         self.fields.push((name, value.to_string()));
         self

@@ -8,6 +8,7 @@ pub mod pool; // a single limit
 pub mod keyed; // a limit by caller, callee or source
 pub mod lease; // places that give themselves back
 pub mod audit; // recounts leases; reports, never repairs
+pub mod net; // networks by prefix
 pub mod ban; // banned sources
 pub mod event; // what the engine tells the world
 pub mod cdr; // one record a leg
@@ -19,7 +20,7 @@ pub mod stats; // counters of a signalling shard
 
 pub use ask::{Answer, Ask, AskFailed, CallFilter, Reply};
 pub use audit::{Auditor, Drift, Limit, Recount};
-pub use ban::{Added, Ban, Banner, Bans, BansFull, DropList, Net, NoDropList};
+pub use ban::{Added, Ban, Banner, Bans, BansFull, DropList, NoDropList};
 pub use cdr::{Cdr, Direction, Quality, ReleasedBy};
 pub use event::{Event, EventBus, Numbered, Subscribed, Subscription};
 pub use explain::{ExplainQuestion, ExplainStep, Explanation};
@@ -28,6 +29,7 @@ pub use id::{CallId, CallIds};
 pub use keyed::KeyedPools;
 pub use lease::{Lease, Part};
 pub use limit::{Bounds, Class, LimitHit, Refused, SHARDS_MAX, Why};
+pub use net::{Net, NoNet};
 pub use pool::Pool;
 pub use rate::Rate;
 pub use stats::SignallingStats;

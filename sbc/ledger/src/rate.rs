@@ -98,10 +98,11 @@ impl Pace {
         let mut before = word.load(Ordering::Acquire);
         loop {
             let step = self.step(before, now);
-            let after = step.unwrap_or_else(|early| early.due);
-            if after == before && step.is_err() {
-                return Err(Early { due: before, ..step.unwrap_err() });
-            }
+            let after = match step {
+                Err(early) if early.due == before => return Err(early),
+                Err(early) => early.due,
+                Ok(after) => after,
+            };
             match word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return step.map(|_| Token { before, after, interval: self.interval }),
                 Err(changed) => before = changed,

@@ -136,12 +136,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Limits by number, with keys.
+type Wanted = Vec<(usize, Vec<u8>)>;
+
 struct World {
     now: Instant,
     pools: Vec<Arc<Pool>>,
     keyed: Vec<Arc<KeyedPools>>,
     auditors: Vec<Auditor>,
-    leases: Vec<(Lease, Vec<(usize, Vec<u8>)>)>,
+    leases: Vec<(Lease, Wanted)>,
     model: Model,
 }
 
@@ -198,7 +201,7 @@ impl World {
     }
 
     fn take(&mut self, shard: u8, class: Class, parts: &[(usize, u8)]) {
-        let parts: Vec<(usize, Vec<u8>)> = parts
+        let parts: Wanted = parts
             .iter()
             .map(|(limit, key)| (*limit, if *limit < POOLS { vec![] } else { vec![*key] }))
             .collect();
