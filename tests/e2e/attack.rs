@@ -150,9 +150,9 @@ fn a_trunk_does_not_wait_behind_strangers() {
         trunk.send(sip, trunk.request("OPTIONS", &format!("sip:{sip}"), "patient", 1, "", ""));
         engine.signal("CONT");
         assert_eq!(status(&trunk.receive()), 200, "the trunk's only datagram found room");
-        // The kernel tells its count with the next datagram of that queue.
-        let stranger = UdpSocket::bind((net.ip(6), 0)).expect("the attacker's own address");
+        // The kernel tells its count with the next datagram of that queue; the port says which shard's queue it is.
         wait_for("the drops to be counted", SOON, || {
+            let stranger = UdpSocket::bind((net.ip(6), 0)).expect("the attacker's own address");
             let _ = stranger.send_to(b"x", sip);
             (drops(&engine, "main/strangers") > 0.0).then_some(())
         });

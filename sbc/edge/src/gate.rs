@@ -67,7 +67,7 @@ impl Gate {
             for source in &trunk.from {
                 match source {
                     Source::Net { address, prefix, .. } => {
-                        nets.push(Net { address: *address, prefix: *prefix })
+                        nets.push(Net { address: *address, prefix: *prefix });
                     }
                     Source::Host { name, .. } => hosts.push(name.clone()),
                 }

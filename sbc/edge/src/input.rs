@@ -1,9 +1,9 @@
 //! What others put into a signalling thread's mailbox, and how they wake it.
 
 use b2bua::{Hop, Query, Spec};
-use base::Wake;
+use base::{Key, Wake};
 use core::net::{IpAddr, SocketAddr};
-use ledger::{Ask, Cdr};
+use ledger::{Ask, Cdr, HookAnswer, HookQuestion};
 use sip::flow::{Flow, FlowId};
 use sip::stack::ClientTx;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,6 +24,8 @@ pub enum Input {
     SendFailed(ClientTx),
     /// A stream has closed.
     StreamClosed(FlowId),
+    /// The answer of a route's hook.
+    Hooked(Key, HookAnswer),
     /// A question of control.
     Ask(Ask),
     /// A new configuration.
@@ -40,6 +42,13 @@ pub trait Records: Send + Sync {
     fn ended(&self, cdr: Box<Cdr>);
     /// A signalling thread has died: what was answered on it has no other end.
     fn shard_lost(&self, shard: usize);
+}
+
+/// Who asks the hooks of routes; never blocks. The answer comes to the shard's mailbox as [`Input::Hooked`], soon after
+/// the question's deadline at the latest.
+pub trait Hooks: Send + Sync {
+    /// Asks for a call of this shard.
+    fn ask(&self, shard: usize, ticket: Key, question: Box<HookQuestion>);
 }
 
 /// An eventfd that wakes a thread out of epoll.

@@ -13,5 +13,5 @@ pub mod resolver; // RFC 3263 look-ups on the control threads
 pub mod run; // the loop of a signalling thread
 pub mod spawn; // its start, its death, its restart
 
-pub use input::{Input, Records};
+pub use input::{Hooks, Input, Records};
 pub use spawn::{EdgeConfig, spawn};

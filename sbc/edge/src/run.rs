@@ -2,7 +2,7 @@
 //! First file of a call's way: a datagram is parsed here once and handed to its owner.
 
 use crate::gate::{Gate, Told};
-use crate::input::{Input, Records};
+use crate::input::{Hooks, Input, Records};
 use crate::resolver::{Resolver, is_literal};
 use crate::strangers::{Allowance, MAILBOX_FILL, may_be_sip};
 use crate::stream::{StreamOut, Streams};
@@ -53,6 +53,7 @@ pub(crate) struct World {
     pub media: Vec<Mailbox<Command>>,
     pub steering: HashKey,
     pub records: Arc<dyn Records>,
+    pub hooks: Arc<dyn Hooks>,
     pub streams: Streams,
     pub resolver: Resolver,
     pub listener_names: Vec<String>,
@@ -105,7 +106,7 @@ impl Turner<'_> {
             let Some(input) = self.world.inbox.receive() else { return };
             match input {
                 Input::Message(flow, bytes) => {
-                    self.take_message(now, &flow, &bytes, Framing::Stream, HandOver::Never)
+                    self.take_message(now, &flow, &bytes, Framing::Stream, HandOver::Never);
                 }
                 Input::Resolved(query, hops) => self.switch.handle_resolved(now, query, hops),
                 Input::Host(name, addresses) => {
@@ -120,6 +121,7 @@ impl Turner<'_> {
                 Input::SendFailed(client) => self.switch.handle_send_failed(now, client),
                 Input::StreamClosed(stream) => self.switch.handle_stream_failed(now, stream),
                 Input::Ask(ask) => self.switch.handle_ask(now, ask),
+                Input::Hooked(ticket, answer) => self.switch.handle_hooked(now, ticket, &answer),
                 Input::Apply(spec) => {
                     self.world.resolver.watch(&spec);
                     if self.shard == 0 {
@@ -267,7 +269,7 @@ impl Turner<'_> {
                 count_message(&self.switch, "in", &message);
                 self.switch.handle_message(now, flow, &message);
             }
-            Err(malformed) => self.switch.handle_malformed(flow, &malformed),
+            Err(malformed) => self.switch.handle_malformed(now, flow, &malformed),
         }
     }
 
@@ -295,6 +297,7 @@ impl Turner<'_> {
                 Output::Send(transmit) => self.send(now, transmit),
                 Output::Media { shard, command } => self.ask_media(now, shard, command),
                 Output::Resolve { query, target } => self.resolve(now, query, target),
+                Output::Ask { ticket, question } => self.world.hooks.ask(self.shard, ticket, question),
                 Output::Opened(cdr) => self.world.records.opened(cdr),
                 Output::Ended(cdr) => self.world.records.ended(cdr),
             }

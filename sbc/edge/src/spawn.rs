@@ -2,7 +2,7 @@
 //! a new generation and the same sockets, and media of the lost calls plays on for the orphan time.
 
 use crate::gate::{Gate, Told};
-use crate::input::{Bell, Input, Records};
+use crate::input::{Bell, Hooks, Input, Records};
 use crate::resolver::Resolver;
 use crate::run::{Load, Sources, Turner, World};
 use crate::strangers::Allowance;
@@ -48,6 +48,8 @@ pub struct EdgeConfig {
     pub media: Vec<Mailbox<Command>>,
     /// Where records go.
     pub records: Arc<dyn Records>,
+    /// Who asks the hooks of routes.
+    pub hooks: Arc<dyn Hooks>,
     /// Connections.
     pub streams: Streams,
     /// DNS.
@@ -78,6 +80,7 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
         media: edge.media,
         steering: edge.config.steering,
         records: edge.records,
+        hooks: edge.hooks,
         streams: edge.streams,
         resolver: edge.resolver,
         listener_names: edge.spec.listeners.iter().map(|l| l.name.clone()).collect(),
