@@ -465,9 +465,13 @@ impl<'a, W: World, E: Witness> Choice<'a, W, E> {
                     Way::Trunk(trunk) => self.may_try(trunk).is_ok(),
                     Way::Group(_) => true,
                 };
-                let frees =
-                    inner.members.iter().filter(able).filter_map(|m| self.free(m, compare, depth + 1));
-                frees.max_by_key(worth)
+                let mut best = None;
+                for member in inner.members.iter().filter(able) {
+                    // One without a bound makes a group without.
+                    let free = self.free(member, compare, depth + 1)?;
+                    best = best.filter(|best| worth(best) >= worth(&free)).or(Some(free));
+                }
+                best
             }),
         };
         own.into_iter().chain(inner).min_by_key(worth)
@@ -579,3 +583,6 @@ fn mixed(mut bits: u64) -> u64 {
 fn hash(bytes: &[u8]) -> u64 {
     HashKey::new([0x7374_726f_7767_6572, 0x726f_7574_696e_6721]).of(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -431,3 +431,248 @@ impl Inner {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BREAKER: BreakerSpec =
+        BreakerSpec { timeouts: 3, fail_ratio: 0.5, min_calls: 10, open: Duration::from_secs(30), trial: 2 };
+
+    fn at(seconds: u64) -> Instant {
+        Instant(seconds * 1_000_000_000)
+    }
+
+    fn guarded() -> Health {
+        let health = Health::new();
+        health.set(Some(ProbeSpec { down_after: 3, up_after: 2 }), Some(BREAKER));
+        health
+    }
+
+    /// One call at once.
+    fn call(health: &Health, now: Instant, attempt: Attempt) -> Option<Change> {
+        let pass = health.may_try(now).expect("may be tried");
+        health.on_result(now, pass, attempt)
+    }
+
+    fn changed(from: Word, to: Word) -> Option<Change> {
+        Some(Change { from, to })
+    }
+
+    #[test]
+    fn probes_need_several_to_change_their_mind() {
+        let health = guarded();
+        let probes = [false, false, true, false, false, false, false, true, false, true, true, true];
+        let changes: Vec<_> = (1..)
+            .zip(probes)
+            .filter_map(|(n, ok)| health.on_probe(at(n), ok).map(|change| (n, change.to)))
+            .collect();
+        assert_eq!(changes, [(6, Word::Down), (11, Word::Up)]);
+        for n in 0..3 {
+            health.on_probe(at(20 + n), false);
+        }
+        assert_eq!(health.may_try(at(30)), Err(WhyNot::Down));
+        assert_eq!(health.state(at(30)).since, at(22));
+        health.set(None, Some(BREAKER));
+        assert_eq!(health.would(at(30)), Ok(()), "nobody could find out that it is up again");
+        assert_eq!(health.poll(at(31)), changed(Word::Down, Word::Up));
+    }
+
+    #[test]
+    fn timeouts_in_a_row_open_the_breaker_and_good_trials_close_it() {
+        let health = guarded();
+        for attempt in
+            [Attempt::Timeout, Attempt::Unreachable, Attempt::Refused, Attempt::Timeout, Attempt::Timeout]
+        {
+            assert_eq!(call(&health, at(1), attempt), None);
+        }
+        assert_eq!(call(&health, at(2), Attempt::Timeout), changed(Word::Up, Word::Open));
+        assert_eq!(health.may_try(at(31)), Err(WhyNot::Open { until: at(32) }));
+        assert_eq!(health.state(at(31)).until, Some(at(32)));
+        assert_eq!(health.poll(at(32)), changed(Word::Open, Word::HalfOpen));
+        let trials = [health.may_try(at(32)).unwrap(), health.may_try(at(32)).unwrap()];
+        assert_eq!(health.may_try(at(33)), Err(WhyNot::TrialTaken));
+        assert_eq!(health.on_result(at(33), trials[0], Attempt::Abandoned), None);
+        let third = health.may_try(at(33)).expect("a place of the trial came back");
+        assert_eq!(health.on_result(at(34), third, Attempt::Refused), None);
+        assert_eq!(health.may_try(at(34)), Err(WhyNot::TrialTaken), "one is still out");
+        assert_eq!(health.on_result(at(35), trials[1], Attempt::Answered), changed(Word::HalfOpen, Word::Up));
+        assert_eq!(
+            health.state(at(36)),
+            State { word: Word::Up, since: at(35), until: None, timeouts: 0, probes_missed: 0 }
+        );
+    }
+
+    #[test]
+    fn one_bad_trial_opens_again() {
+        let health = guarded();
+        let early = health.may_try(at(1)).unwrap();
+        for _ in 0..3 {
+            call(&health, at(1), Attempt::Timeout);
+        }
+        let trial = health.may_try(at(40)).unwrap();
+        assert_eq!(health.on_result(at(40), early, Attempt::Answered), changed(Word::Open, Word::HalfOpen));
+        assert_eq!(health.on_result(at(41), trial, Attempt::Failed), changed(Word::HalfOpen, Word::Open));
+        assert_eq!(health.would(at(70)), Err(WhyNot::Open { until: at(71) }));
+        assert_eq!(
+            health.on_result(at(70), early, Attempt::Timeout),
+            None,
+            "what began before counts no more"
+        );
+    }
+
+    #[test]
+    fn trials_that_are_never_heard_of_do_not_block_for_ever() {
+        let health = guarded();
+        for _ in 0..3 {
+            call(&health, at(1), Attempt::Timeout);
+        }
+        let lost = [health.may_try(at(40)).unwrap(), health.may_try(at(40)).unwrap()];
+        assert_eq!(health.may_try(at(60)), Err(WhyNot::TrialTaken));
+        let fresh = [health.may_try(at(70)).unwrap(), health.may_try(at(70)).unwrap()];
+        assert_eq!(health.on_result(at(71), lost[0], Attempt::Timeout), changed(Word::Open, Word::HalfOpen));
+        assert_eq!(health.on_result(at(71), fresh[0], Attempt::Answered), None);
+        assert_eq!(health.on_result(at(71), fresh[1], Attempt::Answered), changed(Word::HalfOpen, Word::Up));
+    }
+
+    #[test]
+    fn a_share_of_failures_within_a_minute_opens_it() {
+        let health = guarded();
+        for second in 0..9 {
+            let attempt = if second % 2 == 0 { Attempt::Failed } else { Attempt::Answered };
+            assert_eq!(call(&health, at(second), attempt), None, "too few calls to judge");
+        }
+        assert_eq!(call(&health, at(9), Attempt::Failed), changed(Word::Up, Word::Open));
+        let health = guarded();
+        for second in (0..10).map(|n| n * 20) {
+            assert_eq!(call(&health, at(second), Attempt::Failed), None, "three in a minute are too few");
+        }
+        for _ in 0..20 {
+            call(&health, at(200), Attempt::Answered);
+        }
+        assert_eq!(call(&health, at(201), Attempt::Failed), None);
+    }
+
+    #[test]
+    fn the_operator_switches_off_and_on() {
+        let health = guarded();
+        assert_eq!(health.disable(at(1), None), changed(Word::Up, Word::Disabled));
+        assert_eq!(health.disable(at(1), None), None, "told once");
+        assert_eq!(health.may_try(at(999)), Err(WhyNot::Disabled { until: None }));
+        assert_eq!(health.enable(at(999)), changed(Word::Disabled, Word::Up));
+        assert_eq!(health.disable(at(1000), Some(at(1060))), changed(Word::Up, Word::Disabled));
+        assert_eq!(health.would(at(1059)), Err(WhyNot::Disabled { until: Some(at(1060)) }));
+        assert_eq!(health.would(at(1060)), Ok(()));
+        assert_eq!(health.poll(at(1061)), changed(Word::Disabled, Word::Up));
+        assert_eq!(health.poll(at(1061)), None);
+        for _ in 0..3 {
+            health.on_probe(at(1070), false);
+        }
+        health.disable(at(1071), None);
+        assert_eq!(health.enable(at(1072)), changed(Word::Disabled, Word::Down), "probes go on");
+    }
+
+    #[test]
+    fn many_threads_take_no_more_trials_than_there_are() {
+        for round in 1..50 {
+            let health = guarded();
+            for _ in 0..3 {
+                call(&health, at(1), Attempt::Timeout);
+            }
+            let passes: usize = std::thread::scope(|scope| {
+                let take = || (0..10).filter(|_| health.may_try(at(31 + round)).is_ok()).count();
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            });
+            assert_eq!(passes, 2);
+        }
+    }
+
+    #[test]
+    fn each_change_is_told_to_one_thread() {
+        let health = guarded();
+        let told: usize = std::thread::scope(|scope| {
+            let fail = || (0..500).filter(|n| health.on_probe(at(*n), false).is_some()).count();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(fail)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(told, 1);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Input {
+        Try,
+        Result(usize, Attempt),
+        Probe(bool),
+        Disable(Option<u64>),
+        Enable,
+        Poll,
+    }
+
+    fn any_input() -> impl Strategy<Value = Input> {
+        let attempts = vec![
+            Attempt::Answered,
+            Attempt::Refused,
+            Attempt::Failed,
+            Attempt::Timeout,
+            Attempt::Unreachable,
+            Attempt::Abandoned,
+        ];
+        prop_oneof![
+            6 => Just(Input::Try),
+            6 => (any::<usize>(), prop::sample::select(attempts)).prop_map(|(n, attempt)| Input::Result(n, attempt)),
+            2 => any::<bool>().prop_map(Input::Probe),
+            1 => prop::option::of(1u64..60).prop_map(Input::Disable),
+            1 => Just(Input::Enable),
+            1 => Just(Input::Poll),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_changes_chain_and_trials_stay_bounded(inputs in prop::collection::vec((any_input(), 0u64..20), 1..200)) {
+            let health = guarded();
+            let (mut now, mut word, mut out) = (at(1), Word::Up, Vec::new());
+            let mut trials = 0;
+            for (input, later) in inputs {
+                now += Duration::from_secs(later);
+                let before = health.state(now).word;
+                let would = health.would(now);
+                let change = match input {
+                    Input::Try => {
+                        let pass = health.may_try(now);
+                        prop_assert_eq!(pass.map(drop), would, "looking and taking agree");
+                        trials = if before == Word::HalfOpen { trials + usize::from(pass.is_ok()) } else { 0 };
+                        prop_assert!(before == Word::HalfOpen || pass.is_ok() == (before == Word::Up));
+                        out.extend(pass.ok());
+                        None
+                    }
+                    Input::Result(n, attempt) if !out.is_empty() => {
+                        let pass = out.swap_remove(n % out.len());
+                        trials = 0;
+                        health.on_result(now, pass, attempt)
+                    }
+                    Input::Result(..) => None,
+                    Input::Probe(answered) => health.on_probe(now, answered),
+                    Input::Disable(seconds) => health.disable(now, seconds.map(|s| now + Duration::from_secs(s))),
+                    Input::Enable => { trials = 0; health.enable(now) }
+                    Input::Poll => health.poll(now),
+                };
+                // Within one trial that lasts `open`; a lost one may be followed by another.
+                prop_assert!(trials <= 4 || later > 0, "{trials} trials at once");
+                if let Some(change) = change {
+                    prop_assert_eq!(change.from, word, "each change begins where the last one ended");
+                    prop_assert_ne!(change.from, change.to);
+                    word = change.to;
+                    prop_assert_eq!(health.state(now).word, word);
+                }
+            }
+            if let Some(change) = health.poll(now) {
+                prop_assert_eq!(change.from, word);
+                word = change.to;
+            }
+            prop_assert_eq!(health.state(now).word, word, "nothing goes untold");
+        }
+    }
+}
