@@ -228,12 +228,12 @@ impl CdrWriter {
     pub fn spawn(settings: &CdrSettings, clock: Clock) -> Result<(CdrWriter, Started), StartError> {
         let Opened { files, journal, table, outboxes, started } = Opened::new(settings)?;
         let (last, told) = watch::channel(table.last_seq());
-        let database_error =
-            |error| StartError::Database { path: settings.database.clone(), error };
+        let database_error = |error| StartError::Database { path: settings.database.clone(), error };
         let webhooks = match outboxes.is_empty() {
             true => None,
             false => Some(
-                Webhooks::spawn(&settings.database, &outboxes, &settings.webhook, &told).map_err(database_error)?,
+                Webhooks::spawn(&settings.database, &outboxes, &settings.webhook, &told)
+                    .map_err(database_error)?,
             ),
         };
         let shared = Arc::new(Shared {
@@ -325,11 +325,11 @@ impl Opened {
                 Sink::Webhook(url) => urls.push(url.clone()),
             }
         }
-        let database_error =
-            |error| StartError::Database { path: settings.database.clone(), error };
+        let database_error = |error| StartError::Database { path: settings.database.clone(), error };
         let names: Vec<String> = urls.iter().map(Url::to_string).collect();
         let (mut table, cursors) = Table::open(&settings.database, &names).map_err(database_error)?;
-        let outboxes = urls.into_iter().zip(cursors).map(|(url, seq)| Arc::new(Outbox::new(url, seq))).collect();
+        let outboxes =
+            urls.into_iter().zip(cursors).map(|(url, seq)| Arc::new(Outbox::new(url, seq))).collect();
         let path = PathBuf::from(format!("{}.journal-cdr", settings.database.display()));
         let journal_error = |error| start_error(&path, error);
         // Held while it is read, so that a second engine on this database is refused before it writes anything.
@@ -356,7 +356,10 @@ impl Opened {
             }
         }
         if started.interrupted > 0 {
-            tracing::warn!(legs = started.interrupted, "records of legs that an earlier run left up are written");
+            tracing::warn!(
+                legs = started.interrupted,
+                "records of legs that an earlier run left up are written"
+            );
         }
         table.checkpoint();
         let journal = Journal::begin(&path, &lengths(&files)).map_err(journal_error)?;
@@ -554,7 +557,9 @@ impl Writer {
                 self.commit_at = Some(later(now, COMMIT_EVERY));
                 false
             }
-            (waiting, Some(at)) => now >= at || (waiting >= crate::table::COMMIT_MAX && !self.table.is_failing()),
+            (waiting, Some(at)) => {
+                now >= at || (waiting >= crate::table::COMMIT_MAX && !self.table.is_failing())
+            }
         }
     }
 

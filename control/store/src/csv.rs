@@ -161,3 +161,104 @@ impl Line<'_> {
 }
 
 const END: &[u8] = b"\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::a_cdr;
+    use proptest::prelude::*;
+
+    /// The values of a line as any reader of RFC 4180 sees them.
+    fn read(line: &str) -> Vec<String> {
+        let mut values = vec![String::new()];
+        let mut quoted = false;
+        let mut chars = line.strip_suffix("\r\n").expect("a line has its end").chars().peekable();
+        while let Some(c) = chars.next() {
+            let value = values.last_mut().expect("there is one from the start");
+            match c {
+                '"' if quoted && chars.peek() == Some(&'"') => {
+                    chars.next();
+                    value.push('"');
+                }
+                '"' => quoted = !quoted,
+                ',' if !quoted => values.push(String::new()),
+                c => value.push(c),
+            }
+        }
+        assert!(!quoted);
+        values
+    }
+
+    fn written(record: &Record<'_>) -> String {
+        let mut out = Vec::new();
+        line(record, &mut out);
+        assert_eq!(id_of(&out), Some(record.id.to_string().as_str()));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_the_values_of_its_record_under_their_names() {
+        let mut cdr = a_cdr(1, 0);
+        cdr.from_name = "Ann \"A\", Bert".into();
+        (cdr.cost, cdr.price_per_minute, cdr.account) = (Some(0.5), Some(0.000_001), Some("=cmd".into()));
+        cdr.tags = vec![("X".into(), "1,2".into())];
+        cdr.quality = Some(ledger::Quality { received: 5, mos: Some(4.2), ..Default::default() });
+        let values = read(&written(&Record::from(&cdr)));
+        assert_eq!(values.len(), NAMES.len());
+        let value = |name: &str| values[NAMES.iter().position(|known| *known == name).unwrap()].as_str();
+        for (name, expected) in [
+            ("id", "000000000000000000000001-0"),
+            ("leg", "0"),
+            ("trunk", "pbx"),
+            ("group", ""),
+            ("account", "=cmd"),
+            ("from_name", "Ann \"A\", Bert"),
+            ("from_header", "\"Ann\" <sip:2001@example>;tag=1"),
+            ("remote", "[2001:db8::1]:5060"),
+            ("created", "2026-11-21T08:01:56.500000Z"),
+            ("final_status", "200"),
+            ("ring_ms", "3000"),
+            ("billable", "true"),
+            ("price_per_minute", "0.000001"),
+            ("cost", "0.5"),
+            ("tags", "{\"X\":\"1,2\"}"),
+            ("received", "5"),
+            ("one_way", "false"),
+            ("mos", "4.2"),
+        ] {
+            assert_eq!(value(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_columns_are_the_fields_of_the_record() {
+        let mut cdr = a_cdr(1, 0);
+        cdr.quality = Some(ledger::Quality::default());
+        let record = serde_json::to_value(Record::from(&cdr)).unwrap();
+        let mut fields: Vec<&String> =
+            record.as_object().unwrap().keys().filter(|name| *name != "quality").collect();
+        fields.extend(record["quality"].as_object().unwrap().keys());
+        let (mut fields, mut names) = (fields, NAMES.to_vec());
+        fields.sort();
+        names.sort_unstable();
+        assert_eq!(fields, names);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back_but_control_octets_are_blanks(texts in proptest::collection::vec(any::<String>(), 6)) {
+            let mut cdr = a_cdr(1, 0);
+            (cdr.from_name, cdr.to_uri) = (texts[0].clone(), texts[1].clone());
+            (cdr.final_reason, cdr.policy) = (texts[2].clone(), Some(texts[3].clone()));
+            (cdr.sip_call_id, cdr.release_reason) = (texts[4].clone(), Some(texts[5].clone()));
+            let values = read(&written(&Record::from(&cdr)));
+            prop_assert_eq!(values.len(), NAMES.len());
+            let names = ["from_name", "to_uri", "final_reason", "policy", "sip_call_id", "release_reason"];
+            for (name, text) in names.iter().zip(&texts) {
+                let plain = |c: char| if c.is_ascii_control() { ' ' } else { c };
+                let at = NAMES.iter().position(|known| known == name).unwrap();
+                prop_assert_eq!(&values[at], &text.chars().map(plain).collect::<String>());
+            }
+        }
+    }
+}

@@ -20,7 +20,9 @@ pub enum StoreError {
         error: io::Error,
     },
     /// It was made by a later version of the engine.
-    #[error("{path}: made by a later version of the engine (tables {found}, known {known}); use that version")]
+    #[error(
+        "{path}: made by a later version of the engine (tables {found}, known {known}); use that version"
+    )]
     TooNew {
         /// Which file.
         path: PathBuf,
@@ -136,8 +138,7 @@ mod tests {
         let path = folder.path("strowger.db");
         for _ in 0..2 {
             let connection = open(&path, Duration::ZERO).unwrap();
-            let version: i64 =
-                connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
             assert_eq!(usize::try_from(version).unwrap(), STEPS.len());
         }
         assert!(open_to_read(&path).unwrap().execute("delete from cdr", []).is_err());
@@ -149,8 +150,11 @@ mod tests {
     fn what_is_no_database_of_ours_is_refused() {
         let folder = Folder::new("foreign");
         let path = folder.path("strowger.db");
-        std::fs::write(&path, "this is a text and no database, and long enough to be seen as one\n".repeat(20))
-            .unwrap();
+        std::fs::write(
+            &path,
+            "this is a text and no database, and long enough to be seen as one\n".repeat(20),
+        )
+        .unwrap();
         assert!(matches!(open(&path, Duration::ZERO), Err(StoreError::Sqlite(_))));
         let later = folder.path("later.db");
         open(&later, Duration::ZERO).unwrap().pragma_update(None, "user_version", 99).unwrap();

@@ -71,7 +71,8 @@ impl Store {
     /// As [`StoreError`] says.
     pub fn load_bans(&self) -> Result<Vec<BanRow>, StoreError> {
         let connection = self.lock();
-        let mut statement = connection.prepare("select network, until, reason, who from ban order by network")?;
+        let mut statement =
+            connection.prepare("select network, until, reason, who from ban order by network")?;
         let rows = statement.query_map([], |row| {
             let until = row.get::<_, Option<i64>>(1)?.map(wall);
             Ok(BanRow { network: row.get(0)?, until, reason: row.get(2)?, who: row.get(3)? })

@@ -187,7 +187,8 @@ impl CdrReader {
         self.with(|connection| {
             let filter = Filter::of(connection, query)?;
             let text = format!("select count(*) from cdr{}", filter.text());
-            let count: i64 = connection.query_row(&text, params_from_iter(&filter.values), |row| row.get(0))?;
+            let count: i64 =
+                connection.query_row(&text, params_from_iter(&filter.values), |row| row.get(0))?;
             Ok(u64::try_from(count).unwrap_or(0))
         })
     }

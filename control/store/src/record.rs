@@ -280,7 +280,8 @@ mod tests {
             (Some("carriers".into()), Some("acme".into()), Some("A-1".into()));
         (cdr.release_reason, cdr.policy) = (Some("Q.850;cause=16".into()), Some("fraud.spend".into()));
         (cdr.price_per_minute, cdr.cost) = (Some(0.01), Some(0.0050000004));
-        cdr.quality = Some(Quality { received: 1, sent: 2, lost: 3, jitter_max_us: 4, one_way: true, mos: Some(4.2) });
+        cdr.quality =
+            Some(Quality { received: 1, sent: 2, lost: 3, jitter_max_us: 4, one_way: true, mos: Some(4.2) });
         let mut line = Vec::new();
         Record::from(&cdr).line(&mut line);
         let expected = concat!(

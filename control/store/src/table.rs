@@ -69,7 +69,8 @@ impl Table {
         )?;
         let mut cursors = Vec::new();
         for sink in sinks {
-            let known = transaction.query_row("select seq from cursor where sink = ?", [sink], |row| row.get(0));
+            let known =
+                transaction.query_row("select seq from cursor where sink = ?", [sink], |row| row.get(0));
             cursors.push(known.optional()?.unwrap_or(last));
         }
         transaction.execute("delete from cursor", [])?;
@@ -142,7 +143,8 @@ impl Table {
     }
 
     fn insert(&mut self, count: usize) -> Result<i64, StoreError> {
-        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut seq = self.next_seq;
         {
             let mut statement = transaction.prepare(&rows::insert_text())?;

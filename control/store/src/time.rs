@@ -57,12 +57,14 @@ fn read(text: &str) -> Option<u64> {
     let (time, zone) = rest.split_at(zone);
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let mut time = time.split(':');
-    let (hour, minute, second) = (number(time.next()?, 2)?, number(time.next()?, 2)?, number(time.next()?, 2)?);
+    let (hour, minute, second) =
+        (number(time.next()?, 2)?, number(time.next()?, 2)?, number(time.next()?, 2)?);
     // A leap second is the one before it, as in Unix time.
     if time.next().is_some() || hour > 23 || minute > 59 || second > 60 || fraction.len() > 9 {
         return None;
     }
-    let fraction = number(fraction, fraction.len())? * 10u64.pow(9 - u32::try_from(fraction.len()).ok()?) / 1_000;
+    let fraction =
+        number(fraction, fraction.len())? * 10u64.pow(9 - u32::try_from(fraction.len()).ok()?) / 1_000;
     let of_day = hour * 3600 + minute * 60 + second.min(59);
     let seconds = days_before(year, month, day) * 86_400 + of_day;
     let seconds = match zone.split_at(1) {
@@ -116,7 +118,10 @@ mod tests {
         ] {
             assert_eq!(same.parse(), Ok(Time(eight)), "{same}");
         }
-        assert_eq!("2024-02-29T00:00:60Z".parse::<Time>().unwrap().to_string(), "2024-02-29T00:00:59.000000Z");
+        assert_eq!(
+            "2024-02-29T00:00:60Z".parse::<Time>().unwrap().to_string(),
+            "2024-02-29T00:00:59.000000Z"
+        );
         for bad in [
             "",
             "2026-11-21",

@@ -71,7 +71,12 @@ impl Default for Manner {
 
 impl Outbox {
     pub fn new(url: Url, cursor: i64) -> Outbox {
-        Outbox { url, delivered: AtomicU64::new(0), failed: AtomicU64::new(0), cursor: AtomicI64::new(cursor) }
+        Outbox {
+            url,
+            delivered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            cursor: AtomicI64::new(cursor),
+        }
     }
 
     /// All records up to this one were taken.
