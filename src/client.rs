@@ -1,17 +1,21 @@
-//! The commands that ask a running engine through its API: `calls`, `trunks`, `config`, `log`, `drain`. Parsed arguments
-//! in, text out; whoever wires them owns standard output. Exit status: 0 done, 1 not done, 2 usage or configuration.
+//! The commands that ask a running engine through its API. Parsed arguments in, text out; whoever wires them owns
+//! standard output. Exit status: 0 done, 1 not done, 2 usage or configuration.
 
 mod http; // one request over a plain TCP connection
 mod table; // columns, times and texts that cannot harm a terminal
 mod show; // all of one call
 mod ladder; // a call's messages as a drawing
+mod routing; // `route explain`, `trunks`, `limits`
+mod bans; // `bans`
+mod cdrs; // `cdrs`
+mod events; // `events`
 
 use clap::{Args, Subcommand};
 use http::{Answer, Api};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use table::{Table, clean, clock_time, duration};
 
@@ -37,9 +41,26 @@ pub enum Command {
         after_help = "Example: strowger calls list --trunk acme\n         strowger calls trace ID --pcap call.pcap"
     )]
     Calls(Calls),
-    /// Trunks and the calls on them
-    #[command(after_help = "Example: strowger trunks --json")]
-    Trunks(Trunks),
+    /// Trunks, whether they are called, and the calls on them
+    #[command(after_help = "Example: strowger trunks\n         strowger trunks disable acme --for 10m")]
+    Trunks(routing::Trunks),
+    /// Where a call would go
+    #[command(
+        after_help = "Example: strowger route explain --from 2001 --to +15035550100 --source 10.0.0.2:5060"
+    )]
+    Route(routing::Route),
+    /// How full every limit is
+    #[command(after_help = "Example: strowger limits")]
+    Limits(routing::Limits),
+    /// Sources that are not listened to
+    #[command(after_help = "Example: strowger bans add 203.0.113.0/24 --for 1h --reason scans")]
+    Bans(bans::Bans),
+    /// Call detail records
+    #[command(after_help = "Example: strowger cdrs list --trunk acme --limit 20")]
+    Cdrs(cdrs::Cdrs),
+    /// What happens, as it happens
+    #[command(after_help = "Example: strowger events --kind 'fraud.*,trunk.*'")]
+    Events(events::Events),
     /// The configuration in force
     #[command(
         after_help = "Example: strowger config diff strowger.toml && strowger config apply strowger.toml"
@@ -118,14 +139,6 @@ pub struct CallsFilter {
     /// At most so many
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-}
-
-/// `strowger trunks`.
-#[derive(Args, Debug)]
-pub struct Trunks {
-    /// Where the engine is.
-    #[command(flatten)]
-    pub api: ApiArgs,
 }
 
 /// `strowger config`.
@@ -263,6 +276,8 @@ pub struct Screen<'a> {
     pub out: &'a mut dyn Write,
     /// Somebody watches: the screen may be redrawn.
     pub terminal: bool,
+    /// Decides by a file what would happen to a call; given the question, and giving the decision, as the API does.
+    pub offline: fn(&Path, &str) -> Result<Value, String>,
 }
 
 /// Runs one command.
@@ -272,7 +287,12 @@ pub struct Screen<'a> {
 pub fn run(command: &Command, screen: &mut Screen<'_>) -> Result<(), ClientError> {
     match command {
         Command::Calls(args) => calls(args, screen),
-        Command::Trunks(args) => trunks(&Api::new(&args.api)?, screen),
+        Command::Trunks(args) => routing::trunks(args, screen),
+        Command::Route(args) => routing::route(args, screen),
+        Command::Limits(args) => routing::limits(args, screen),
+        Command::Bans(args) => bans::run(args, screen),
+        Command::Cdrs(args) => cdrs::run(args, screen),
+        Command::Events(args) => events::run(args, screen),
         Command::Config(args) => configuration(args, screen),
         Command::Log(args) => log(args, screen),
         Command::Drain(args) => drain(args, screen),
@@ -419,24 +439,6 @@ fn changes(
         }
     }
     Ok(())
-}
-
-fn trunks(api: &Api, screen: &mut Screen<'_>) -> Result<(), ClientError> {
-    let answer = api.get("/v1/trunks")?;
-    if api.json {
-        return print_json(&answer, screen);
-    }
-    let list = answer.json()?;
-    let mut table = Table::new(&["TRUNK", "ADDRESS", "CALLS IN", "CALLS OUT"]);
-    for trunk in rows(&list, "objects") {
-        let settings = &trunk["settings"];
-        let uris = rows(settings, "to").iter().filter_map(|to| to["uri"].as_str().or(to.as_str()));
-        let address = settings["address"].as_str().or(settings["to"].as_str()).map(str::to_owned);
-        let address = address.unwrap_or_else(|| uris.collect::<Vec<_>>().join(", "));
-        let calls = |way: &str| trunk["calls"][way].as_i64().unwrap_or(0).to_string();
-        table.row([clean(trunk["name"].as_str().unwrap_or("")), clean(&address), calls("in"), calls("out")]);
-    }
-    Ok(write!(screen.out, "{table}")?)
 }
 
 fn configuration(args: &Configuration, screen: &mut Screen<'_>) -> Result<(), ClientError> {

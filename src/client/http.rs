@@ -2,7 +2,7 @@
 
 use super::{ApiArgs, ClientError};
 use serde_json::Value;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than the engine lets its shards think, and than a large configuration takes.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_MAX: u64 = 256 << 20;
+/// Of an answer that does not end: a line, or its head.
+const LINE_MAX: u64 = 1 << 20;
 
 impl Api {
     /// Where arguments, environment or the default say that it is.
@@ -66,30 +68,106 @@ impl Api {
         headers: &[&str],
         body: &[u8],
     ) -> Result<Answer, ClientError> {
-        let unreachable = |error: io::Error| {
-            let hint = match error.kind() {
-                io::ErrorKind::ConnectionRefused => {
-                    "nothing listens there: is `strowger run` up, and is engine.api this address?"
-                }
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time",
-                _ => "the connection failed",
-            };
-            ClientError::Unreachable(format!("no engine at http://{}: {hint} ({error})", self.authority))
-        };
-        let answer = self.exchange(method, path, headers, body).map_err(unreachable)?;
-        let Some((status, answer)) = parse(&answer) else {
-            let text =
-                format!("what listens at http://{} does not speak HTTP as the engine does", self.authority);
-            return Err(ClientError::Unreachable(text));
-        };
+        let answer = self.exchange(method, path, headers, body).map_err(|error| self.unreachable(&error))?;
+        let (status, answer) = parse(&answer).ok_or_else(|| self.foreign())?;
         if (200..300).contains(&status) {
             return Ok(answer);
         }
         Err(ClientError::Refused { status, message: refusal(status, &answer) })
     }
 
+    /// A GET whose answer does not end: each line of it, until `line` says that it was enough or the engine closes.
+    pub(super) fn follow(
+        &self,
+        path: &str,
+        headers: &[&str],
+        mut line: impl FnMut(&str) -> Result<bool, ClientError>,
+    ) -> Result<(), ClientError> {
+        let broken = |error: io::Error| self.unreachable(&error);
+        let mut stream = self.connect().map_err(broken)?;
+        self.ask(&mut stream, "GET", path, headers, b"").map_err(broken)?;
+        let mut reader = BufReader::new(stream);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut head).map_err(broken)? == 0
+                || head.len() as u64 > LINE_MAX
+            {
+                return Err(self.foreign());
+            }
+        }
+        let chunked = header(&String::from_utf8_lossy(&head), "transfer-encoding").is_some();
+        if !head.starts_with(b"HTTP/1.1 200 ") || !chunked {
+            reader.take(LINE_MAX).read_to_end(&mut head).map_err(broken)?;
+            let (status, answer) = parse(&head).ok_or_else(|| self.foreign())?;
+            return Err(ClientError::Refused { status, message: refusal(status, &answer) });
+        }
+        let (mut text, mut size) = (Vec::new(), String::new());
+        loop {
+            size.clear();
+            // An engine that stops does not say so with a last chunk.
+            let read = reader.by_ref().take(LINE_MAX).read_line(&mut size);
+            let length = match read {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                read => read.map_err(broken).and_then(|_| {
+                    let digits = size.split(';').next().unwrap_or("").trim();
+                    usize::from_str_radix(digits, 16).map_err(|_| self.foreign())
+                })?,
+            };
+            if length == 0 {
+                return Ok(());
+            }
+            reader.by_ref().take(length as u64 + 2).read_to_end(&mut text).map_err(broken)?;
+            text.truncate(text.len().saturating_sub(2));
+            if text.len() as u64 > LINE_MAX {
+                return Err(self.foreign());
+            }
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let rest = text.split_off(end + 1);
+                let whole = core::mem::replace(&mut text, rest);
+                if !line(String::from_utf8_lossy(&whole).trim_end())? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn unreachable(&self, error: &io::Error) -> ClientError {
+        let hint = match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                "nothing listens there: is `strowger run` up, and is engine.api this address?"
+            }
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time",
+            _ => "the connection failed",
+        };
+        ClientError::Unreachable(format!("no engine at http://{}: {hint} ({error})", self.authority))
+    }
+
+    fn foreign(&self) -> ClientError {
+        let text =
+            format!("what listens at http://{} does not speak HTTP as the engine does", self.authority);
+        ClientError::Unreachable(text)
+    }
+
     fn exchange(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> io::Result<Vec<u8>> {
         let mut stream = self.connect()?;
+        // An engine that refuses early may close before it has read all; its answer counts.
+        let written = self.ask(&mut stream, method, path, headers, body);
+        let mut answer = Vec::new();
+        match stream.take(ANSWER_MAX).read_to_end(&mut answer) {
+            Err(error) if answer.is_empty() => Err(written.err().unwrap_or(error)),
+            Err(_) | Ok(_) => Ok(answer),
+        }
+    }
+
+    fn ask(
+        &self,
+        stream: &mut TcpStream,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> io::Result<()> {
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
         stream.set_write_timeout(Some(READ_TIMEOUT))?;
         let mut request =
@@ -103,13 +181,7 @@ impl Api {
         request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         let mut bytes = request.into_bytes();
         bytes.extend_from_slice(body);
-        // An engine that refuses early may close before it has read all; its answer counts.
-        let written = stream.write_all(&bytes);
-        let mut answer = Vec::new();
-        match stream.take(ANSWER_MAX).read_to_end(&mut answer) {
-            Err(error) if answer.is_empty() => Err(written.err().unwrap_or(error)),
-            Err(_) | Ok(_) => Ok(answer),
-        }
+        stream.write_all(&bytes)
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
@@ -130,6 +202,11 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| {
             ClientError::Unreachable(format!("the answer is no JSON ({error}): is this the engine's API?"))
         })
+    }
+
+    /// A header of it.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
     }
 
     /// The number in its ETag.

@@ -58,6 +58,13 @@ pub(super) fn clock_time(value: &Value) -> String {
     clean(value.as_str().and_then(|text| text.get(11..23)).unwrap_or("-"))
 }
 
+/// `2026-11-21 08:01:56` of an RFC 3339 time.
+pub(super) fn date_time(value: &Value) -> String {
+    let text = value.as_str().unwrap_or("");
+    let parts = text.get(..10).zip(text.get(11..19));
+    parts.map_or_else(|| "-".to_owned(), |(date, time)| clean(&format!("{date} {time}")))
+}
+
 /// `1:02:03` or `2:03` of milliseconds.
 pub(super) fn duration(millis: u64) -> String {
     let seconds = millis / 1_000;

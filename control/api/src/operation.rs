@@ -114,7 +114,7 @@ pub(crate) async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Respo
         page.limit(&limit);
     }
     for trunk in api.engine.trunks() {
-        let up = matches!(trunk.state, "up" | "trial");
+        let up = matches!(trunk.state, "up" | "half-open");
         page.add(&f::TRUNK_UP, &[&trunk.trunk], f64::from(u8::from(up)));
     }
     api.engine.collect(&mut page);

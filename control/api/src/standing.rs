@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 pub struct TrunkStatus {
     /// Name of the trunk.
     pub trunk: String,
-    /// `up`, `down` (by probe), `open` (its breaker), `trial` (the breaker lets a few calls through) or `disabled`.
+    /// `up`, `down` (by probe), `open` (its breaker), `half-open` (the breaker lets a few calls through) or `disabled`.
     pub state: &'static str,
     /// Since when; absent while nothing has happened.
     #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]

@@ -20,6 +20,7 @@ families! {
     CALLS_ACTIVE = Gauge "strowger_calls_active" ["trunk", "direction"] "Legs of calls that exist now, by trunk and direction as seen from us.";
     CALLS = Counter "strowger_calls_total" ["trunk", "direction", "result"] "Legs that have ended, by trunk, direction and result.";
     CALLS_REFUSED = Counter "strowger_calls_refused_total" ["reason"] "Calls that were refused, by reason.";
+    CALLS_DIVERTED = Counter "strowger_calls_diverted_total" [] "Calls that were answered to lead nowhere.";
     CALL_SETUP = Histogram "strowger_call_setup_seconds" [] "From INVITE to its final answer, of answered calls.";
     ONE_WAY_AUDIO = Counter "strowger_one_way_audio_total" ["trunk"] "Ended legs whose peer should have sent media and never did.";
     MOS = Histogram "strowger_mos" ["trunk"] "Mean opinion score of what ended legs sent us, by the E-model: 1 is bad, 4.5 the best.";
@@ -34,7 +35,7 @@ families! {
 
     FRAUD_ACTIONS = Counter "strowger_fraud_actions_total" ["policy", "rule", "action"] "Actions of fraud policies.";
     BANS_ACTIVE = Gauge "strowger_bans_active" [] "Bans in force.";
-    BANS_STOPPED = Counter "strowger_bans_stopped_total" [] "Messages of banned sources that were dropped unread.";
+    BANS_STOPPED = Counter "strowger_bans_stopped_total" [] "How often something from a banned source was recognised and dropped.";
     BANS_DISPLACED = Counter "strowger_bans_displaced_total" [] "Automatic bans that ended early because there was no room for another.";
     EVENTS = Counter "strowger_events_total" ["sink", "result"] "Events, by who follows them and whether they got them.";
 
@@ -42,6 +43,7 @@ families! {
     SIP_PARSE_ERRORS = Counter "strowger_sip_parse_errors_total" ["class"] "Datagrams or frames that were no SIP message, by class of the error.";
     SIP_RETRANSMISSIONS = Counter "strowger_sip_retransmissions_total" ["direction"] "Retransmissions: in were absorbed, out were sent by us.";
     SIP_UNKNOWN_DROPPED = Counter "strowger_sip_unknown_dropped_total" [] "Requests from sources that are nobody, left without an answer.";
+    SIP_BANNED_DROPPED = Counter "strowger_sip_banned_dropped_total" [] "Requests from banned sources, left without a look.";
     SIP_TRANSACTIONS = Gauge "strowger_sip_transactions" [] "SIP transactions that exist now.";
 
     RTP_PACKETS = Counter "strowger_rtp_packets_total" ["shard", "direction"] "Media packets: in as received, out as handed to the kernel.";

@@ -23,13 +23,9 @@ pub fn media(page: &mut Page) {
         page.add(&f::PORTS_USED, &["main", shard], 4.0);
         page.add(&f::SHARD_LOAD, &[shard], 0.25);
     }
-    page.count(&f::FRAUD_ACTIONS, &["toll-fraud", "cpm", "cut"], 1);
     page.count(&f::HOOK_QUESTIONS, &["late"], 1);
     page.count(&f::HOOK_ANSWERS, &["cache"], 1);
     page.histogram(&f::HOOK_TIME, &[], &histogram);
-    let mut scores = api::metrics::Scores::new(&[1.0, 4.0]);
-    scores.record(4.2);
-    page.scores(&f::MOS, &["pbx"], &scores);
     page.cdr(&store::CdrStats { written: 7, ..Default::default() });
     let url = "http://billing.example/cdrs?token=geheim".to_owned();
     page.webhook(&store::WebhookStats { url, delivered: 5, failed: 1, waiting: 2 });
@@ -51,6 +47,9 @@ fn world() -> World {
         stats.calls_now.set(2);
         stats.load_ppm.set(125_000);
         stats.limit_drift.set(1);
+        stats.fraud_actions.add(&["toll-fraud", "cpm", "cut"], 2);
+        stats.add_mos("pbx", 4.25);
+        stats.add_mos("pbx", 1.0);
         // A label that was cut: the family still has its labels.
         stats.calls.add(&[&"x".repeat(300), "in", "answered"], 1);
     }
@@ -84,6 +83,11 @@ fn every_family_is_on_the_page_and_shards_add_up() {
         "strowger_limit_used{limit=\"pstn\"} 9",
         "strowger_limit_refused_total{limit=\"pstn\",reason=\"full\"} 4",
         "strowger_limit_drift 2",
+        "strowger_fraud_actions_total{policy=\"toll-fraud\",rule=\"cpm\",action=\"cut\"} 4",
+        "strowger_mos_bucket{trunk=\"pbx\",le=\"1.5\"} 2",
+        "strowger_mos_bucket{trunk=\"pbx\",le=\"4.2\"} 2",
+        "strowger_mos_bucket{trunk=\"pbx\",le=\"4.5\"} 4",
+        "strowger_mos_sum{trunk=\"pbx\"} 10.5",
         "strowger_trunk_up{trunk=\"pbx\"} 1",
         "strowger_trunk_up{trunk=\"carrier\"} 0",
         "strowger_bans_active 1",

@@ -2,7 +2,10 @@
 
 use crate::fake::{CALL, CONFIG, ENDING, Mood, World, tokens};
 use api::Limits;
+use base::Wall;
 use clap::Parser;
+use serde_json::{Value, json};
+use std::path::Path;
 
 #[path = "../../../../src"]
 #[allow(dead_code, unreachable_pub, reason = "the root package uses all of it")]
@@ -26,9 +29,18 @@ fn typed(line: &str) -> Result<String, (u8, String)> {
     // Global options come before the subcommand's name in these tests and behind it for clap.
     let (api, rest) = line.strip_prefix("--api ").and_then(|rest| rest.split_once(' ')).expect("an address");
     let args = ["strowger"].into_iter().chain(rest.split_whitespace()).chain(["--api", api]);
-    let command = Strowger::try_parse_from(args).map_err(|error| (2, error.to_string()))?.command;
+    run(&Strowger::try_parse_from(args).map_err(|error| (2, error.to_string()))?.command)
+}
+
+fn run(command: &client::Command) -> Result<String, (u8, String)> {
     let mut out = Vec::new();
-    let result = client::run(&command, &mut client::Screen { out: &mut out, terminal: false });
+    let offline = |file: &Path, question: &str| match file.to_str() {
+        Some("strowger.toml") => {
+            Ok(json!({ "verdict": "route", "uri": "sip:x", "steps": [], "callee": question }))
+        }
+        _ => Err("there is no such file".to_owned()),
+    };
+    let result = client::run(command, &mut client::Screen { out: &mut out, terminal: false, offline });
     result.map_err(|error| (error.exit_code(), error.to_string()))?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
@@ -150,7 +162,7 @@ fn trunks_log_and_drain_work_from_the_terminal() {
     let world = World::new();
     world.fake.stats[0].calls_active.add(&["pbx", "in"], 2);
     let trunks = strowger(&world, "trunks").unwrap();
-    assert!(trunks.contains("pbx      10.0.0.2     2         0"), "{trunks}");
+    assert!(trunks.contains("pbx      10.0.0.2     up     -      2         0"), "{trunks}");
     assert_eq!(strowger(&world, "log set sip=debug").unwrap(), "log = \"sip=debug\"\n");
     assert_eq!(strowger(&world, "log").unwrap(), "log = \"sip=debug\"\n");
     assert_eq!(strowger(&world, "log set ==").unwrap_err(), (2, "filter: target=level".into()));
@@ -174,4 +186,151 @@ fn an_engine_that_is_not_there_or_not_ours_is_said_clearly() {
     assert!(code == 2 && text.contains("token"), "{text}");
     assert!(strowger(&world, "calls --token read").is_ok());
     assert_eq!(strowger(&world, "drain --token read").unwrap_err().0, 2);
+}
+
+#[test]
+fn trunks_are_taken_out_and_in() {
+    let world = World::new();
+    assert_eq!(
+        strowger(&world, "trunks disable pbx --for 10m").unwrap(),
+        "trunk pbx is disabled until 2026-11-21 08:11:56\n"
+    );
+    let list = strowger(&world, "trunks list").unwrap();
+    assert!(list.contains("disabled until 2026-11-21 08:11:56  2026-11-21 08:01:56"), "{list}");
+    assert_eq!(strowger(&world, "trunks enable pbx").unwrap(), "trunk pbx is up\n");
+    let (code, text) = strowger(&world, "trunks disable nobody").unwrap_err();
+    assert_eq!((code, text.as_str()), (1, "there is no trunk named nobody"));
+    assert_eq!(strowger(&world, "trunks disable pbx --for soon").unwrap_err().0, 2);
+}
+
+#[test]
+fn a_route_is_explained_by_the_engine_or_by_a_file() {
+    let world = World::new();
+    let told =
+        strowger(&world, "route explain --from 2001 --to +882 --source 10.0.0.2 --header X-A:b").unwrap();
+    let expected = "\
+who   Some(10.0.0.2:5060) is trunk pbx
+what  [(\"X-A\", \"b\")] at None
+
+=> refuse 403 Forbidden (destination)
+   from trunk  pbx
+   caller      2001
+   callee      +882
+";
+    assert_eq!(told, expected);
+    let json = strowger(&world, "route explain --from 2001 --to +1503 --json").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["verdict"], "route");
+    let (code, text) = strowger(&world, "route explain --from 1 --to 2 --source pbx").unwrap_err();
+    assert!(code == 2 && text.starts_with("source: "), "{text}");
+    assert_eq!(strowger(&world, "route explain --from 1 --to 2 --header x").unwrap_err().0, 2);
+    assert_eq!(strowger(&world, "route explain --to 2").unwrap_err().0, 2);
+
+    let by_file = |line: &str| {
+        let args = ["strowger"].into_iter().chain(line.split_whitespace());
+        let command = Strowger::try_parse_from(args).map_err(|error| (2, error.to_string()))?.command;
+        run(&command)
+    };
+    let told = by_file("route explain --from 1 --to 2 --trunk pbx --config strowger.toml").unwrap();
+    assert!(told.starts_with("\n=> route\n   uri         sip:x\n"), "{told}");
+    assert!(told.contains(r#"{"from":"1","headers":{},"to":"2","trunk":"pbx"}"#), "{told}");
+    assert_eq!(by_file("route explain --from 1 --to 2 --config gone.toml").unwrap_err().0, 2);
+}
+
+#[test]
+fn bans_are_added_listed_and_removed() {
+    let world = World::new();
+    let said = strowger(&world, "bans add 203.0.113.0/24 --for 1h --reason scans").unwrap();
+    assert!(said.starts_with("203.0.113.0/24 is banned until 20"), "{said}");
+    assert_eq!(strowger(&world, "bans add 198.51.100.7").unwrap(), "198.51.100.7 is banned\n");
+    let list = strowger(&world, "bans").unwrap();
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[1].starts_with("198.51.100.7    operator  20") && lines[2].ends_with("  scans"), "{list}");
+    assert_eq!(lines[3], "2 of 2 bans");
+    let short = strowger(&world, "bans list --limit 1").unwrap();
+    assert!(short.ends_with("1 of 2 bans shown; next page: --after 198.51.100.7\n"), "{short}");
+    assert_eq!(strowger(&world, "bans add 10.0.0.2").unwrap_err().0, 1, "a trunk");
+    assert!(strowger(&world, "bans add 10.0.0.2 --force").is_ok());
+    assert_eq!(strowger(&world, "bans add pbx").unwrap_err().0, 2);
+    assert_eq!(
+        strowger(&world, "bans remove 203.0.113.0/24").unwrap(),
+        "203.0.113.0/24 is listened to again\n"
+    );
+    assert_eq!(strowger(&world, "bans remove 203.0.113.0/24").unwrap_err().0, 1);
+    let json = strowger(&world, "bans list --json").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["total"], 2);
+}
+
+#[test]
+fn records_are_listed_as_a_table_as_json_and_as_csv_over_all_pages() {
+    let world = World::new();
+    world.fake.records.write((0..1_205).map(crate::cdrs::record));
+    let list = strowger(&world, "cdrs list --trunk acme --limit 2").unwrap();
+    let lines: Vec<&str> = list.lines().map(str::trim_end).collect();
+    let columns: Vec<&str> = lines[1].split_whitespace().collect();
+    assert_eq!(
+        columns,
+        [
+            "0000000000000000000004b3-0",
+            "2026-11-21",
+            "08:21:59",
+            "in",
+            "acme",
+            "2001",
+            "+15035551203",
+            "200",
+            "0:06",
+            "callee",
+            "normal"
+        ]
+    );
+    assert!(lines[3].starts_with("2 records shown; next page: --after "), "{list}");
+    let token = lines[3].rsplit(' ').next().unwrap();
+    let next = strowger(&world, &format!("cdrs list --trunk acme --limit 2 --after {token}")).unwrap();
+    assert!(next.contains("0000000000000000000004af-0"), "{next}");
+    assert_eq!(
+        strowger(&world, "cdrs list --answered false --status 486 --limit 5000").unwrap().lines().last(),
+        Some("402 records")
+    );
+    let csv = strowger(&world, "cdrs list --csv --limit 1200 --oldest").unwrap();
+    let ids: Vec<&str> = csv.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert!(ids.len() == 1_200 && ids.is_sorted(), "each record once, names once: {}", ids.len());
+    let json = strowger(&world, "cdrs --json").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["cdrs"].as_array().unwrap().len(), 50);
+    assert_eq!(
+        strowger(&world, "cdrs list --from yesterday").unwrap_err(),
+        (2, "from: a time such as 2026-11-21T08:00:00Z".into())
+    );
+}
+
+#[test]
+fn events_are_followed_from_where_one_left() {
+    let world = World::new();
+    let first = world.fake.events.published();
+    for n in 0..4u32 {
+        let event =
+            ledger::Event::new(Wall(1_795_248_116_500_000), if n == 2 { "trunk.down" } else { "ban.added" });
+        world.fake.events.publish(event.with("n", n).with("reason", "two words"));
+    }
+    assert_eq!(first, 0);
+    let serial = world.fake.events.recent(4)[0].serial;
+    assert_eq!(
+        strowger(&world, &format!("events --after {serial} --kind ban.* --count 2")).unwrap(),
+        "08:01:56.500 ban.added n=1 reason=\"two words\"\n08:01:56.500 ban.added n=3 reason=\"two words\"\n"
+    );
+    let json = strowger(&world, &format!("events --after {serial} --count 3 --json")).unwrap();
+    let last: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["kind"], &last["id"]), (&json!("ban.added"), &json!((serial + 3).to_string())));
+    assert_eq!(strowger(&world, "events --kind Ban --count 1").unwrap_err().0, 2);
+}
+
+#[test]
+fn limits_are_a_table() {
+    let world = World::new();
+    let expected = "\
+LIMIT      USED          MAX  RESERVED  RATE   FULL  TOO FAST
+pstn       9             10   2         -      4     1
+trunk.pbx  3             -    0         -      0     0
+x          0 of 12 keys  -    0         0.5/s  0     0
+";
+    assert_eq!(strowger(&world, "limits").unwrap(), expected);
 }
