@@ -277,10 +277,10 @@ fn records_are_listed_as_a_table_as_json_and_as_csv_over_all_pages() {
             "acme",
             "2001",
             "+15035551203",
-            "200",
-            "0:06",
+            "486",
+            "0:00",
             "callee",
-            "normal"
+            "busy"
         ]
     );
     assert!(lines[3].starts_with("2 records shown; next page: --after "), "{list}");
