@@ -203,6 +203,14 @@ impl Limit {
         }
     }
 
+    /// Forgets keys without calls.
+    pub fn expire(&self, now: Instant) {
+        match self {
+            Limit::Shared(_) => {}
+            Limit::Each(pools, _) => pools.expire(now),
+        }
+    }
+
     /// For the auditor.
     pub fn audited(&self) -> ledger::Limit<'_> {
         match self {

@@ -44,7 +44,7 @@ impl Switch {
         if self.watch.audit_at <= now.mono {
             self.watch.audit_at = now.mono + AUDIT;
             self.audit();
-            self.expire_bans(now);
+            self.tidy(now);
         }
     }
 
@@ -170,7 +170,19 @@ impl Switch {
         }
     }
 
-    fn expire_bans(&mut self, now: Now) {
+    /// Forgets what has ended by itself: bans, keys of limits without calls, accounts out of use.
+    fn tidy(&mut self, now: Now) {
+        let spec = Arc::clone(&self.desk.spec);
+        let of_trunks = spec.trunks.iter().flat_map(|trunk| trunk.limits_in.iter().chain(&trunk.limits_out));
+        let of_accounts = spec.accounts.iter().flat_map(|account| &account.limits);
+        for limit in of_trunks.chain(of_accounts) {
+            limit.expire(now.mono);
+        }
+        for account in &spec.accounts {
+            if let Some(change) = account.health.poll(now.mono) {
+                crate::switch::tell_health(&self.desk, now, &account.name, change);
+            }
+        }
         for ban in self.desk.config.shared.bans.expire(now.wall) {
             let event = Event::new(now.wall, "ban.expired").with("net", ban.net).with("by", ban.by.name());
             self.desk.config.shared.events.publish(event);
