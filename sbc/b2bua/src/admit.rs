@@ -431,8 +431,9 @@ mod tests {
     use super::*;
     use crate::number::Pattern;
     use crate::spec::tests::trunk;
-    use crate::spec::Source;
-    use routing::table::{From, Match, Order, Table};
+    use crate::spec::{Match, Order, Policy, Source};
+    use policy::destination::Destinations;
+    use routing::table::{From, Table};
     use std::sync::Arc;
     use sip::frame::Framing;
     use std::collections::BTreeMap;
@@ -535,5 +536,155 @@ mod tests {
             assert_eq!((admitted.trunk, admitted.route, admitted.max_forwards), (0, 0, 19));
             assert_eq!((admitted.caller.as_slice(), admitted.hop_token.len()), (&b"100"[..], 16));
         }
+    }
+
+    // ---- judgement
+
+    /// Two policies: `geo` with the default table on trunk 0, and a route `out` that takes everything.
+    fn judged() -> Spec {
+        let mut spec = spec();
+        spec.policies.push(Policy {
+            name: "geo".into(),
+            destinations: Some(Arc::clone(Destinations::default_table())),
+            callers: None,
+            fraud: None,
+        });
+        spec.trunks[0].policies = vec![0];
+        spec.emergency = vec![b"911".to_vec()];
+        spec.set_routes([(Match::default(), Route::new("out", Action::To(Way::Trunk(1))))], Order::First);
+        spec
+    }
+
+    fn hooked(spec: &Spec, uri: &str, answer: Option<&HookAnswer>) -> Decision {
+        let text = format!(
+            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:100@b>;tag=1\r\nTo: <{uri}>\r\n\
+             Call-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:a@h>\r\nX-Tag: gold\r\nContent-Length: 0\r\n\r\n"
+        );
+        let message = Message::parse(text.as_bytes(), Framing::Datagram).map_err(|e| e.class).unwrap();
+        let identities = Identities::new(spec, &BTreeMap::new());
+        let secret = HashKey::new([1, 2]);
+        let world = World {
+            now: Now::default(),
+            spec,
+            identities: &identities,
+            secret: &secret,
+            draining: false,
+            overloaded: false,
+        };
+        let origin = Origin { listener: 0, transport: Transport::Udp, source: PBX.parse().unwrap() };
+        admit(&world, origin, &message, answer, &mut ())
+    }
+
+    #[test]
+    fn a_policy_judges_the_number_that_would_be_dialled() {
+        let mut spec = judged();
+        let by = |decision: Decision| match decision {
+            Decision::Refuse(refused) => refused.by,
+            Decision::Admit(_) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(by(hooked(&spec, "sip:+18765551234@h", None)).as_deref(), Some("geo"));
+        assert_eq!(by(hooked(&spec, "sip:+14165551234@h", None)), None);
+        assert_eq!(by(hooked(&spec, "sip:00018765551234@h", None)).as_deref(), Some("geo"), "not E.164");
+        // A route that makes another number of it is judged by that one.
+        spec.routes[0].callee = Some(Template::parse("+1876{2-}").unwrap());
+        assert_eq!(by(hooked(&spec, "sip:+14165551234@h", None)).as_deref(), Some("geo"));
+        // So is a hook.
+        spec.routes[0].callee = None;
+        spec.routes[0].hook = Some(hook(true));
+        let elsewhere = HookAnswer::Route {
+            via: None,
+            to: Some("+5355512345".into()),
+            from: None,
+            headers: Vec::new(),
+            max_duration: None,
+        };
+        assert_eq!(by(hooked(&spec, "sip:+14165551234@h", Some(&elsewhere))).as_deref(), Some("geo"));
+    }
+
+    #[test]
+    fn an_emergency_is_asked_nothing() {
+        let mut spec = judged();
+        let Decision::Admit(admitted) = hooked(&spec, "sip:911@h", None) else { panic!("an emergency passes") };
+        assert_eq!(admitted.class, Class::Emergency);
+        spec.emergency.clear();
+        assert!(matches!(hooked(&spec, "sip:911@h", None), Decision::Refuse(_)), "no number that the table allows");
+    }
+
+    fn hook(goes_on: bool) -> crate::spec::Hook {
+        let (deadline, cache) = (Duration::from_millis(200), Duration::from_secs(10));
+        crate::spec::Hook { url: "http://192.0.2.9/route".into(), deadline, cache, goes_on }
+    }
+
+    #[test]
+    fn a_hook_is_asked_and_its_answer_holds() {
+        let mut spec = judged();
+        spec.routes[0].hook = Some(hook(true));
+        let ask = |spec: &Spec, answer: Option<&HookAnswer>| hooked(spec, "sip:+14165551234@h", answer);
+        let Decision::Ask(question) = ask(&spec, None) else { panic!("nobody was asked") };
+        let fact = |name: &str| question.facts.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        assert_eq!((fact("to"), fact("trunk"), fact("headers.X-Tag")), (Some("+14165551234"), Some("pbx"), Some("gold")));
+        assert!(matches!(ask(&spec, Some(&HookAnswer::Continue)), Decision::Admit(_)));
+        let late = HookAnswer::Failed(ledger::HookFailed::Late);
+        assert!(matches!(ask(&spec, Some(&late)), Decision::Admit(_)), "on_timeout = continue");
+        spec.routes[0].hook = Some(hook(false));
+        assert_eq!(refusal(&ask(&spec, Some(&late))), Some((Refusal::HookFailed, Some(0))));
+        let reject = HookAnswer::Reject { status: 404, reason: Some("No Such Client".into()) };
+        assert_eq!(refusal(&ask(&spec, Some(&reject))), Some((Refusal::ByHook(404), Some(0))));
+        let elsewhere = |via: &str| HookAnswer::Route {
+            via: Some(via.into()),
+            to: None,
+            from: Some("+15035550100".into()),
+            headers: vec![("X-Client".into(), "a\r\nb".into())],
+            max_duration: Some(Duration::from_secs(60)),
+        };
+        let Decision::Admit(admitted) = ask(&spec, Some(&elsewhere("pbx"))) else { panic!("pbx is a trunk") };
+        assert_eq!((admitted.way, admitted.caller.as_slice()), (Way::Trunk(0), &b"+15035550100"[..]));
+        assert_eq!(admitted.set_headers, [("X-Client".to_owned(), b"a  b".to_vec())], "no line of its own");
+        assert_eq!(refusal(&ask(&spec, Some(&elsewhere("nobody")))), Some((Refusal::HookFailed, Some(0))));
+    }
+
+    #[test]
+    fn odd_numbers_have_a_defined_outcome() {
+        let mut spec = judged();
+        spec.policies.clear();
+        spec.trunks[0].policies.clear();
+        let long = "1".repeat(10_000);
+        for (uri, expected) in [
+            ("sip:alice@h".to_owned(), None),
+            (format!("sip:{long}@h"), Some(Refusal::BadNumber)),
+            ("sip:+@h".to_owned(), None),
+            ("sip:%2B1416%35551234@h".to_owned(), None),
+            ("sip:%00@h".to_owned(), None),
+            ("sip:@h".to_owned(), Some(Refusal::BadNumber)),
+            ("sip:h".to_owned(), Some(Refusal::BadNumber)),
+            ("tel:".to_owned(), Some(Refusal::BadNumber)),
+        ] {
+            let text = format!(
+                "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:1@b>;tag=1\r\nTo: <sip:h>\r\n\
+                 Call-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:a@h>\r\nContent-Length: 0\r\n\r\n"
+            );
+            // A URI that is none is refused before anybody looks at its number.
+            let Ok(_) = Message::parse(text.as_bytes(), Framing::Datagram) else { continue };
+            let shown = &uri[..uri.len().min(30)];
+            match (hooked(&spec, &uri, None), expected) {
+                (Decision::Admit(_), None) => {}
+                (decision, Some(expected)) => {
+                    let found = refusal(&decision).map(|(refusal, _)| refusal);
+                    assert!(found == Some(expected) || matches!(found, Some(Refusal::Message(_))), "{shown}: {decision:?}");
+                }
+                (decision, None) => panic!("{shown}: {decision:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn headers_are_set_with_what_the_call_is() {
+        let mut spec = judged();
+        spec.routes[0].set_headers = vec![("X-accountcode".into(), "{trunk}:{callee}/{unknown}".into())];
+        spec.routes[0].set_caller = Some(Template::parse("+1{0-}").unwrap());
+        let Decision::Admit(admitted) = hooked(&spec, "sip:+14165551234@h", None) else { panic!("it passes") };
+        assert_eq!(admitted.set_headers[0].1, b"pbx:+14165551234/{unknown}");
+        assert_eq!(admitted.caller, b"+1100");
     }
 }
