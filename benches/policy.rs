@@ -7,8 +7,8 @@ use core::hint::black_box;
 use core::net::IpAddr;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use policy::{
-    Action, AnswerRatio, Base, Destinations, Entry, Facts, Fraud, Guard, GuardSpec, Levels, Per, Prefixes, Profile,
-    ProfileSpec, Rate, Rates, Rules, ShortCalls,
+    Action, AnswerRatio, Base, Destinations, Entry, Facts, Fraud, Guard, GuardSpec, Levels, Per, Prefixes,
+    Profile, ProfileSpec, Rate, Rates, Rules, ShortCalls,
 };
 use std::sync::Arc;
 
@@ -21,9 +21,13 @@ fn destinations(c: &mut Criterion) {
         black_box(table.judge(numbers[*turn].as_bytes()).allowed)
     };
     let mut turn = 0;
-    group.bench_function("judge, default table", |b| b.iter(|| judge(Destinations::default_table(), &mut turn)));
-    let list = |names: &[&str]| names.iter().map(|name| Entry::parse(name).expect("an entry")).collect::<Vec<_>>();
-    let (allow, deny) = (list(&["@us", "@ca", "@gb", "+4930"]), list(&["@premium", "@high-risk", "@satellite"]));
+    group.bench_function("judge, default table", |b| {
+        b.iter(|| judge(Destinations::default_table(), &mut turn))
+    });
+    let list =
+        |names: &[&str]| names.iter().map(|name| Entry::parse(name).expect("an entry")).collect::<Vec<_>>();
+    let (allow, deny) =
+        (list(&["@us", "@ca", "@gb", "+4930"]), list(&["@premium", "@high-risk", "@satellite"]));
     let own = Destinations::own(Base::Default, &allow, &deny);
     group.bench_function("judge, own lists", |b| b.iter(|| judge(&own, &mut turn)));
     group.bench_function("build, own lists", |b| b.iter(|| Destinations::own(Base::Default, &allow, &deny)));
@@ -39,9 +43,11 @@ fn rates(c: &mut Criterion) {
     prefixes.truncate(1_000_000);
     let text: String = prefixes.iter().map(|prefix| format!("{prefix},0.0125,60,60\n")).collect();
     group.sample_size(10);
-    group.bench_function("parse 1 M prefixes", |b| b.iter(|| Rates::parse(&text).expect("a good file").len()));
+    group
+        .bench_function("parse 1 M prefixes", |b| b.iter(|| Rates::parse(&text).expect("a good file").len()));
     let rates = Rates::parse(&text).expect("a good file");
-    let numbers: Vec<_> = (0..4096).map(|_| format!("+{}", 10_000_000_000 + rng.below(9_000_000_000_000))).collect();
+    let numbers: Vec<_> =
+        (0..4096).map(|_| format!("+{}", 10_000_000_000 + rng.below(9_000_000_000_000))).collect();
     let mut turn = 0;
     group.throughput(Throughput::Elements(1)).sample_size(100);
     group.bench_function("find among 1 M prefixes", |b| {
@@ -74,10 +80,17 @@ fn profile(n: usize, rates: &Arc<Rates>) -> Arc<Profile> {
             concurrent: both(1e9, 2e9),
             total: both(1e9, 2e9),
             sequential: both(1e9, 2e9),
-            duration: Some(Levels { warning: Duration::from_secs(7_200), critical: Duration::from_secs(14_400) }),
+            duration: Some(Levels {
+                warning: Duration::from_secs(7_200),
+                critical: Duration::from_secs(14_400),
+            }),
             spend: both(1e9, 2e9),
             distinct: both(50.0, 100.0),
-            short_calls: Some(ShortCalls { ratio: ratio(2.0, 3.0), under: Duration::from_secs(6), min_calls: 20 }),
+            short_calls: Some(ShortCalls {
+                ratio: ratio(2.0, 3.0),
+                under: Duration::from_secs(6),
+                min_calls: 20,
+            }),
             answer_ratio: Some(AnswerRatio { below: ratio(0.0, 0.0), min_calls: 20 }),
         },
         warn: Vec::new(),
@@ -166,7 +179,8 @@ fn fraud(c: &mut Criterion) {
     }
     for count in [1, 3] {
         let profiles: Vec<_> = (0..count).map(|n| profile(n, &rates)).collect();
-        let (fraud, mut calls, mut found) = (Fraud::new(HashKey::new([1, 2]), 200_000), Calls::new(), Vec::new());
+        let (fraud, mut calls, mut found) =
+            (Fraud::new(HashKey::new([1, 2]), 200_000), Calls::new(), Vec::new());
         let mut held = Vec::new();
         for n in 0..10_000 {
             let mut ticket = fraud.begin(at(0), &profiles, &calls.next(), 0, n, &mut found);
