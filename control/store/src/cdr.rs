@@ -388,7 +388,9 @@ impl RecordFile {
             Form::Json => json_id,
             Form::Csv => |line: &[u8]| csv::id_of(line)?.parse().ok(),
         };
-        // Pipes and terminals cannot be read back.
+        if left.records().next().is_none() {
+            return Ok(());
+        }
         let written = written_already(self.file.path(), left, id_of).unwrap_or_default();
         let mut line = Vec::new();
         for record in left.records().filter(|record| !written.contains(&record.id)) {
@@ -494,10 +496,10 @@ impl Writer {
         if now >= self.next_tick || !flushes.is_empty() {
             self.tick(now);
         }
+        self.publish();
         for done in flushes {
             let _ = done.send(written);
         }
-        self.publish();
         busy
     }
 

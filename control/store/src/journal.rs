@@ -285,9 +285,14 @@ pub fn written_already(
 ) -> io::Result<BTreeSet<RecordId>> {
     let names: BTreeSet<RecordId> = left.records().map(|record| record.id).collect();
     let mut written = BTreeSet::new();
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        // Pipes and terminals cannot be read back.
+        return Ok(written);
+    }
     let mark = left.files.get(&path.display().to_string()).copied().unwrap_or(0);
     // A shorter file has been rotated since.
-    let start = if fs::metadata(path)?.len() < mark { 0 } else { mark };
+    let start = if metadata.len() < mark { 0 } else { mark };
     each_line(path, start, |line| {
         if let Some(id) = id_of(line)
             && names.contains(&id)

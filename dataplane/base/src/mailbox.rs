@@ -3,7 +3,7 @@
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// How a sleeping receiver is woken; shells implement it with an eventfd or a task waker.
 pub trait Wake: Send + Sync {
@@ -19,10 +19,16 @@ pub struct Mailbox<T> {
 struct Shared<T> {
     ring: ArrayQueue<T>,
     wake: Box<dyn Wake>,
-    /// Set by the receiver before it sleeps, cleared by the first sender after that.
-    asleep: AtomicBool,
+    /// Whether a message must be looked at at once; the others wake nobody who only dozes.
+    urgent: fn(&T) -> bool,
+    /// Set by the receiver before it sleeps, cleared by the first sender that wakes it.
+    asleep: AtomicU8,
     refused: AtomicU64,
 }
+
+const AWAKE: u8 = 0;
+const DOZING: u8 = 1;
+const ASLEEP: u8 = 2;
 
 impl<T> Clone for Mailbox<T> {
     fn clone(&self) -> Self {
@@ -37,29 +43,40 @@ impl<T> core::fmt::Debug for Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// A ring of `capacity` messages.
+    /// A ring of `capacity` messages, all of them urgent.
     pub fn new(capacity: usize, wake: impl Wake + 'static) -> Self {
+        Mailbox::with_urgency(capacity, wake, |_| true)
+    }
+
+    /// A ring of `capacity` messages, some of which can wait until the receiver looks by itself, if it does so soon
+    /// ([`Mailbox::doze`]).
+    pub fn with_urgency(capacity: usize, wake: impl Wake + 'static, urgent: fn(&T) -> bool) -> Self {
         let shared = Shared {
             ring: ArrayQueue::new(capacity),
             wake: Box::new(wake),
-            asleep: AtomicBool::new(true),
+            urgent,
+            asleep: AtomicU8::new(ASLEEP),
             refused: AtomicU64::new(0),
         };
         Mailbox { shared: Arc::new(shared) }
     }
 
-    /// Puts a message in and wakes the receiver if it sleeps.
+    /// Puts a message in and wakes the receiver if it sleeps, or if it dozes and the message is urgent.
     ///
     /// # Errors
     /// Gives the message back when the ring is full; [`Mailbox::refused`] counts it.
     pub fn send(&self, message: T) -> Result<(), T> {
+        let urgent = (self.shared.urgent)(&message);
         let sent = self.shared.ring.push(message);
         if sent.is_err() {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
         }
         // A SeqCst pair with `sleep`: either the receiver sees the message, or we see that it sleeps.
         core::sync::atomic::fence(Ordering::SeqCst);
-        if self.shared.asleep.load(Ordering::Relaxed) && self.shared.asleep.swap(false, Ordering::AcqRel) {
+        let hears = if urgent { DOZING } else { ASLEEP };
+        if self.shared.asleep.load(Ordering::Relaxed) >= hears
+            && self.shared.asleep.swap(AWAKE, Ordering::AcqRel) != AWAKE
+        {
             self.shared.wake.wake();
         }
         sent
@@ -73,14 +90,23 @@ impl<T> Mailbox<T> {
     /// Called by the receiver before it sleeps: from now on senders wake it. `false` means that something has come
     /// meanwhile and it must not sleep.
     pub fn sleep(&self) -> bool {
-        self.shared.asleep.store(true, Ordering::Relaxed);
+        self.lie_down(ASLEEP)
+    }
+
+    /// As [`Mailbox::sleep`], by a receiver that looks again soon in any case: only urgent messages wake it.
+    pub fn doze(&self) -> bool {
+        self.lie_down(DOZING)
+    }
+
+    fn lie_down(&self, how: u8) -> bool {
+        self.shared.asleep.store(how, Ordering::Relaxed);
         core::sync::atomic::fence(Ordering::SeqCst);
         self.shared.ring.is_empty()
     }
 
     /// Called by the receiver when it is up again: senders need not wake it.
     pub fn awake(&self) {
-        self.shared.asleep.store(false, Ordering::Relaxed);
+        self.shared.asleep.store(AWAKE, Ordering::Relaxed);
     }
 
     /// How many messages wait.
@@ -125,5 +151,21 @@ mod tests {
         assert!(!mailbox.sleep());
         mailbox.awake();
         assert_eq!((mailbox.receive(), mailbox.receive(), mailbox.receive()), (Some(1), Some(2), None));
+    }
+
+    #[test]
+    fn what_can_wait_wakes_a_sleeper_but_nobody_who_dozes() {
+        let wakes = Arc::new(AtomicU64::new(0));
+        let mailbox = Mailbox::with_urgency(8, Count(Arc::clone(&wakes)), |number| *number > 9);
+        let sent = |number| {
+            mailbox.send(number).unwrap();
+            wakes.load(Ordering::Relaxed)
+        };
+        assert!(mailbox.doze());
+        assert_eq!([sent(1), sent(2), sent(10), sent(11)], [0, 0, 1, 1]);
+        assert!(!mailbox.doze(), "what could wait is seen before the next nap");
+        while mailbox.receive().is_some() {}
+        assert!(mailbox.sleep());
+        assert_eq!([sent(1), sent(10)], [2, 2]);
     }
 }

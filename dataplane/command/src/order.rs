@@ -55,6 +55,22 @@ pub enum Command {
     Panic,
 }
 
+impl Command {
+    /// Whether the media shard must act on it at once. The others may ride on whatever wakes it next, some 20 ms later
+    /// at most: nobody hears it, and nobody waits for more than a record.
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Command::Close { .. } => false,
+            Command::Set { spec, .. } => !spec.is_mute(),
+            Command::Hello { .. }
+            | Command::Open { .. }
+            | Command::Report { .. }
+            | Command::Order { .. }
+            | Command::Panic => true,
+        }
+    }
+}
+
 /// One port to open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortWant {
@@ -100,4 +116,61 @@ pub enum Order {
         /// That order's ticket.
         started: Ticket,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Party, RemoteTag};
+    use crate::spec::{
+        Accept, Audience, EdgeSpec, Learn, MediaClass, Phase, PortSpec, RtcpMux, SendTo, Timeouts, Transform,
+    };
+
+    /// Two ports with edges both ways; `faced` says which of them face somebody.
+    fn set(phase: Phase, faced: [bool; 2], transform: &Transform) -> Command {
+        let port = |index: u16| PortSpec {
+            port: PortIndex(index),
+            party: Party(index),
+            class: MediaClass::Rtp,
+            remotes: Vec::new(),
+            active: faced[usize::from(index)].then_some(RemoteTag(1)),
+            mux: RtcpMux::Separate,
+            learn: Learn::Window,
+            signalling_source: None,
+            accept: Accept::Locked,
+            send_to: SendTo::Learned,
+            payloads: Vec::new(),
+            dscp: 0,
+            secure: None,
+            ice: None,
+        };
+        let edge = |from, to| EdgeSpec {
+            from: PortIndex(from),
+            to: PortIndex(to),
+            transform: transform.clone(),
+            gain_centibel: 0,
+            audience: Audience::All,
+        };
+        let (ports, edges) = (vec![port(0), port(1)], vec![edge(0, 1), edge(1, 0)]);
+        let spec = Box::new(BridgeSpec { phase, timeouts: Timeouts::default(), ports, edges });
+        Command::Set { bridge: BridgeId::new(0, 0, 0, 1), spec }
+    }
+
+    #[test]
+    fn only_what_nobody_hears_can_wait() {
+        let relay = Transform::Relay { payload_map: Vec::new(), rewrite: None };
+        assert!(!set(Phase::Early, [false, false], &relay).is_urgent());
+        assert!(!set(Phase::Early, [true, true], &Transform::Drop).is_urgent());
+        assert!(!set(Phase::Early, [true, false], &relay).is_urgent(), "nobody is called yet");
+        assert!(set(Phase::Early, [true, true], &relay).is_urgent());
+        for phase in [Phase::Active, Phase::Held] {
+            assert!(
+                set(phase, [false, false], &Transform::Drop).is_urgent(),
+                "a hold is a change that is heard"
+            );
+        }
+        let bridge = BridgeId::new(0, 0, 0, 1);
+        assert!(!Command::Close { bridge }.is_urgent());
+        assert!(Command::Open { bridge, want: Vec::new() }.is_urgent());
+    }
 }

@@ -18,6 +18,23 @@ pub struct BridgeSpec {
     pub edges: Vec<EdgeSpec>,
 }
 
+impl BridgeSpec {
+    /// Whether it is that of a call being set up in which nobody can be heard yet: no edge leads from a port that takes
+    /// packets to one that faces somebody.
+    pub fn is_mute(&self) -> bool {
+        let port = |port: PortIndex| self.ports.iter().find(|spec| spec.port == port);
+        let takes = |spec: &PortSpec| {
+            spec.active.is_some() || spec.accept == Accept::Any || spec.learn == Learn::Signalled
+        };
+        let passes = |edge: &EdgeSpec| {
+            edge.transform != Transform::Drop
+                && port(edge.from).is_some_and(takes)
+                && port(edge.to).is_some_and(|spec| spec.active.is_some())
+        };
+        self.phase == Phase::Early && !self.edges.iter().any(passes)
+    }
+}
+
 /// Where the call stands, as far as silence is concerned (media.md, "Silence").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Phase {

@@ -30,6 +30,12 @@ pub trait Io: Sized {
     /// Closes a socket. Nothing of it is received any more, not even what waits. Unknown slots are ignored.
     fn close(&mut self, slot: Slot);
 
+    /// Nobody wants what comes to an open slot until [`Io::resume`]: it may be given out all the same.
+    fn rest(&mut self, slot: Slot);
+
+    /// Gives out what comes to a resting slot from now on. What came before is thrown away; says how many packets.
+    fn resume(&mut self, slot: Slot) -> u64;
+
     /// The socket of an open slot.
     fn socket(&self, slot: Slot) -> Option<&Socket>;
 
@@ -173,6 +179,15 @@ struct Place {
     failures: u32,
 }
 
+impl Place {
+    fn renew(&mut self) -> u32 {
+        // 30 bits: io_uring's user data has two more for the kind of the request.
+        self.generation = self.generation.wrapping_add(1) & 0x3fff_ffff;
+        self.failures = 0;
+        self.generation
+    }
+}
+
 impl Sockets {
     fn with_max(slots_max: u32) -> Self {
         Sockets { places: Vec::with_capacity(slots_max as usize) }
@@ -192,11 +207,14 @@ impl Sockets {
         if place.socket.is_some() {
             return Err(io::Error::other("the slot is open"));
         }
-        // 30 bits: io_uring's user data has two more for the kind of the request.
-        place.generation = place.generation.wrapping_add(1) & 0x3fff_ffff;
         place.socket = Some(socket);
-        place.failures = 0;
-        Ok(place.generation)
+        Ok(place.renew())
+    }
+
+    /// Another generation of an open slot, without another socket: the old one and the new.
+    fn renew(&mut self, slot: Slot) -> Option<(u32, u32)> {
+        let place = self.places.get_mut(slot.0 as usize).filter(|place| place.socket.is_some())?;
+        Some((place.generation, place.renew()))
     }
 
     fn remove(&mut self, slot: Slot) -> Option<(Socket, u32)> {

@@ -1,5 +1,6 @@
-//! Events on their way to the signalling shards, in order. A ring that is full makes them wait here, within bounds;
-//! what is news may be given up and counted, an answer never is.
+//! Events on their way to the signalling shards, in order. They wait here for the end of the turn, so that a signalling
+//! thread is woken once for all of them, and longer while its ring is full, within bounds: what is news may be given up
+//! and counted, an answer never is.
 
 use crate::stats::ShardStats;
 use base::Mailbox;
@@ -24,24 +25,26 @@ struct Lane {
 impl Outbox {
     /// `rings` are in the order of the signalling shards' numbers.
     pub fn new(rings: Vec<Mailbox<Event>>, stats: Arc<ShardStats>) -> Self {
-        let lanes = rings.into_iter().map(|ring| Lane { ring, waiting: VecDeque::new() }).collect();
+        let lane = |ring| Lane { ring, waiting: VecDeque::with_capacity(LANE) };
+        let lanes = rings.into_iter().map(lane).collect();
         Outbox { lanes, stats }
     }
 
-    /// Sends an event of a bridge to the signalling shard that owns the bridge.
-    pub fn send(&mut self, bridge: BridgeId, event: Event) {
-        let sent = self.lanes.get_mut(bridge.signalling_shard()).is_some_and(|lane| lane.send(event));
+    /// An event of a bridge for the signalling shard that owns the bridge; goes with the next [`Outbox::flush`].
+    pub fn put(&mut self, bridge: BridgeId, event: Event) {
+        let sent = self.lanes.get_mut(bridge.signalling_shard()).is_some_and(|lane| lane.put(event));
         self.stats.events_lost.add(u64::from(!sent));
     }
 
     /// Tells everybody that the shard has started.
     pub fn started(&mut self, shard: u8, generation: Generation) {
         for lane in &mut self.lanes {
-            lane.send(Event::Started { shard, generation });
+            lane.put(Event::Started { shard, generation });
         }
+        self.flush();
     }
 
-    /// Whether events wait for room in a ring.
+    /// Whether events wait to be sent.
     pub fn has_waiting(&self) -> bool {
         self.lanes.iter().any(|lane| !lane.waiting.is_empty())
     }
@@ -69,14 +72,7 @@ impl Outbox {
 
 impl Lane {
     /// `false` if the event was given up.
-    fn send(&mut self, event: Event) -> bool {
-        let event = match self.waiting.is_empty() {
-            true => match self.ring.send(event) {
-                Ok(()) => return true,
-                Err(event) => event,
-            },
-            false => event,
-        };
+    fn put(&mut self, event: Event) -> bool {
         if self.waiting.len() >= NEWS_MAX && !is_answer(&event) {
             return false;
         }
@@ -102,6 +98,8 @@ fn is_answer(event: &Event) -> bool {
     }
 }
 
+/// Events of a usual turn.
+const LANE: usize = 64;
 /// Events that may wait for one signalling shard before news is given up.
 const NEWS_MAX: usize = 4096;
 /// Events that may wait before the shard takes no more commands.
@@ -111,6 +109,7 @@ const ANSWERS_MAX: usize = 65_536;
 mod tests {
     use super::*;
     use command::{BridgeReport, PortIndex};
+    use core::sync::atomic::{AtomicU64, Ordering};
 
     struct Nobody;
     impl base::Wake for Nobody {
@@ -133,8 +132,8 @@ mod tests {
         let total = NEWS_MAX as u64 + 10;
         for serial in 0..total {
             let (bridge, event) = closed(serial);
-            outbox.send(bridge, event);
-            outbox.send(
+            outbox.put(bridge, event);
+            outbox.put(
                 bridge,
                 Event::Foreign { bridge, port: PortIndex(0), source: "[::1]:9".parse().unwrap() },
             );
@@ -157,10 +156,30 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_wakes_its_reader_once() {
+        struct Count(Arc<AtomicU64>);
+        impl base::Wake for Count {
+            fn wake(&self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let wakes = Arc::new(AtomicU64::new(0));
+        let ring = Mailbox::new(16, Count(Arc::clone(&wakes)));
+        let mut outbox = Outbox::new(vec![ring.clone()], Arc::new(ShardStats::new(&[])));
+        for serial in 0..5 {
+            let (bridge, event) = closed(serial);
+            outbox.put(bridge, event);
+        }
+        assert_eq!((ring.len(), wakes.load(Ordering::Relaxed)), (0, 0));
+        outbox.flush();
+        assert_eq!((ring.len(), wakes.load(Ordering::Relaxed)), (5, 1));
+    }
+
+    #[test]
     fn an_event_for_a_signalling_shard_that_does_not_exist_is_counted() {
         let (mut outbox, ring) = outbox(2);
         let bridge = BridgeId::new(0, 0, 7, 1);
-        outbox.send(bridge, Event::Silent { bridge, silent: base::Duration::from_secs(60) });
+        outbox.put(bridge, Event::Silent { bridge, silent: base::Duration::from_secs(60) });
         assert_eq!((outbox.stats.events_lost.get(), ring.len()), (1, 0));
     }
 
@@ -170,7 +189,10 @@ mod tests {
         for serial in 0..=ANSWERS_MAX as u64 {
             assert!(!outbox.is_clogged());
             let (bridge, event) = closed(serial);
-            outbox.send(bridge, event);
+            outbox.put(bridge, event);
+            if serial == 0 {
+                outbox.flush(); // the ring has room for one
+            }
         }
         assert!(outbox.is_clogged());
     }

@@ -1,8 +1,10 @@
 //! The ports that a shard owns: pairs of an even port (RTP) and the odd one above (RTCP), in random order, resting
-//! before they are used again. The local port says the shard: `port / 2 mod shards`. Reads and writes no packet.
+//! before they are used again. When calls come fast their sockets stay open meanwhile, for the next call: to make new
+//! ones would be most of what a call costs here. The local port says the shard: `port / 2 mod shards`. Reads and writes
+//! no packet.
 
 use crate::stats::{ListenerStats, MediaListener, ShardStats};
-use base::{Duration, Instant, Rng};
+use base::{Duration, Instant, Key, Rng};
 use command::{OpenRefusal, PortWant};
 use core::net::{IpAddr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -18,6 +20,25 @@ pub struct Ports {
     rest: Duration,
     owner: Owner,
     stats: Arc<ShardStats>,
+    rng: Rng,
+    keeping: Keeping,
+}
+
+/// How many sockets stay open while their ports rest, and which go.
+#[derive(Debug)]
+struct Keeping {
+    /// Pairs that have open sockets and no call, in all ranges.
+    pairs: usize,
+    /// Open pairs, with and without a call, from which on none is kept: the rest of the process needs descriptors too.
+    pairs_max: usize,
+    /// When this second ends.
+    until: Instant,
+    /// Pairs taken in this second and in the last one.
+    taken: [u32; 2],
+    /// The fewest that were ready in this second: so many nobody needed.
+    spare: usize,
+    /// Pairs still to be closed in this second.
+    to_close: usize,
 }
 
 /// Which ports are ours.
@@ -36,11 +57,29 @@ struct Range {
     ephemeral: bool,
     /// Even ports that can be bound, first in, first out.
     free: VecDeque<u16>,
-    /// Even ports that rest, and until when; times ascend.
-    resting: VecDeque<(Instant, u16)>,
+    /// Even ports that rest, until when, and their sockets where they are kept; times ascend.
+    resting: VecDeque<(Instant, u16, Option<Kept>)>,
     /// Bound ahead in idle turns.
     stock: VecDeque<Pair>,
+    /// Rested, with open sockets.
+    kept: Vec<Kept>,
     used: u64,
+}
+
+/// A pair whose sockets the shard has kept open, by its own key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kept {
+    key: Key,
+    local: SocketAddr,
+}
+
+/// What a call gets.
+#[derive(Debug)]
+pub enum Taken {
+    /// New sockets.
+    Bound(Pair),
+    /// Those that the shard has kept open under this key.
+    Kept(Key, Place),
 }
 
 /// Two bound sockets, and where they came from.
@@ -63,57 +102,153 @@ pub struct Place {
 }
 
 impl Ports {
-    /// The pairs of `shard` (of `shards`) in every range, shuffled.
+    /// The pairs of `shard` (of `shards`) in every range, shuffled. Sockets are kept open only while fewer than half of
+    /// `pairs_max` pairs are.
     pub fn new(
         listeners: &[MediaListener],
         shard: u8,
         shards: u8,
         rest: Duration,
+        pairs_max: usize,
         rng: &mut Rng,
         stats: Arc<ShardStats>,
     ) -> Self {
         let owner = Owner { shard: shard.into(), shards: u16::from(shards).max(1) };
         let ranges = listeners.iter().map(|listener| Range::new(listener, owner, rng)).collect();
-        let mut ports = Ports { ranges, rest, owner, stats };
+        let keeping = Keeping {
+            pairs: 0,
+            pairs_max: pairs_max / 2,
+            until: Instant(0),
+            taken: [0; 2],
+            spare: 0,
+            to_close: 0,
+        };
+        let mut ports = Ports { ranges, rest, owner, stats, rng: rng.fork(), keeping };
         ports.publish();
         ports
     }
 
-    /// Binds a pair, or takes one that was bound ahead. Packets that came before are thrown away: the second value
-    /// says how many.
+    /// Takes a pair that was kept open or bound ahead, or binds one. Packets that came to one bound ahead are thrown
+    /// away: the second value says how many. What came to a kept one is its keeper's to throw away.
     ///
     /// # Errors
-    /// `NoListener`, `NoPorts`, `NoDescriptors`.
-    pub fn take(&mut self, now: Instant, want: PortWant) -> Result<(Pair, u64), OpenRefusal> {
+    /// `NoListener`, `NoPorts`, `NoDescriptors`; for the last [`Ports::evict`] may help.
+    pub fn take(&mut self, now: Instant, want: PortWant) -> Result<(Taken, u64), OpenRefusal> {
         let exact = |range: &Range| range.listener == want.listener && range.address == want.address;
         let covers = |range: &Range| range.listener == want.listener && range.covers(want.address);
         let index = self.ranges.iter().position(exact).or_else(|| self.ranges.iter().position(covers));
         let index = index.ok_or(OpenRefusal::NoListener)?;
         let (range, stats) = (&mut self.ranges[index], &self.stats.listeners[index]);
         range.wake_rested(now);
-        let ahead = if range.address == want.address { range.stock.pop_front() } else { None };
-        let taken = match ahead {
-            Some(pair) => {
+        // Among few, a stranger who had one of them before could guess which comes next.
+        let kept = if range.kept.len() >= CHOICE { range.choose(want.address, &mut self.rng) } else { None };
+        let ahead =
+            if kept.is_none() && range.address == want.address { range.stock.pop_front() } else { None };
+        let mut taken = match (kept, ahead) {
+            (Some(kept), _) => Ok((Taken::Kept(kept.key, kept.place(index)), 0)),
+            (None, Some(pair)) => {
                 let stale = drain(&pair.rtp) + drain(&pair.rtcp);
-                Ok((pair, stale))
+                Ok((Taken::Bound(pair), stale))
             }
-            None => range
+            (None, None) => range
                 .bind_next(want.address, index as u16, now + self.rest, self.owner, stats)
-                .map(|pair| (pair, 0)),
+                .map(|pair| (Taken::Bound(pair), 0)),
         };
+        if taken.is_err()
+            && let Some(kept) = range.choose(want.address, &mut self.rng)
+        {
+            taken = Ok((Taken::Kept(kept.key, kept.place(index)), 0));
+        }
         range.used += u64::from(taken.is_ok());
         range.publish(stats);
+        if let Ok((taken, _)) = &taken {
+            self.keeping.taken[0] = self.keeping.taken[0].saturating_add(1);
+            self.keeping.pairs -= usize::from(matches!(taken, Taken::Kept(..)));
+            self.keeping.spare = self.keeping.spare.min(self.ready());
+        }
         taken
     }
 
-    /// Takes back a pair whose sockets are closed; it rests.
-    pub fn give_back(&mut self, now: Instant, place: Place) {
+    /// Takes back a pair; it rests. `key` is that of its sockets in the shard; `true` if they are to stay open, else
+    /// they are to be closed.
+    pub fn give_back(&mut self, now: Instant, place: Place, key: Key) -> bool {
+        let keeps = self.keeps(place);
         let range = &mut self.ranges[usize::from(place.range)];
         range.used -= 1;
         if !range.ephemeral {
-            range.resting.push_back((now + self.rest, place.local.port()));
+            let kept = keeps.then_some(Kept { key, local: place.local });
+            range.resting.push_back((now + self.rest, place.local.port(), kept));
+            self.keeping.pairs += usize::from(keeps);
         }
         range.publish(&self.stats.listeners[usize::from(place.range)]);
+        keeps
+    }
+
+    /// Whether the sockets of a pair are worth keeping: somebody will want them soon, and there are enough descriptors.
+    fn keeps(&self, place: Place) -> bool {
+        let used: u64 = self.ranges.iter().map(|range| range.used).sum();
+        let fast = self.keeping.taken.iter().any(|taken| *taken >= FAST);
+        let open = used as usize + self.keeping.pairs;
+        fast && open < self.keeping.pairs_max && !self.ranges[usize::from(place.range)].ephemeral
+    }
+
+    /// How many pairs have open sockets and no call.
+    pub fn kept(&self) -> usize {
+        self.keeping.pairs
+    }
+
+    /// To be called every turn: a pair that was kept and that nobody has needed for a while, a bounded number a
+    /// second. Its sockets are to be closed now.
+    pub fn release(&mut self, now: Instant) -> Option<Key> {
+        if self.keeping.pairs == 0 && now < self.keeping.until {
+            return None;
+        }
+        if now >= self.keeping.until {
+            self.ranges.iter_mut().for_each(|range| range.wake_rested(now));
+            let Keeping { spare, .. } = self.keeping;
+            let ready = self.ready();
+            let keeping = &mut self.keeping;
+            keeping.until = now + SECOND;
+            keeping.taken = [0, keeping.taken[0]];
+            keeping.to_close = spare.min(ready).div_ceil(SHARE);
+            keeping.spare = ready;
+            self.publish();
+        }
+        if self.keeping.to_close == 0 {
+            return None;
+        }
+        let key = self.drop_ready();
+        self.keeping.to_close = if key.is_some() { self.keeping.to_close - 1 } else { 0 };
+        key
+    }
+
+    /// Descriptors are short: a pair that was kept, if there is any. Its sockets are to be closed now.
+    pub fn evict(&mut self) -> Option<Key> {
+        if let Some(key) = self.drop_ready() {
+            return Some(key);
+        }
+        let kept = self.ranges.iter_mut().find_map(|range| {
+            // It rests on without sockets.
+            range.resting.iter_mut().find_map(|(_, _, kept)| kept.take())
+        })?;
+        self.keeping.pairs -= 1;
+        Some(kept.key)
+    }
+
+    /// Gives up the sockets of a rested pair; its port is free.
+    fn drop_ready(&mut self) -> Option<Key> {
+        let (index, range) = (0..).zip(&mut self.ranges).find(|(_, range)| !range.kept.is_empty())?;
+        let kept = range.kept.pop()?;
+        range.free.push_back(kept.local.port());
+        range.publish(&self.stats.listeners[index]);
+        self.keeping.pairs -= 1;
+        self.keeping.spare = self.keeping.spare.min(self.ready());
+        Some(kept.key)
+    }
+
+    /// How many pairs are kept and rested.
+    fn ready(&self) -> usize {
+        self.ranges.iter().map(|range| range.kept.len()).sum()
     }
 
     /// Lets free pairs rest that somebody else of this process has used; for the next generation of a shard.
@@ -124,21 +259,29 @@ impl Ports {
             used.sort_unstable();
             range.free.retain(|port| used.binary_search(port).is_err());
             if !range.ephemeral {
-                range.resting.extend(used.into_iter().map(|port| (now + self.rest, port)));
+                range.resting.extend(used.into_iter().map(|port| (now + self.rest, port, None)));
             }
         }
         self.publish();
     }
 
     /// Takes back a pair that was never used.
-    pub fn put_back(&mut self, pair: Pair) {
-        let index = usize::from(pair.place.range);
+    pub fn put_back(&mut self, taken: Taken) {
+        let place = match &taken {
+            Taken::Bound(pair) => pair.place,
+            Taken::Kept(_, place) => *place,
+        };
+        let index = usize::from(place.range);
         let range = &mut self.ranges[index];
         range.used -= 1;
-        match pair.place.local {
-            _ if range.ephemeral => {}
-            local if local.ip() == range.address => range.stock.push_front(pair),
-            local => range.free.push_front(local.port()),
+        match (taken, place.local) {
+            (Taken::Kept(key, _), local) => {
+                range.kept.push(Kept { key, local });
+                self.keeping.pairs += 1;
+            }
+            (Taken::Bound(_), _) if range.ephemeral => {}
+            (Taken::Bound(pair), local) if local.ip() == range.address => range.stock.push_front(pair),
+            (Taken::Bound(_), local) => range.free.push_front(local.port()),
         }
         range.publish(&self.stats.listeners[index]);
     }
@@ -189,6 +332,7 @@ impl Range {
             free: free.into(),
             resting: VecDeque::with_capacity(pairs),
             stock: VecDeque::with_capacity(STOCK + 1),
+            kept: Vec::new(),
             used: 0,
         }
     }
@@ -199,9 +343,24 @@ impl Range {
     }
 
     fn wake_rested(&mut self, now: Instant) {
-        while let Some((_, port)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
-            self.free.push_back(port);
+        while let Some((_, port, kept)) = self.resting.pop_front_if(|(until, ..)| *until <= now) {
+            match kept {
+                Some(kept) => self.kept.push(kept),
+                None => self.free.push_back(port),
+            }
         }
+    }
+
+    /// A rested pair with open sockets on this address, by chance.
+    fn choose(&mut self, address: IpAddr, rng: &mut Rng) -> Option<Kept> {
+        if self.kept.is_empty() {
+            return None;
+        }
+        // All are on one address, but for a wildcard.
+        let tries = self.kept.len().min(CHOICE);
+        let mut places = (0..tries).map(|_| rng.below(self.kept.len() as u64) as usize);
+        let place = places.find(|place| self.kept[*place].local.ip() == address)?;
+        Some(self.kept.swap_remove(place))
     }
 
     /// Binds the next pair that nobody else has. Those that somebody has rest until `retry`.
@@ -220,7 +379,7 @@ impl Range {
                 let port = self.free.pop_front().ok_or(OpenRefusal::NoPorts)?;
                 match bind_pair(address, port) {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                        self.resting.push_back((retry, port));
+                        self.resting.push_back((retry, port, None));
                         Err(error)
                     }
                     Err(error) => {
@@ -253,9 +412,15 @@ impl Range {
     }
 
     fn publish(&self, stats: &ListenerStats) {
-        stats.free.set((self.free.len() + self.stock.len()) as u64);
+        stats.free.set((self.free.len() + self.stock.len() + self.kept.len()) as u64);
         stats.resting.set(self.resting.len() as u64);
         stats.used.set(self.used);
+    }
+}
+
+impl Kept {
+    fn place(&self, range: usize) -> Place {
+        Place { range: range as u16, local: self.local }
     }
 }
 
@@ -308,12 +473,19 @@ pub fn mark(socket: &Socket, v6: bool, dscp: u8) -> io::Result<()> {
     if v6 { socket.set_tclass_v6(class) } else { socket.set_tos_v4(class) }
 }
 
-/// Throws away what strangers sent to a socket before its call began, a bounded number.
-fn drain(socket: &Socket) -> u64 {
+/// Throws away what strangers sent to a socket before its call began, a bounded number; says how many.
+pub fn drain(socket: &Socket) -> u64 {
     let mut nothing = [core::mem::MaybeUninit::uninit(); 1];
     (0..DRAIN_MAX).take_while(|_| socket.recv(&mut nothing).is_ok()).count() as u64
 }
 
+/// Pairs taken in a second from which on sockets are kept: some thirty calls.
+const FAST: u32 = 64;
+/// Rested pairs with open sockets among which the next is chosen.
+const CHOICE: usize = 32;
+/// The part of the pairs that nobody needed in a second which is closed in the next one.
+const SHARE: usize = 8;
+const SECOND: Duration = Duration::from_secs(1);
 /// Pairs bound ahead in each range.
 const STOCK: usize = 8;
 /// Pairs that are tried for one request: bounds the time of a turn when somebody else sits in our range.
@@ -337,7 +509,7 @@ mod tests {
     fn ports(range: core::ops::RangeInclusive<u16>, shard: u8, shards: u8) -> Ports {
         let listeners = [MediaListener { listener: 0, address: LOCALHOST, ports: range }];
         let stats = Arc::new(ShardStats::new(&listeners));
-        Ports::new(&listeners, shard, shards, REST, &mut Rng::from_seed(1), stats)
+        Ports::new(&listeners, shard, shards, REST, 4_000, &mut Rng::from_seed(1), stats)
     }
 
     /// A range of `pairs` pairs that nobody has, below the ports that the system chooses for others.
@@ -357,14 +529,25 @@ mod tests {
     fn close(ports: &mut Ports, now: Instant, pair: Pair) {
         let place = pair.place;
         drop(pair);
-        ports.give_back(now, place);
+        assert!(!ports.give_back(now, place, key(0)), "few calls come");
+    }
+
+    fn key(index: u32) -> Key {
+        Key::from_bits(1 << 32 | u64::from(index))
+    }
+
+    fn bound(taken: Result<(Taken, u64), OpenRefusal>) -> (Pair, u64) {
+        match taken.unwrap() {
+            (Taken::Bound(pair), stale) => (pair, stale),
+            (Taken::Kept(key, place), _) => panic!("{key:?} was kept at {place:?}"),
+        }
     }
 
     #[test]
     fn a_pair_is_an_even_port_and_the_odd_one_above() {
         for range in [0..=0, quiet_range(4)] {
             let mut ports = ports(range, 0, 1);
-            let (pair, stale) = ports.take(Instant(0), WANT).unwrap();
+            let (pair, stale) = bound(ports.take(Instant(0), WANT));
             let local = |socket: &Socket| socket.local_addr().unwrap().as_socket().unwrap();
             assert_eq!(local(&pair.rtp), pair.place.local);
             assert_eq!((pair.place.local.port() % 2, stale), (0, 0));
@@ -378,17 +561,17 @@ mod tests {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let listeners = [MediaListener { listener: 0, address: any, ports: range }];
         let stats = Arc::new(ShardStats::new(&listeners));
-        let mut ports = Ports::new(&listeners, 0, 1, REST, &mut Rng::from_seed(1), stats);
+        let mut ports = Ports::new(&listeners, 0, 1, REST, 4_000, &mut Rng::from_seed(1), stats);
         assert!(!ports.stock_up(Instant(0)), "nothing is bound before the address is known");
         let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
         let want = PortWant { listener: 0, address };
-        let (pair, _) = ports.take(Instant(0), want).unwrap();
+        let (pair, _) = bound(ports.take(Instant(0), want));
         assert_eq!(pair.rtp.local_addr().unwrap().as_socket().unwrap().ip(), address);
         assert_eq!(pair.place.local.ip(), address);
         let place = pair.place;
-        ports.put_back(pair);
+        ports.put_back(Taken::Bound(pair));
         assert_eq!(
-            ports.take(Instant(0), want).unwrap().0.place,
+            bound(ports.take(Instant(0), want)).0.place,
             place,
             "it was never used, so it need not rest"
         );
@@ -399,8 +582,8 @@ mod tests {
     #[test]
     fn a_closed_pair_rests_and_an_empty_range_says_so() {
         let mut ports = ports(quiet_range(2), 0, 1);
-        let (a, _) = ports.take(Instant(0), WANT).unwrap();
-        let (b, _) = ports.take(Instant(0), WANT).unwrap();
+        let (a, _) = bound(ports.take(Instant(0), WANT));
+        let (b, _) = bound(ports.take(Instant(0), WANT));
         assert_eq!(ports.take(Instant(0), WANT).unwrap_err(), OpenRefusal::NoPorts);
         let (first, second) = (b.place, a.place);
         close(&mut ports, Instant(0) + Duration::from_secs(1), b);
@@ -409,10 +592,10 @@ mod tests {
         assert_eq!((gauges.free.get(), gauges.resting.get(), gauges.used.get()), (0, 2, 0));
         let at = |seconds| Instant(0) + Duration::from_secs(seconds);
         assert_eq!(ports.take(at(4), WANT).unwrap_err(), OpenRefusal::NoPorts);
-        let (b, _) = ports.take(at(5), WANT).unwrap();
+        let (b, _) = bound(ports.take(at(5), WANT));
         assert_eq!(b.place, first, "first in, first out");
         assert_eq!(ports.take(at(5), WANT).unwrap_err(), OpenRefusal::NoPorts);
-        assert_eq!(ports.take(at(6), WANT).unwrap().0.place, second);
+        assert_eq!(bound(ports.take(at(6), WANT)).0.place, second);
     }
 
     #[test]
@@ -433,7 +616,7 @@ mod tests {
         for shard in 0..2 {
             let mut ports = ports(0..=0, shard, 2);
             for _ in 0..20 {
-                let (pair, _) = ports.take(Instant(0), WANT).unwrap();
+                let (pair, _) = bound(ports.take(Instant(0), WANT));
                 assert_eq!(pair.place.local.port() / 2 % 2, u16::from(shard));
                 close(&mut ports, Instant(0), pair);
             }
@@ -446,7 +629,7 @@ mod tests {
         let odd = UdpSocket::bind((LOCALHOST, range.start() + 1)).unwrap();
         let even = UdpSocket::bind((LOCALHOST, range.start() + 2)).unwrap();
         let mut ports = ports(range.clone(), 0, 1);
-        let (pair, _) = ports.take(Instant(0), WANT).unwrap();
+        let (pair, _) = bound(ports.take(Instant(0), WANT));
         assert_eq!(pair.place.local.port(), range.start() + 4);
         assert_eq!(ports.take(Instant(0), WANT).unwrap_err(), OpenRefusal::NoPorts);
         assert_eq!(ports.stats.listeners[0].taken_by_others.get(), 2);
@@ -466,10 +649,153 @@ mod tests {
         let stranger = UdpSocket::bind((LOCALHOST, 0)).unwrap();
         stranger.send_to(b"early", next).unwrap();
         stranger.send_to(b"early too", next).unwrap();
-        let (pair, stale) = ports.take(Instant(0), WANT).unwrap();
+        let (pair, stale) = bound(ports.take(Instant(0), WANT));
         assert_eq!((pair.place.local, stale), (next, 2));
-        ports.put_back(pair);
-        assert_eq!(ports.take(Instant(0), WANT).unwrap().0.place.local, next, "never used: no rest");
+        ports.put_back(Taken::Bound(pair));
+        assert_eq!(bound(ports.take(Instant(0), WANT)).0.place.local, next, "never used: no rest");
+    }
+
+    /// Ports on addresses of loopback that no other test has, and what they are wanted as; open pairs are bounded.
+    fn roomy(pairs_max: usize) -> (Ports, PortWant) {
+        static TESTS: AtomicU32 = AtomicU32::new(1);
+        let (process, test) = (std::process::id(), TESTS.fetch_add(1, Ordering::Relaxed));
+        let address = IpAddr::V4(Ipv4Addr::new(127, test as u8, (process >> 8) as u8, process as u8));
+        let listeners = [MediaListener { listener: 0, address, ports: 20_000..=21_999 }];
+        let stats = Arc::new(ShardStats::new(&listeners));
+        let ports = Ports::new(&listeners, 0, 1, REST, pairs_max, &mut Rng::from_seed(1), stats);
+        (ports, PortWant { listener: 0, address })
+    }
+
+    fn at_ms(ms: u64) -> Instant {
+        Instant(0) + Duration::from_millis(ms)
+    }
+
+    /// So many pairs taken and given back within a second, keyed from 0; how many were to be kept.
+    fn burst(ports: &mut Ports, now: Instant, want: PortWant, pairs: u32) -> usize {
+        let places: Vec<_> = (0..pairs).map(|_| bound(ports.take(now, want)).0.place).collect();
+        (0..).zip(places).filter(|(n, place)| ports.give_back(now, *place, key(*n))).count()
+    }
+
+    #[test]
+    fn fast_calls_keep_their_sockets_which_rest_and_are_taken_by_chance() {
+        let (mut ports, want) = roomy(4_000);
+        assert_eq!(burst(&mut ports, at_ms(0), want, 100), 100);
+        assert_eq!((ports.kept(), ports.stats.listeners[0].resting.get()), (100, 100));
+        // While they rest others are bound.
+        let (early, _) = bound(ports.take(at_ms(3_999), want));
+        let mut keys = Vec::new();
+        for _ in 0..69 {
+            match ports.take(at_ms(4_000), want).unwrap() {
+                (Taken::Kept(key, place), 0) => {
+                    assert_ne!(place, early.place);
+                    keys.push(key.to_bits());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(!keys.is_sorted(), "nobody can tell which comes next");
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!((keys.len(), ports.kept()), (69, 31));
+        bound(ports.take(at_ms(4_000), want)); // among few the next could be guessed
+        assert_eq!(ports.stats.listeners[0].used.get(), 71);
+    }
+
+    #[test]
+    fn kept_pairs_are_taken_from_the_last_one_when_no_other_is_left() {
+        let (mut ports, want) = roomy(4_000);
+        burst(&mut ports, at_ms(0), want, 100);
+        for range in &mut ports.ranges {
+            range.free.clear();
+        }
+        let taken = (0..100).filter(|_| matches!(ports.take(at_ms(5_000), want), Ok((Taken::Kept(..), _))));
+        assert_eq!(taken.count(), 100);
+        assert_eq!(ports.take(at_ms(5_000), want).unwrap_err(), OpenRefusal::NoPorts);
+    }
+
+    #[test]
+    fn an_idle_shard_gives_its_descriptors_back_slowly_and_all_of_them() {
+        let (mut ports, want) = roomy(4_000);
+        burst(&mut ports, at_ms(0), want, 160);
+        let free = ports.stats.listeners[0].free.get();
+        let mut closed = Vec::new();
+        for second in 1..90 {
+            let now = at_ms(second * 1_000 + 1);
+            closed.push(std::iter::from_fn(|| ports.release(now)).count());
+        }
+        assert_eq!(closed[..4], [0; 4], "they rest, and may be wanted");
+        assert_eq!(closed.iter().copied().max(), Some(20), "an eighth of those that nobody needed");
+        assert_eq!((closed.iter().sum::<usize>(), ports.kept()), (160, 0));
+        assert_eq!(ports.stats.listeners[0].free.get(), free + 160);
+    }
+
+    #[test]
+    fn what_is_needed_every_second_is_not_given_back() {
+        let (mut ports, want) = roomy(4_000);
+        burst(&mut ports, at_ms(0), want, 100);
+        // All that are ready are taken once a second, and rest again.
+        let mut keys = Vec::new();
+        for second in 4..40 {
+            let now = at_ms(second * 1_000 + 1);
+            keys.extend(ports.release(now));
+            let taken: Vec<_> = (0..100).map(|_| ports.take(now, want).unwrap().0).collect();
+            for (n, taken) in (0..).zip(taken) {
+                match taken {
+                    Taken::Kept(key, place) => assert!(ports.give_back(now, place, key)),
+                    Taken::Bound(pair) => {
+                        assert!(ports.give_back(now, pair.place, key(1_000 * second as u32 + n)));
+                    }
+                }
+            }
+        }
+        assert!(keys.len() < 36 * 5, "{} were closed and bound anew", keys.len());
+    }
+
+    #[test]
+    fn no_more_are_kept_than_leave_descriptors_for_others() {
+        let (mut ports, want) = roomy(200);
+        assert_eq!(burst(&mut ports, at_ms(0), want, 150), 99);
+    }
+
+    #[test]
+    fn short_descriptors_evict_rested_pairs_first_and_then_those_that_rest() {
+        let (mut ports, want) = roomy(4_000);
+        burst(&mut ports, at_ms(0), want, 80);
+        let place = bound(ports.take(at_ms(1_000), want)).0.place;
+        assert!(ports.give_back(at_ms(1_000), place, key(900)));
+        let late = (place, key(900));
+        ports.ranges[0].wake_rested(at_ms(4_500));
+        let evicted: Vec<_> = std::iter::from_fn(|| ports.evict()).collect();
+        assert_eq!((evicted.len(), evicted[80], ports.kept()), (81, late.1, 0));
+        assert_eq!(ports.stats.listeners[0].resting.get(), 1);
+        // Its port rests on.
+        assert!(!ports.ranges[0].free.contains(&late.0.local.port()));
+        ports.ranges[0].wake_rested(at_ms(5_000));
+        assert!(ports.ranges[0].free.contains(&late.0.local.port()));
+    }
+
+    #[test]
+    fn a_kept_pair_that_was_not_used_after_all_stays_kept() {
+        let (mut ports, want) = roomy(4_000);
+        burst(&mut ports, at_ms(0), want, 100);
+        let (taken, _) = ports.take(at_ms(5_000), want).unwrap();
+        assert!(matches!(taken, Taken::Kept(..)));
+        ports.put_back(taken);
+        assert_eq!((ports.kept(), ports.stats.listeners[0].used.get()), (100, 0));
+    }
+
+    #[test]
+    fn a_wildcard_takes_kept_pairs_of_the_wanted_address_only() {
+        let (_, want) = roomy(0);
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let listeners = [MediaListener { listener: 0, address: any, ports: 20_000..=21_999 }];
+        let stats = Arc::new(ShardStats::new(&listeners));
+        let mut ports = Ports::new(&listeners, 0, 1, REST, 4_000, &mut Rng::from_seed(1), stats);
+        burst(&mut ports, at_ms(0), want, 100);
+        let (_, other) = roomy(0);
+        let (pair, _) = bound(ports.take(at_ms(5_000), other));
+        assert_eq!(pair.place.local.ip(), other.address);
+        assert!(matches!(ports.take(at_ms(5_000), want), Ok((Taken::Kept(..), 0))));
     }
 
     #[test]
@@ -484,7 +810,7 @@ mod tests {
         let foreign = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         let listeners = [MediaListener { listener: 0, address: foreign, ports: 10_000..=10_100 }];
         let stats = Arc::new(ShardStats::new(&listeners));
-        let mut ports = Ports::new(&listeners, 0, 1, REST, &mut Rng::from_seed(1), stats);
+        let mut ports = Ports::new(&listeners, 0, 1, REST, 4_000, &mut Rng::from_seed(1), stats);
         let want = PortWant { listener: 0, address: foreign };
         assert_eq!(ports.take(Instant(0), want).unwrap_err(), OpenRefusal::NoPorts);
     }

@@ -3,7 +3,7 @@
 
 use crate::io::Io;
 use crate::outbox::Outbox;
-use crate::ports::{Pair, Place, Ports, mark};
+use crate::ports::{Pair, Place, Ports, Taken, mark};
 use crate::spawn::ShardConfig;
 use crate::stats::ShardStats;
 use crate::sys::{self, Bell};
@@ -25,7 +25,7 @@ pub struct Shard<I> {
     outbox: Outbox,
     bridges: Bridges,
     ports: Ports,
-    /// Open pairs; the pair at place `n` has the slots `2n` (RTP) and `2n + 1` (RTCP).
+    /// Open pairs, of bridges and kept for others; the pair at place `n` has the slots `2n` (RTP) and `2n + 1` (RTCP).
     pairs: Slab<OpenPair>,
     pairs_max: usize,
     io: I,
@@ -43,6 +43,8 @@ struct OpenPair {
     dscp: u8,
     /// What the kernel had dropped, RTP and RTCP, when it was last asked.
     kernel_drops: [u32; 2],
+    /// What it had dropped before the bridge had them.
+    drops_before: [u32; 2],
 }
 
 /// What outlives a generation of a shard.
@@ -60,6 +62,10 @@ struct Meter {
     next: Instant,
     since: Instant,
     cpu_ns: u64,
+    /// Turns until then, and whether the thread has made so many in the last second that looking for commands now and
+    /// then costs nothing.
+    turns: u64,
+    brisk: bool,
 }
 
 impl<I: Io> Shard<I> {
@@ -92,8 +98,15 @@ impl<I: Io> Shard<I> {
             rng: rng.fork(),
         };
         let (index, shards) = (config.index, config.shards);
-        let mut ports =
-            Ports::new(&config.listeners, index, shards, config.rest, &mut rng, Arc::clone(&stats));
+        let mut ports = Ports::new(
+            &config.listeners,
+            index,
+            shards,
+            config.rest,
+            config.pairs_max as usize,
+            &mut rng,
+            Arc::clone(&stats),
+        );
         ports.rest(now.mono, &places);
         stats.starts.set(generation.0.into());
         stats.bridges.set(0);
@@ -109,7 +122,13 @@ impl<I: Io> Shard<I> {
             io,
             stats,
             allow_panic: config.allow_panic,
-            meter: Meter { next: now.mono + SECOND, since: now.mono, cpu_ns: sys::thread_cpu_ns() },
+            meter: Meter {
+                next: now.mono + SECOND,
+                since: now.mono,
+                cpu_ns: sys::thread_cpu_ns(),
+                turns: 0,
+                brisk: false,
+            },
             idle: true,
         })
     }
@@ -126,9 +145,15 @@ impl<I: Io> Shard<I> {
     pub fn step(&mut self, now: Now) -> Now {
         let due = self.due(now);
         // From here on senders ring the bell; what came just before must not be slept over.
-        let quiet = self.commands.sleep() || self.outbox.is_clogged();
-        let stay_up = !quiet || self.idle && self.ports.stock_up(now.mono);
-        self.io.wait(if stay_up { Duration::ZERO } else { due.since(now.mono) });
+        let (empty, wait) = if self.meter.brisk {
+            (self.commands.doze(), due.since(now.mono).min(NAP))
+        } else {
+            (self.commands.sleep(), due.since(now.mono))
+        };
+        let quiet = empty || self.outbox.is_clogged();
+        let released = self.release(now);
+        let stay_up = !quiet || self.idle && (released || self.ports.stock_up(now.mono));
+        self.io.wait(if stay_up { Duration::ZERO } else { wait });
         self.commands.awake();
         let now = read(&self.clock);
         if now.mono >= due {
@@ -260,6 +285,12 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    /// Closes a pair that was kept for calls which have not come; whether it did.
+    fn release(&mut self, now: Now) -> bool {
+        let key = self.ports.release(now.mono);
+        key.is_some_and(|key| self.drop_pair(key))
+    }
+
     /// Opens all of `want` or nothing.
     fn open(
         &mut self,
@@ -267,12 +298,13 @@ impl<I: Io> Shard<I> {
         bridge: BridgeId,
         want: &[PortWant],
     ) -> Result<Vec<OpenedPort>, OpenRefusal> {
-        if !self.bridges.has_room(bridge, want.len()) || self.pairs.len() + want.len() > self.pairs_max {
+        let in_use = self.pairs.len() - self.ports.kept();
+        if !self.bridges.has_room(bridge, want.len()) || in_use + want.len() > self.pairs_max {
             return Err(OpenRefusal::Full);
         }
         let mut taken = Vec::with_capacity(want.len());
         for want in want {
-            match self.ports.take(now.mono, *want) {
+            match self.take(now, *want) {
                 Ok((pair, stale)) => {
                     self.stats.dropped[Verdict::Idle as usize].add(stale);
                     taken.push(pair);
@@ -284,12 +316,14 @@ impl<I: Io> Shard<I> {
             }
         }
         let mut opened = Vec::with_capacity(taken.len());
-        for pair in taken {
+        let mut taken = taken.into_iter();
+        while let Some(pair) = taken.next() {
             match self.open_pair(now, bridge, pair) {
                 Ok(port) => opened.push(port),
                 Err(why) => {
                     // Neither back end refuses a healthy socket; the bridge ends rather than being half open.
                     tracing::error!(%bridge, "a bound pair of ports could not be opened");
+                    taken.for_each(|pair| self.ports.put_back(pair));
                     self.free(now, bridge);
                     return Err(why);
                 }
@@ -298,26 +332,68 @@ impl<I: Io> Shard<I> {
         Ok(opened)
     }
 
-    fn open_pair(&mut self, now: Now, bridge: BridgeId, pair: Pair) -> Result<OpenedPort, OpenRefusal> {
-        let Pair { place, rtp, rtcp } = pair;
-        let key = self
-            .pairs
-            .insert(OpenPair { place, dscp: 0, kernel_drops: [0; 2] })
-            .map_err(|_| OpenRefusal::Full)?;
-        let (rtp_slot, rtcp_slot) = slots(key);
-        let port = self.bridges.next_port(bridge);
-        let result = match (self.io.open(rtp_slot, rtp), self.io.open(rtcp_slot, rtcp)) {
-            (Ok(()), Ok(())) => {
-                let open = OpenPort { port, local: place.local, rtp: rtp_slot, rtcp: rtcp_slot };
-                self.bridges.open(now, bridge, open)
+    /// A pair of ports; what is kept for others gives way where descriptors are short.
+    fn take(&mut self, now: Now, want: PortWant) -> Result<(Taken, u64), OpenRefusal> {
+        loop {
+            match self.ports.take(now.mono, want) {
+                Err(OpenRefusal::NoDescriptors) => {
+                    let key = self.ports.evict().ok_or(OpenRefusal::NoDescriptors)?;
+                    self.drop_pair(key);
+                }
+                taken => return taken,
             }
-            _ => Err(OpenRefusal::NoDescriptors),
+        }
+    }
+
+    fn open_pair(&mut self, now: Now, bridge: BridgeId, taken: Taken) -> Result<OpenedPort, OpenRefusal> {
+        let (key, place, ready) = match taken {
+            Taken::Bound(Pair { place, rtp, rtcp }) => {
+                while self.pairs.len() >= self.pairs_max
+                    && let Some(key) = self.ports.evict()
+                {
+                    self.drop_pair(key);
+                }
+                let pair = OpenPair { place, dscp: 0, kernel_drops: [0; 2], drops_before: [0; 2] };
+                let key = self.pairs.insert(pair).map_err(|_| OpenRefusal::Full)?;
+                let (rtp_slot, rtcp_slot) = slots(key);
+                let ready = self.io.open(rtp_slot, rtp).is_ok() & self.io.open(rtcp_slot, rtcp).is_ok();
+                (key, place, ready)
+            }
+            Taken::Kept(key, place) => {
+                self.resume_pair(key);
+                (key, place, true)
+            }
+        };
+        let (rtp, rtcp) = slots(key);
+        let port = self.bridges.next_port(bridge);
+        let result = match ready {
+            true => self.bridges.open(now, bridge, OpenPort { port, local: place.local, rtp, rtcp }),
+            false => Err(OpenRefusal::NoDescriptors),
         };
         if let Err(why) = result {
-            self.close_pair(now, rtp_slot);
+            self.close_pair(now, rtp);
             return Err(why);
         }
         Ok(OpenedPort { port, local: place.local })
+    }
+
+    /// Makes a pair that was kept ready for its next bridge: nothing that came for the last one is left.
+    fn resume_pair(&mut self, key: Key) {
+        let (rtp, rtcp) = slots(key);
+        for (slot, side) in [(rtp, 0), (rtcp, 1)] {
+            let stale = self.io.resume(slot);
+            let Some(pair) = self.pairs.get_mut(key) else { continue };
+            if stale > 0 {
+                self.stats.dropped[Verdict::Idle as usize].add(stale);
+                // More may have come than fitted.
+                let socket = self.io.socket(slot);
+                let drops =
+                    socket.map_or(pair.kernel_drops[side], |socket| sys::kernel_drops(socket.as_fd()));
+                self.stats.kernel_drops.add(drops.wrapping_sub(pair.kernel_drops[side]).into());
+                pair.kernel_drops[side] = drops;
+            }
+            pair.drops_before[side] = pair.kernel_drops[side];
+        }
     }
 
     /// Ends a bridge and answers, also when it is unknown: nobody must wait for ever.
@@ -335,13 +411,25 @@ impl<I: Io> Shard<I> {
     }
 
     fn close_pair(&mut self, now: Now, rtp: Slot) {
-        let Some((key, _)) = self.pairs.at(rtp.0 / 2) else { return };
-        let (rtp, rtcp) = slots(key);
-        self.io.close(rtp);
-        self.io.close(rtcp);
-        if let Some(pair) = self.pairs.remove(key) {
-            self.ports.give_back(now.mono, pair.place);
+        let Some((key, pair)) = self.pairs.at(rtp.0 / 2) else { return };
+        if self.ports.give_back(now.mono, pair.place, key) {
+            let (rtp, rtcp) = slots(key);
+            self.io.rest(rtp);
+            self.io.rest(rtcp);
+        } else {
+            self.drop_pair(key);
         }
+    }
+
+    /// Closes the sockets of a pair; whether there is such a pair.
+    fn drop_pair(&mut self, key: Key) -> bool {
+        let (rtp, rtcp) = slots(key);
+        let known = self.pairs.remove(key).is_some();
+        if known {
+            self.io.close(rtp);
+            self.io.close(rtcp);
+        }
+        known
     }
 
     /// Gives the sockets of a bridge the marks that its spec asks for.
@@ -367,30 +455,35 @@ impl<I: Io> Shard<I> {
         let slots: Vec<_> = bridges.slots(bridge).map(|(_port, rtp, rtcp)| [rtp, rtcp]).collect();
         for pair_slots in slots {
             let Some((_, pair)) = pairs.at_mut(pair_slots[0].0 / 2) else { continue };
-            for (slot, before) in pair_slots.into_iter().zip(&mut pair.kernel_drops) {
-                let drops = io.socket(slot).map_or(*before, |socket| sys::kernel_drops(socket.as_fd()));
-                stats.kernel_drops.add(drops.wrapping_sub(*before).into());
-                *before = drops;
-                bridges.set_kernel_drops(slot, drops.into());
+            for (slot, side) in pair_slots.into_iter().zip(0..) {
+                let before = pair.kernel_drops[side];
+                let drops = io.socket(slot).map_or(before, |socket| sys::kernel_drops(socket.as_fd()));
+                stats.kernel_drops.add(drops.wrapping_sub(before).into());
+                pair.kernel_drops[side] = drops;
+                bridges.set_kernel_drops(slot, drops.wrapping_sub(pair.drops_before[side]).into());
             }
         }
     }
 
     /// Events of a bridge come in the order in which they happened: what it has to tell goes before the answer.
     fn answer(&mut self, bridge: BridgeId, event: Event) {
-        self.tell_events();
-        self.outbox.send(bridge, event);
+        self.collect_events();
+        self.outbox.put(bridge, event);
     }
 
     fn tell_events(&mut self) {
-        while let Some(event) = self.bridges.poll_event() {
-            match bridge_of(&event) {
-                Some(bridge) => self.outbox.send(bridge, event),
-                None => self.stats.events_lost.add(1),
-            }
-        }
+        self.collect_events();
         if self.outbox.has_waiting() {
             self.outbox.flush();
+        }
+    }
+
+    fn collect_events(&mut self) {
+        while let Some(event) = self.bridges.poll_event() {
+            match bridge_of(&event) {
+                Some(bridge) => self.outbox.put(bridge, event),
+                None => self.stats.events_lost.add(1),
+            }
         }
     }
 }
@@ -409,7 +502,9 @@ impl<I: Io> Shard<I> {
             let load = (cpu_ns - self.meter.cpu_ns).saturating_mul(1000) / passed;
             self.stats.load_permille.set(load.min(1000));
             self.stats.bridges.set(self.bridges.len() as u64);
-            self.meter = Meter { next: end.mono + SECOND, since: end.mono, cpu_ns };
+            let turns = self.stats.turns.get();
+            let brisk = turns - self.meter.turns >= BRISK;
+            self.meter = Meter { next: end.mono + SECOND, since: end.mono, cpu_ns, turns, brisk };
         }
         end
     }
@@ -445,6 +540,10 @@ fn bridge_of(event: &Event) -> Option<BridgeId> {
 const COMMANDS_A_TURN: usize = 16;
 /// Events of bridges that may wait between two turns.
 const EVENTS_MAX: usize = 4096;
+/// Commands that can wait do so for this long at most, while the thread is busy.
+const NAP: Duration = Duration::from_millis(20);
+/// Turns a second of a busy thread; several times those that only look for commands.
+const BRISK: u64 = 200;
 const RETRY_EVENTS: Duration = Duration::from_millis(2);
 const SECOND: Duration = Duration::from_secs(1);
 

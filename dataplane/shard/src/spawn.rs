@@ -235,7 +235,7 @@ pub fn spawn(config: ShardConfig) -> Result<ShardHandle, SpawnError> {
 
 fn start<I: Io>(config: ShardConfig) -> Result<ShardHandle, SpawnError> {
     let bell = Bell::new().map_err(SpawnError::Thread)?;
-    let commands = Mailbox::new(config.commands_max, bell.clone());
+    let commands = Mailbox::with_urgency(config.commands_max, bell.clone(), Command::is_urgent);
     let stats = Arc::new(ShardStats::new(&config.listeners));
     let stop = Arc::new(AtomicBool::new(false));
     let (ready, started) = mpsc::sync_channel(1);

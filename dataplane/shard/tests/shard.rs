@@ -7,7 +7,7 @@ use base::Duration;
 use command::{BridgeId, Command, Event, Generation, Learn, OpenRefusal, Order, PortIndex, Ticket, Verdict};
 use shard::{BackendChoice, MediaListener, SpawnError};
 use std::collections::BTreeSet;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 use world::*;
@@ -38,6 +38,7 @@ suite! {
     a_foreign_source_is_dropped_and_counted
     a_call_through_two_bridges_of_ours_is_heard
     a_closed_bridge_frees_its_ports_after_a_rest
+    sockets_kept_for_the_next_calls_hear_nothing_of_the_last
     nothing_is_opened_when_one_port_is_missing
     two_shards_own_disjoint_ports
     a_panic_ends_the_bridges_and_starts_the_next_generation
@@ -48,6 +49,7 @@ suite! {
     orphans_are_closed_after_their_time
     a_slow_signalling_shard_gets_every_answer_in_order
     a_command_wakes_an_idle_shard
+    what_can_wait_is_done_soon_even_if_nothing_else_comes
     an_idle_shard_does_not_spin
     stopping_closes_the_sockets
 }
@@ -195,6 +197,55 @@ fn a_closed_bridge_frees_its_ports_after_a_rest(back_end: BackendChoice) {
     while world.try_open(second, &[V4, V4]) == Err(OpenRefusal::NoPorts) {
         assert!(closed.elapsed() < PATIENCE);
     }
+}
+
+fn sockets_kept_for_the_next_calls_hear_nothing_of_the_last(back_end: BackendChoice) {
+    // An address of loopback that no other test has.
+    let process = std::process::id();
+    let address = Ipv4Addr::new(127, 200 + back_end as u8, (process >> 8) as u8, process as u8).into();
+    let mut config = config(back_end);
+    config.listeners = vec![MediaListener { listener: 0, address, ports: 20_000..=20_199 }];
+    config.rest = Duration::from_millis(100);
+    let mut world = World::with(config, ring(1024));
+    let stats = world.shard.stats().clone();
+    let (a, b) = (Phone::at(V4), Phone::at(V4));
+    // Fast enough that sockets are kept: all of the range, so that only they can be taken again.
+    let bridges: Vec<_> = (0..50).map(|_| world.bridge()).collect();
+    let mut ports = BTreeSet::new();
+    for bridge in &bridges {
+        ports.extend(world.try_open(*bridge, &[address, address]).unwrap());
+        world.command(Command::Set { bridge: *bridge, spec: Box::new(relay(&[&a, &b])) });
+    }
+    assert_eq!(ports.len(), 100);
+    bridges.iter().for_each(|bridge| drop(world.close(*bridge)));
+    // The peer has not noticed: it goes on while the ports rest.
+    let dropped = stats.dropped(Verdict::Idle);
+    for port in &ports {
+        a.rtp.send_to(&rtp(0xa, 1, 160), port).unwrap();
+        a.rtcp.send_to(&rtcp(0xa), odd(*port)).unwrap();
+    }
+    let asked = Instant::now();
+    let mut next = Vec::new();
+    while next.len() < 50 {
+        assert!(asked.elapsed() < PATIENCE, "{} calls", next.len());
+        let bridge = world.bridge();
+        if let Ok(pair) = world.try_open(bridge, &[address, address]) {
+            assert!(pair.iter().all(|port| ports.remove(port)), "each is used again once");
+            world.command(Command::Set { bridge, spec: Box::new(relay(&[&a, &b])) });
+            next.push((bridge, pair));
+        }
+    }
+    for (ssrc, (bridge, pair)) in (1..).zip(&next) {
+        a.rtp.send_to(&rtp(ssrc, 7, 160), pair[0]).unwrap();
+        assert_eq!(receive(&b.rtp), (rtp(ssrc, 7, 160), pair[1]));
+        let report = world.report(*bridge);
+        assert_eq!(report.ports[0].received.packets, 1);
+        assert_eq!((report.ports[0].rtcp_received, report.ports[1].received.packets), (0, 0));
+        assert_eq!(report.ports.iter().map(|port| port.streams.len()).sum::<usize>(), 1);
+    }
+    // None was lost on the way: what came for the last calls was dropped and counted.
+    assert_eq!(stats.dropped(Verdict::Idle) - dropped, 200);
+    assert_eq!(stats.listeners[0].taken_by_others.get(), 0);
 }
 
 fn nothing_is_opened_when_one_port_is_missing(back_end: BackendChoice) {
@@ -348,6 +399,24 @@ fn a_command_wakes_an_idle_shard(back_end: BackendChoice) {
         })
         .min();
     assert!(best < Some(Duration::from_millis(20)), "{best:?}");
+}
+
+fn what_can_wait_is_done_soon_even_if_nothing_else_comes(back_end: BackendChoice) {
+    let mut world = World::start(back_end);
+    let (a, b) = (Phone::at(V4), Phone::at(V4));
+    let (one, x, _) = world.call(&a, &b);
+    let (other, ..) = world.call(&a, &b);
+    // A second of many turns: the thread now looks for commands by itself.
+    let (started, mut sequence) = (Instant::now(), 0u16);
+    while started.elapsed() < Duration::from_millis(2_200) {
+        sequence = sequence.wrapping_add(1);
+        a.rtp.send_to(&rtp(0xa, sequence, 160), x).unwrap();
+        receive(&b.rtp);
+    }
+    let asked = Instant::now();
+    world.close(one);
+    world.close(other);
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
 }
 
 fn an_idle_shard_does_not_spin(back_end: BackendChoice) {

@@ -1,8 +1,8 @@
 //! Which way a datagram takes into the engine: networks compiled to a classic BPF program that the kernel runs for each
 //! datagram of a group of sockets (SO_ATTACH_REUSEPORT_CBPF). It reads the source from the network header and answers
-//! with the number of a socket. Makes programs only; loads none.
+//! with the number of a socket. Another kind of program drops banned sources. Makes programs only; loads none.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 use libc::sock_filter;
 use std::collections::BTreeMap;
 
@@ -49,16 +49,43 @@ pub fn compile(family: Family, nets: &[Net], shards: u32, instructions_max: usiz
         Family::V4 => &[32, 30, 28, 26, 24, 22, 20, 18, 16, 12, 8, 4, 0],
         Family::V6 => &[128, 64, 56, 48, 40, 32, 28, 24, 20, 16, 8, 4, 0],
     };
+    let answers = match shards {
+        0 | 1 => Answers { listed: vec![give(KNOWN)], other: vec![give(STRANGER)] },
+        _ => Answers { listed: recall(KNOWN), other: recall(STRANGER) },
+    };
     let mut last = Vec::new();
     for length in lengths {
         let keys: Vec<Key> = nets.iter().filter_map(|net| Key::of(family, net, *length)).collect();
-        last = prelude(family, shards);
-        last.extend(search(family, &keys, 0, shards));
+        last = spread(family, shards);
+        last.push(load(family, 0));
+        last.extend(search(family, &keys, 0, &answers));
         if last.len() <= instructions_max {
             return Program { code: last, cut_to: (*length != lengths[0]).then_some(*length) };
         }
     }
     Program { code: last, cut_to: Some(0) }
+}
+
+/// A filter for one socket (SO_ATTACH_FILTER) that drops the datagrams of `nets`: of the first ones, as many as fit. The
+/// rest is for others to drop; nobody is dropped who is not listed.
+pub fn compile_drops(family: Family, nets: &[Net], instructions_max: usize) -> Vec<sock_filter> {
+    let answers = Answers { listed: vec![give(0)], other: vec![give(u32::MAX)] };
+    let mut taken = nets.len();
+    loop {
+        let keys: Vec<Key> = nets[..taken].iter().filter_map(|net| Key::of(family, net, u8::MAX)).collect();
+        let mut code = vec![load(family, 0)];
+        code.extend(search(family, &keys, 0, &answers));
+        if code.len() <= instructions_max || taken == 0 {
+            return code;
+        }
+        taken = taken * 3 / 4;
+    }
+}
+
+/// What a program answers.
+struct Answers {
+    listed: Vec<sock_filter>,
+    other: Vec<sock_filter>,
 }
 
 /// The network of one family as the words that the program loads.
@@ -89,45 +116,45 @@ fn word_at(family: Family, depth: usize) -> u32 {
     first + 4 * depth as u32
 }
 
-/// Finds out the shard and stores both possible answers; then the first word is loaded.
-fn prelude(family: Family, shards: u32) -> Vec<sock_filter> {
-    let mut code = Vec::new();
-    if shards > 1 {
-        // The last word of the source and, unless the header has extensions, the port: enough to spread.
-        let (word, port) = if family == Family::V4 { (12, 20) } else { (20, 40) };
-        code.extend([
-            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, HEADER.wrapping_add(word)),
-            op(libc::BPF_MISC | libc::BPF_TAX, 0),
-            op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, HEADER.wrapping_add(port)),
-            op(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_X, 0),
-            op(libc::BPF_ALU | libc::BPF_MUL | libc::BPF_K, 0x9e37_79b1),
-            op(libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K, 16),
-            op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, shards),
-            op(libc::BPF_ST, KNOWN),
-            op(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_K, shards),
-            op(libc::BPF_ST, STRANGER),
-        ]);
+/// Finds out the shard and stores both possible answers.
+fn spread(family: Family, shards: u32) -> Vec<sock_filter> {
+    if shards <= 1 {
+        return Vec::new();
     }
-    code.push(load(family, 0));
-    code
+    // The last word of the source and, unless the header has extensions, the port: enough to spread.
+    let (word, port) = if family == Family::V4 { (12, 20) } else { (20, 40) };
+    vec![
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, HEADER.wrapping_add(word)),
+        op(libc::BPF_MISC | libc::BPF_TAX, 0),
+        op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, HEADER.wrapping_add(port)),
+        op(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_X, 0),
+        op(libc::BPF_ALU | libc::BPF_MUL | libc::BPF_K, 0x9e37_79b1),
+        op(libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K, 16),
+        op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, shards),
+        op(libc::BPF_ST, KNOWN),
+        op(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_K, shards),
+        op(libc::BPF_ST, STRANGER),
+    ]
 }
 
 fn load(family: Family, depth: usize) -> sock_filter {
     op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, HEADER.wrapping_add(word_at(family, depth)))
 }
 
-fn answer(which: u32, shards: u32) -> Vec<sock_filter> {
-    match shards {
-        0 | 1 => vec![op(libc::BPF_RET | libc::BPF_K, which)],
-        _ => vec![op(libc::BPF_LD | libc::BPF_MEM, which), op(libc::BPF_RET | BPF_A, 0)],
-    }
+fn give(answer: u32) -> sock_filter {
+    op(libc::BPF_RET | libc::BPF_K, answer)
+}
+
+/// Gives what was stored.
+fn recall(place: u32) -> Vec<sock_filter> {
+    vec![op(libc::BPF_LD | libc::BPF_MEM, place), op(libc::BPF_RET | BPF_A, 0)]
 }
 
 /// The accumulator as an operand; libc leaves it out.
 const BPF_A: u32 = 0x10;
 
 /// Decides by the word at `depth`, which is loaded: a binary search over ranges of its values.
-fn search(family: Family, keys: &[Key], depth: usize, shards: u32) -> Vec<sock_filter> {
+fn search(family: Family, keys: &[Key], depth: usize, answers: &Answers) -> Vec<sock_filter> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     let mut deeper: BTreeMap<u32, Vec<Key>> = BTreeMap::new();
     for key in keys {
@@ -148,12 +175,12 @@ fn search(family: Family, keys: &[Key], depth: usize, shards: u32) -> Vec<sock_f
         }
     }
     let mut places: BTreeMap<u32, (u32, Vec<sock_filter>)> =
-        merged.iter().map(|(low, high)| (*low, (*high, answer(KNOWN, shards)))).collect();
+        merged.iter().map(|(low, high)| (*low, (*high, answers.listed.clone()))).collect();
     for (word, keys) in &deeper {
         let covered = places.range(..=*word).next_back().is_some_and(|(_, (high, _))| high >= word);
         if !covered {
             let mut code = vec![load(family, depth + 1)];
-            code.extend(search(family, keys, depth + 1, shards));
+            code.extend(search(family, keys, depth + 1, answers));
             places.insert(*word, (*word, code));
         }
     }
@@ -163,13 +190,13 @@ fn search(family: Family, keys: &[Key], depth: usize, shards: u32) -> Vec<sock_f
         if let Some(start) = next
             && start < low
         {
-            segments.push((start, answer(STRANGER, shards)));
+            segments.push((start, answers.other.clone()));
         }
         segments.push((low, code));
         next = high.checked_add(1);
     }
     if let Some(start) = next {
-        segments.push((start, answer(STRANGER, shards)));
+        segments.push((start, answers.other.clone()));
     }
     tree(&segments)
 }
@@ -206,18 +233,11 @@ fn op(code: u32, k: u32) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: 0, k }
 }
 
-/// The widest network of a family.
-pub fn everything(family: Family) -> Net {
-    match family {
-        Family::V4 => Net { address: Ipv4Addr::UNSPECIFIED.into(), prefix: 0 },
-        Family::V6 => Net { address: Ipv6Addr::UNSPECIFIED.into(), prefix: 0 },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use base::Rng;
+    use core::net::{Ipv4Addr, Ipv6Addr};
 
     /// Runs a program as the kernel would, over the network header of a datagram.
     fn run(code: &[sock_filter], source: IpAddr, port: u16) -> u32 {
@@ -369,6 +389,26 @@ mod tests {
         for shards in [1, 4] {
             assert_eq!(compile(Family::V4, &nets, shards, INSTRUCTIONS_MAX).cut_to, None);
         }
-        assert_eq!(compile(Family::V4, &[everything(Family::V4)], 1, 16).code.len(), 2);
+        assert_eq!(compile(Family::V4, &[net("0.0.0.0/0")], 1, 16).code.len(), 2);
+    }
+
+    #[test]
+    fn nobody_is_dropped_who_is_not_listed() {
+        let mut rng = Rng::from_seed(11);
+        let mut spread = |family| match family {
+            Family::V4 => IpAddr::from(Ipv4Addr::from_bits(rng.u32())),
+            Family::V6 => Ipv6Addr::from_bits(u128::from(rng.u64()) << 64 | u128::from(rng.u64())).into(),
+        };
+        for (family, prefix) in [(Family::V4, 32), (Family::V6, 64)] {
+            let nets: Vec<Net> = (0..2_000).map(|_| Net { address: spread(family), prefix }).collect();
+            let code = compile_drops(family, &nets, 600);
+            assert!(code.len() <= 600);
+            let dropped: Vec<bool> = nets.iter().map(|net| run(&code, net.address, 1) == 0).collect();
+            let told = dropped.iter().take_while(|dropped| **dropped).count();
+            assert!(told >= 40, "the first ones are: {told}");
+            assert!(dropped[told..].iter().all(|dropped| !dropped));
+            assert!((0..2_000).all(|_| run(&code, spread(family), 1) == u32::MAX));
+        }
+        assert_eq!(run(&compile_drops(Family::V4, &[], 600), "192.0.2.1".parse().unwrap(), 1), u32::MAX);
     }
 }

@@ -8,6 +8,7 @@ pub mod udp; // datagram sockets: batches, local addresses, ICMP errors
 pub mod input; // what others put into a signalling thread's mailbox
 pub mod strangers; // what strangers may cost
 pub mod gate; // who is known, told to the kernel
+pub mod blocked; // who is banned, told to the kernel
 pub mod stream; // TCP connections on the control threads
 pub mod resolver; // RFC 3263 look-ups on the control threads
 pub mod run; // the loop of a signalling thread

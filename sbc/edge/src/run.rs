@@ -1,6 +1,7 @@
 //! The loop of a signalling thread. One turn: mailbox, media events, datagrams, timers, then all that is to be sent.
 //! First file of a call's way: a datagram is parsed here once and handed to its owner.
 
+use crate::blocked::Blocked;
 use crate::gate::{Gate, Told};
 use crate::input::{Hooks, Input, Records};
 use crate::resolver::{Resolver, is_literal};
@@ -44,6 +45,7 @@ pub(crate) struct World {
     pub gate: Arc<Gate>,
     pub told: Told,
     pub bans: Arc<Bans>,
+    pub blocked: Blocked,
     pub poll: Poll,
     pub bell: crate::input::Bell,
     pub inbox: Mailbox<Input>,
@@ -401,6 +403,7 @@ impl Turner<'_> {
             self.switch.stats().load_ppm.set(ppm);
             (load.since, load.busy_ns) = (now, 0);
             self.world.gate.catch_up(now);
+            self.world.blocked.catch_up();
             self.switch.publish();
         }
         // A turn that takes a quarter of a second, or rings that fill, mean that T1 is in danger: new calls are shed.

@@ -1,6 +1,7 @@
 //! Start, death and restart of a signalling thread. A panic ends its calls and nothing else: the thread comes back with
 //! a new generation and the same sockets, and media of the lost calls plays on for the orphan time.
 
+use crate::blocked::Blocked;
 use crate::gate::{Gate, Told};
 use crate::input::{Bell, Hooks, Input, Records};
 use crate::resolver::Resolver;
@@ -34,6 +35,8 @@ pub struct EdgeConfig {
     pub gate: Arc<Gate>,
     /// Sources whose datagrams are dropped unread, unless they are known.
     pub bans: Arc<Bans>,
+    /// The same as the kernel knows them.
+    pub blocked: Blocked,
     /// By listener: all that is bound, streams included.
     pub bound: Vec<Vec<(Transport, SocketAddr)>>,
     /// Wakes it.
@@ -72,6 +75,7 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
         gate: edge.gate,
         told: Told::default(),
         bans: edge.bans,
+        blocked: edge.blocked,
         poll,
         bell: edge.bell,
         inbox: edge.inbox,

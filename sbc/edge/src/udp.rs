@@ -309,7 +309,7 @@ impl UdpSocket {
     }
 }
 
-/// All sockets that share one address: a program chooses among them.
+/// A socket as the kernel's programs see it, alone or with all that share its address.
 #[derive(Debug)]
 pub struct Group {
     socket: Socket,
@@ -327,6 +327,18 @@ impl Group {
     /// # Errors
     /// The kernel does not want it.
     pub fn attach(&self, program: &[libc::sock_filter]) -> io::Result<()> {
+        self.give(libc::SO_ATTACH_REUSEPORT_CBPF, program)
+    }
+
+    /// Gives the kernel a program that says which datagrams this one socket does not get; it replaces an earlier one.
+    ///
+    /// # Errors
+    /// The kernel does not want it.
+    pub fn attach_filter(&self, program: &[libc::sock_filter]) -> io::Result<()> {
+        self.give(libc::SO_ATTACH_FILTER, program)
+    }
+
+    fn give(&self, what: i32, program: &[libc::sock_filter]) -> io::Result<()> {
         let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
         let program = libc::sock_fprog {
             len: u16::try_from(program.len()).map_err(too_long)?,
@@ -337,7 +349,7 @@ impl Group {
             libc::setsockopt(
                 self.socket.as_raw_fd(),
                 libc::SOL_SOCKET,
-                libc::SO_ATTACH_REUSEPORT_CBPF,
+                what,
                 (&raw const program).cast(),
                 size_of::<libc::sock_fprog>() as libc::socklen_t,
             )

@@ -327,16 +327,15 @@ fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
 }
 
 /// How scanners call themselves in User-Agent.
-const AGENTS: [&[u8]; 19] = [
+const AGENTS: [&[u8]; 18] = [
     b"friendly-scanner",
     b"friendly-request",
-    b"friendly",
     b"sipvicious",
     b"sipcli",
     b"sip-cli",
     b"sip-scan",
     b"sipscan",
-    b"sipptk",
+    b"gulp",
     b"vaxsipuseragent",
     b"vaxipuseragent",
     b"pplsip",
@@ -477,12 +476,12 @@ mod tests {
         let guard = guard(GuardSpec { scanner_names: own, ..GuardSpec::default() });
         let agent = |text: &str| guard.is_scanner(Some(text.as_bytes()), b"<sip:a@b>", b"<sip:c@d>");
         let scanners = "friendly-scanner|sipcli/v1.8|VaxSIPUserAgent/3.1|PPLSIP|sundayddr|siparmyknife|SIVuS Scanner\
-            |smap 0.6|iWar|Friendly-Request|sip-scan|my EvilBot 2|sipvicious";
+            |smap 0.6|iWar|Friendly-Request|sip-scan|my EvilBot 2|sipvicious|Gulp";
         for text in scanners.split('|') {
             assert!(agent(text), "{text}");
         }
         let devices = "PolycomSoundPointIP-SPIP_430-UA/3.2.3.1734|Yealink SIP-T46U 108.86.0.20|Asterisk PBX|sipsak 0.9\
-            |Cisco-SIPGateway/IOS-12.x|eyeBeam|Linphone/3.6.1 (eXosip2/4.1.0)|Zoiper v2.10.19.5|dnsmapper|";
+            |Cisco-SIPGateway/IOS-12.x|eyeBeam|Linphone/3.6.1 (eXosip2/4.1.0)|Zoiper v2.10.19.5|dnsmapper|Friendly Phone|";
         for text in devices.split('|') {
             assert!(!agent(text), "{text}");
         }

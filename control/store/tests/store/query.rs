@@ -102,7 +102,7 @@ fn queries_find_what_a_plain_list_would() {
     world.iter().for_each(|cdr| writer.handle().ended(Box::new(cdr.clone())));
     assert!(writer.handle().flush(LONG));
     let reader = CdrReader::open(&folder.path("strowger.db")).unwrap();
-    TestRunner::new(Config::with_cases(400))
+    TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(400) })
         .run(&a_query(), |query| {
             let mut expected: Vec<(usize, &Cdr)> =
                 world.iter().enumerate().filter(|(_, cdr)| passes(&query, cdr)).collect();

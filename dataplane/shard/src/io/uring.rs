@@ -4,6 +4,7 @@
 
 use super::{BATCH, Batch, Io, PACKET_MAX, SENDS, Sockets};
 use crate::address::{self, RawAddress};
+use crate::ports::drain;
 use crate::sys::{self, Bell, Memory};
 use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
@@ -99,13 +100,26 @@ impl Io for Uring {
     fn close(&mut self, slot: Slot) {
         let Some((socket, generation)) = self.sockets.remove(slot) else { return };
         // The armed receive holds the socket open until it is cancelled, by the next system call of the turn.
-        let cancel = opcode::AsyncCancel::new(Kind::Receive.tag(slot, generation)).build();
-        self.push(&cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(Kind::Other.tag(slot, generation)));
+        self.disarm(slot, generation);
         if self.registered {
             // It was registered, so it can be taken out.
             let _ = self.ring.submitter().register_files_update(slot.0, &[-1]);
         }
         drop(socket);
+    }
+
+    fn rest(&mut self, slot: Slot) {
+        // What the old receive still brings is of another generation: nobody gets it.
+        if let Some((armed, _)) = self.sockets.renew(slot) {
+            self.disarm(slot, armed);
+        }
+    }
+
+    fn resume(&mut self, slot: Slot) -> u64 {
+        let Some((_, generation)) = self.sockets.renew(slot) else { return 0 };
+        let stale = self.sockets.get(slot).map_or(0, drain);
+        self.arm(slot, generation);
+        stale
     }
 
     fn socket(&self, slot: Slot) -> Option<&Socket> {
@@ -239,6 +253,11 @@ impl Uring {
             .flags(self.file_flag())
             .user_data(Kind::Receive.tag(slot, generation));
         self.push(&receive);
+    }
+
+    fn disarm(&mut self, slot: Slot, generation: u32) {
+        let cancel = opcode::AsyncCancel::new(Kind::Receive.tag(slot, generation)).build();
+        self.push(&cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(Kind::Other.tag(slot, generation)));
     }
 
     fn listen_to_bell(&mut self) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::explain::Collected;
+use base::Rng;
 use ledger::{Lease, lease::Part};
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -178,8 +178,13 @@ impl Tree {
             let symbol = ways.ilog2();
             ways ^= 1 << symbol;
             let child = node.first + (node.mask & ((1 << symbol) - 1)).count_ones();
-            let deeper = depth + usize::from(symbol > OPEN);
-            self.walk(self.nodes[child as usize], deeper, number, found);
+            let child = self.nodes[child as usize];
+            match symbol {
+                // An end is a leaf, all of whose places were walked: its key need not be read.
+                CLOSED | OPEN => found(child.first, depth),
+                EXACT => found(child.first, depth + 1),
+                _ => self.walk(child, depth + 1, number, found),
+            }
         }
     }
 
