@@ -25,7 +25,7 @@ fn main() {
 #[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench")]
 fn run(rate: u64, seconds: u64, with_file: bool) {
     let folder = testing::Folder::new("bench");
-    let mut settings = CdrSettings::new(folder.path("strowger.db"));
+    let mut settings = CdrSettings::new(folder.root().join("strowger.db"));
     if with_file {
         settings.sinks.push(Sink::Jsonl(folder.path("cdr.jsonl")));
     }
@@ -39,13 +39,14 @@ fn run(rate: u64, seconds: u64, with_file: bool) {
     for n in 0..calls + held {
         let due = begin + Duration::from_nanos(n * 1_000_000_000 / rate);
         thread::sleep(due.saturating_duration_since(Instant::now()));
+        let created = clock.now().wall;
         // A call lasts five seconds.
         for leg in 0..2 {
             if n < calls {
-                handle.opened(Box::new(a_leg(clock, n, leg)));
+                handle.opened(Box::new(a_leg(created, n, leg)));
             }
             if let Some(ended) = n.checked_sub(held) {
-                handle.ended(Box::new(a_leg(clock, ended, leg)));
+                handle.ended(Box::new(a_leg(created, ended, leg)));
             }
         }
     }
@@ -57,9 +58,9 @@ fn run(rate: u64, seconds: u64, with_file: bool) {
     println!("{rate} calls/s, {sinks}: {each:.1} us of the writer's CPU a call, {size} octets a record");
 }
 
-fn a_leg(clock: Clock, n: u64, leg: u16) -> ledger::Cdr {
+fn a_leg(created: Wall, n: u64, leg: u16) -> ledger::Cdr {
     ledger::Cdr {
-        created: Wall(clock.now().wall.0),
+        created,
         from_user: format!("+1503{:07}", n * 7919 % 10_000_000),
         to_user: format!("+44{:09}", n * 104_729 % 1_000_000_000),
         account: Some(format!("account{}", n % 1000)),

@@ -202,7 +202,7 @@ fn what_is_not_to_be_kept_is_removed_in_steps() {
     let now = Clock::start().now().wall;
     for n in 0..1500u64 {
         // Half of them a day old.
-        let created = if n % 2 == 0 { Wall(now.0 - 86_400_000_000) } else { now };
+        let created = if n.is_multiple_of(2) { Wall(now.0 - 86_400_000_000) } else { now };
         hand_over(&writer.handle(), Cdr { created, ..a_cdr(n.into(), 0) });
     }
     drop(writer);
