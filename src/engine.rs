@@ -1,15 +1,18 @@
 //! The running engine as control sees it: the shards' mailboxes and counters, the configuration and its versions.
 
 use crate::logging::Logging;
-use crate::metrics;
+use crate::{metrics, standing};
 use api::engine::{ApplyError, ConfigVersion, Engine, Fault};
 use api::metrics::{Page, families};
+use api::standing::{GroupStatus, LimitStatus, TrunkStatus};
 use b2bua::Spec;
-use base::{Clock, Mailbox, Now, Wall};
+use b2bua::spec::Source;
+use base::{Clock, Duration, Instant, Mailbox, Now, Wall};
 use command::Command;
 use config::{Checked, Config, ConfigError, PoolBook};
 use edge::Input;
-use ledger::{Ask, SignallingStats};
+use ledger::{Ask, Bans, Event, EventBus, Net, SignallingStats};
+use routing::health::{Change, Health, Word};
 use shard::ShardStats;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +27,10 @@ pub struct Running {
     pub orders: Vec<Mailbox<Command>>,
     pub allow_panic: bool,
     pub records: store::CdrHandle,
+    pub store: Arc<store::Store>,
+    pub cdrs: store::CdrReader,
+    pub shared: b2bua::Shared,
+    pub hooks: Arc<hook::HookStats>,
     pub logging: Logging,
     pub draining: AtomicBool,
     pub configuration: Mutex<Configuration>,
@@ -38,7 +45,7 @@ pub struct Configuration {
 }
 
 /// Versions that are kept for a way back.
-const VERSIONS_MAX: usize = 32;
+pub const VERSIONS_MAX: usize = 32;
 /// Keys that only a start can change.
 const FIXED: [&str; 2] = ["listener.", "engine."];
 /// Those of them that a running engine can take all the same.
@@ -47,6 +54,33 @@ const FREE: [&str; 3] = ["engine.log", "engine.route_order", "engine.orphan"];
 impl Running {
     fn configuration(&self) -> MutexGuard<'_, Configuration> {
         self.configuration.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The configuration in force, as calls see it.
+    fn spec(&self) -> Arc<Spec> {
+        Arc::clone(&self.configuration().spec)
+    }
+
+    /// Takes a trunk out or in, and tells it.
+    fn switch_trunk(
+        &self,
+        name: &str,
+        switch: impl FnOnce(&Health, Instant) -> Option<Change>,
+    ) -> Option<TrunkStatus> {
+        let (now, spec) = (self.clock.now(), self.spec());
+        let trunk = spec.trunks.iter().find(|trunk| trunk.name == name)?;
+        if let Some(change) = switch(&trunk.health, now.mono) {
+            let kind = match change.to {
+                Word::Disabled => "trunk.disabled",
+                Word::Up => "trunk.up",
+                // It was taken in, and something else holds it back.
+                Word::Down | Word::Open | Word::HalfOpen => "trunk.enabled",
+            };
+            tracing::info!(trunk = name, from = change.from.name(), to = change.to.name(), "trunk switched");
+            let event = Event::new(now.wall, kind).with("trunk", name).with("from", change.from.name());
+            self.shared.events.publish(event.with("to", change.to.name()).with("by", "operator"));
+        }
+        Some(standing::trunk(now, trunk))
     }
 
     /// Calls that exist now, all shards together.
@@ -91,15 +125,67 @@ impl Engine for Running {
     }
 
     fn collect(&self, page: &mut Page) {
-        let spec = Arc::clone(&self.configuration().spec);
+        let spec = self.spec();
         for (index, stats) in self.media.iter().enumerate() {
             metrics::media_shard(page, index, stats, &spec);
         }
-        metrics::pools(page, &spec);
+        metrics::hooks(page, &self.hooks);
         page.cdr(&self.records.stats());
+        self.records.webhooks().iter().for_each(|webhook| page.webhook(webhook));
         page.count(&families::QUEUE_DROPPED, &["log"], self.logging.dropped());
         let refused: u64 = self.inboxes.iter().map(Mailbox::refused).sum();
         page.count(&families::QUEUE_DROPPED, &["signalling_inbox"], refused);
+    }
+
+    fn cdrs(&self) -> &store::CdrReader {
+        &self.cdrs
+    }
+
+    fn bans(&self) -> &Bans {
+        &self.shared.bans
+    }
+
+    fn trunk_within(&self, net: Net) -> Option<String> {
+        let is_within = |source: &Source| match source {
+            Source::Net { address, prefix, .. } => {
+                let source = Net::new(*address, *prefix);
+                net.contains(*address) || source.is_some_and(|source| source.contains(net.address()))
+            }
+            Source::Host { .. } => false,
+        };
+        let spec = self.spec();
+        spec.trunks.iter().find(|trunk| trunk.from.iter().any(is_within)).map(|trunk| trunk.name.clone())
+    }
+
+    fn events(&self) -> &Arc<EventBus> {
+        &self.shared.events
+    }
+
+    fn trunks(&self) -> Vec<TrunkStatus> {
+        let now = self.clock.now();
+        self.spec().trunks.iter().map(|trunk| standing::trunk(now, trunk)).collect()
+    }
+
+    fn disable_trunk(&self, name: &str, period: Option<Duration>) -> Option<TrunkStatus> {
+        self.switch_trunk(name, |health, now| health.disable(now, period.map(|period| now + period)))
+    }
+
+    fn enable_trunk(&self, name: &str) -> Option<TrunkStatus> {
+        self.switch_trunk(name, Health::enable)
+    }
+
+    fn group(&self, name: &str) -> Option<GroupStatus> {
+        let spec = self.spec();
+        let group = spec.groups.iter().find(|group| group.name == name)?;
+        Some(standing::group(self.clock.now(), &spec, group))
+    }
+
+    fn limits(&self) -> Vec<LimitStatus> {
+        standing::limits(&self.spec())
+    }
+
+    fn reset_fraud(&self, policy: &str, key: &str) -> bool {
+        self.shared.fraud.reset(policy, key)
     }
 
     fn health(&self) -> Result<(), String> {
@@ -174,7 +260,9 @@ impl Engine for Running {
         configuration.config = checked.into_config();
         configuration.spec = Arc::clone(&spec);
         let applied = self.clock.now().wall;
-        configuration.versions.push_back(ConfigVersion { version, applied, text: text.into() });
+        let new = ConfigVersion { version, applied, text: text.into() };
+        crate::keeping::save_version(&self.store, &new, "api");
+        configuration.versions.push_back(new);
         while configuration.versions.len() > VERSIONS_MAX {
             configuration.versions.pop_front();
         }
@@ -221,5 +309,19 @@ impl edge::Records for ToStore {
 
     fn shard_lost(&self, shard: usize) {
         self.0.shard_lost(shard);
+    }
+}
+
+/// Where questions to hooks go: to control's service, whose answers come back to the shard that asked.
+pub struct ToHooks {
+    pub hooks: hook::Hooks,
+    pub inboxes: Vec<Mailbox<Input>>,
+}
+
+impl edge::Hooks for ToHooks {
+    fn ask(&self, shard: usize, ticket: base::Key, question: Box<ledger::HookQuestion>) {
+        let inbox = self.inboxes[shard].clone();
+        // A full mailbox drops the answer; the shard gives the question up by itself.
+        self.hooks.ask(*question, move |answer| drop(inbox.send(Input::Hooked(ticket, answer))));
     }
 }

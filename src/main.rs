@@ -2,11 +2,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 #![expect(clippy::disallowed_methods, reason = "a shell: it starts threads and child processes")]
 mod logging; // structured logs, off the threads that write them
-mod metrics; // figures of media shards on the metrics page
+mod metrics; // figures of media shards and hooks on the metrics page
+mod standing; // how trunks, groups and limits stand now
 mod engine; // the running engine as control sees it
+mod keeping; // bans and versions, over restarts
 mod run; // `run`: builds the parts and the rings, supervises, stops
 mod check; // `check`, `inspect`, `doctor`
-mod client; // `calls`, `config`, `drain`, `log`, `trunks`: the API from the terminal
+mod explain; // `route explain --config`
+mod client; // `calls`, `trunks`, `bans`, `events` and the like: the API from the terminal
 mod load; // `demo`, `load`
 
 use clap::{Parser, Subcommand};
@@ -74,7 +77,8 @@ fn main() -> ExitCode {
 fn terminal(command: &client::Command) -> ExitCode {
     let stdout = std::io::stdout();
     let terminal = std::io::IsTerminal::is_terminal(&stdout);
-    match client::run(command, &mut client::Screen { out: &mut stdout.lock(), terminal }) {
+    let mut screen = client::Screen { out: &mut stdout.lock(), terminal, offline: explain::offline };
+    match client::run(command, &mut screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if error.exit_code() != 0 {

@@ -1,8 +1,9 @@
-//! Figures of media shards, pools and queues on the metrics page.
+//! Figures of media shards and hooks on the metrics page.
 
 use api::metrics::{Page, families as f};
 use b2bua::Spec;
 use command::Verdict;
+use hook::HookStats;
 use shard::ShardStats;
 
 /// All of one media shard.
@@ -33,9 +34,13 @@ pub fn media_shard(page: &mut Page, index: usize, stats: &ShardStats, spec: &Spe
     }
 }
 
-/// Places in use of every pool of the configuration in force.
-pub fn pools(page: &mut Page, spec: &Spec) {
-    for trunk in &spec.trunks {
-        page.add(&f::LIMIT_USED, &[trunk.pool.name()], f64::from(trunk.pool.used()));
+/// Questions to routes' hooks.
+pub fn hooks(page: &mut Page, stats: &HookStats) {
+    for (result, count) in stats.questions() {
+        page.count(&f::HOOK_QUESTIONS, &[result], count);
     }
+    for (source, count) in stats.sources() {
+        page.count(&f::HOOK_ANSWERS, &[source], count);
+    }
+    page.histogram(&f::HOOK_TIME, &[], &stats.seconds);
 }

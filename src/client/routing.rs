@@ -110,7 +110,7 @@ pub enum TrunksCommand {
         #[arg(long = "for", value_name = "DURATION")]
         period: Option<String>,
     },
-    /// Send calls there again, whatever its breaker and its probe have said
+    /// Send calls there again, whatever its breaker has said
     #[command(after_help = "Example: strowger trunks enable acme")]
     Enable {
         /// Name of the trunk

@@ -119,12 +119,9 @@ pub(crate) async fn add(State(api): State<Api>, body: Body) -> Result<Response, 
         )
     };
     let added = api.engine.bans().add(ban.clone()).map_err(full)?;
-    let event = Event::new(since, "ban.added").with("address", net).with("by", ban.by.name());
-    let event = match ban.until {
-        Some(until) => event.with("until", until),
-        None => event,
-    };
-    api.engine.events().publish(event.with("reason", &ban.reason));
+    let event = Event::new(since, "ban.added").with("net", net).with("by", ban.by.name());
+    let until = ban.until.map(|until| until.to_string()).unwrap_or_default();
+    api.engine.events().publish(event.with("reason", &ban.reason).with("until", until));
     let status = if added == Added::New { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(BanRow::from(ban))).into_response())
 }
@@ -140,7 +137,7 @@ pub(crate) async fn remove(State(api): State<Api>, uri: Uri) -> Result<StatusCod
     let net = net("address", address)?;
     let missing = || Problem::new(Class::NotFound, format!("there is no ban of {net}"));
     let ban = api.engine.bans().remove(net).ok_or_else(missing)?;
-    let event = Event::new(api.engine.now().wall, "ban.removed").with("address", net).with("by", "operator");
+    let event = Event::new(api.engine.now().wall, "ban.removed").with("net", net).with("by", "operator");
     api.engine.events().publish(event.with("reason", ban.reason));
     Ok(StatusCode::NO_CONTENT)
 }

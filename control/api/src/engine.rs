@@ -55,9 +55,8 @@ pub trait Engine: Send + Sync + 'static {
     /// How full every limit is, by name.
     fn limits(&self) -> Vec<LimitStatus>;
 
-    /// Forgets what a fraud policy has counted of one key, or of all; gives how many keys, `None` if there is no such
-    /// policy.
-    fn reset_fraud(&self, policy: &str, key: Option<&str>) -> Option<usize>;
+    /// Forgets what a fraud policy has counted of one key; whether there was anything.
+    fn reset_fraud(&self, policy: &str, key: &str) -> bool;
 
     /// Whether the process does its work.
     ///

@@ -117,6 +117,15 @@ pub(crate) async fn explain(State(api): State<Api>, body: Body) -> Result<Json<D
     told.map(|told| Json(Decision::from(*told))).map_err(|expected| Problem::field("body", expected))
 }
 
+/// The question of a body, for those who decide without an engine.
+///
+/// # Errors
+/// The field that is wrong, and what was expected there.
+pub fn question(text: &str) -> Result<ExplainQuestion, String> {
+    let question: Question = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    question.checked().map_err(|problem| problem.detail().to_owned())
+}
+
 impl Question {
     fn checked(self) -> Result<ExplainQuestion, Problem> {
         let names = [("trunk", &self.trunk), ("account", &self.account)];

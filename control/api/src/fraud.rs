@@ -3,10 +3,10 @@
 use crate::input;
 use crate::problem::{Class, Problem};
 use crate::server::Api;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use axum::http::StatusCode;
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 /// What to forget.
@@ -15,23 +15,17 @@ use utoipa::ToSchema;
 pub(crate) struct Reset {
     /// Name of the policy.
     policy: String,
-    /// The key as events show it; every key, if not given.
-    key: Option<String>,
+    /// The key as events show it, such as `trunk=pbx prefix=44`.
+    key: String,
 }
 
-/// What was forgotten.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Forgotten {
-    /// How many keys had something counted.
-    keys: usize,
-}
-
-/// Forgets what a policy has counted of one key or of all; calls in progress are counted on.
+/// Forgets what a policy has counted of one key; its calls in progress are counted on.
 #[utoipa::path(post, path = "/v1/fraud/reset", tag = "protection", request_body = Reset,
-    responses((status = 200, body = Forgotten), (status = 404, body = Problem), (status = 422, body = Problem)))]
-pub(crate) async fn reset(State(api): State<Api>, body: Body) -> Result<Json<Forgotten>, Problem> {
+    responses((status = 204, description = "It begins anew"), (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn reset(State(api): State<Api>, body: Body) -> Result<StatusCode, Problem> {
     let Reset { policy, key } = input::json(&api.limits, body).await?;
-    let missing = || Problem::new(Class::NotFound, format!("there is no fraud policy named {policy}"));
-    let keys = api.engine.reset_fraud(&policy, key.as_deref()).ok_or_else(missing)?;
-    Ok(Json(Forgotten { keys }))
+    if api.engine.reset_fraud(&policy, &key) {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::new(Class::NotFound, format!("policy {policy} has counted nothing of {key}")))
 }

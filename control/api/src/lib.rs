@@ -13,7 +13,7 @@ mod pcap; // a ladder as a capture file
 mod calls; // /v1/calls
 mod objects; // /v1/listeners, trunks, groups, routes, number_rules, policies
 mod trunks; // whether trunks are called, members of groups, /v1/limits
-mod explain; // /v1/route/explain
+pub mod explain; // /v1/route/explain
 mod cdrs; // /v1/cdrs
 mod bans; // /v1/bans
 mod fraud; // /v1/fraud/reset
@@ -27,6 +27,5 @@ pub mod server; // accept and serve
 
 pub use auth::{Role, TokenError, Tokens};
 pub use engine::{ApplyError, ConfigVersion, Engine, Fault};
-pub use explain::Decision;
 pub use metrics::Page;
 pub use server::{Limits, ServeError, Server, serve, spawn};

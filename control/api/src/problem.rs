@@ -128,6 +128,11 @@ impl Problem {
         Problem { errors, ..Problem::new(Class::Field, detail) }
     }
 
+    /// What went wrong, in a line.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     #[cfg(test)]
     pub(crate) fn status(&self) -> u16 {
         self.status

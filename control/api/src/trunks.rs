@@ -53,7 +53,7 @@ pub(crate) async fn disable(
     api.engine.disable_trunk(&name, period).map(Json).ok_or_else(|| no_trunk(&name))
 }
 
-/// Takes a trunk in again, whatever its breaker and its probe have said.
+/// Takes a trunk in again, with its breaker closed; what probes say holds on.
 #[utoipa::path(post, path = "/v1/trunks/{name}/enable", tag = "routing",
     params(("name" = String, Path, description = "Its name")),
     responses((status = 200, body = TrunkStatus), (status = 404, body = Problem)))]

@@ -430,8 +430,8 @@ impl Engine for Fake {
         vec![full, counted, paced]
     }
 
-    fn reset_fraud(&self, policy: &str, key: Option<&str>) -> Option<usize> {
-        (policy == "toll-fraud").then(|| key.map_or(17, |key| usize::from(key == "pbx")))
+    fn reset_fraud(&self, policy: &str, key: &str) -> bool {
+        policy == "toll-fraud" && key == "trunk=pbx"
     }
 
     fn health(&self) -> Result<(), String> {
