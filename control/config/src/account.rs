@@ -20,6 +20,8 @@ table! {
         destinations: Destinations = Destinations::Default;
         /// Names of policies, applied in this order on what it sends us.
         policy: Vec<Name> = Vec::new();
+        /// Where it is, for emergency services; sent with emergency calls.
+        emergency_address: Option<String> = None;
         /// Most calls.
         limit: Option<OwnLimit> = None;
         /// What it is offered, in this order; everything, if empty.

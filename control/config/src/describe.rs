@@ -50,6 +50,30 @@ macro_rules! table {
                 entries
             }
 
+            /// Reads the keys that are given.
+            pub(crate) fn read_keys(
+                &mut self,
+                table: &toml::de::DeTable<'_>,
+                reader: &mut $crate::read::Reader<'_>,
+            ) {
+                let mut unknown = Vec::new();
+                for (key, item) in table {
+                    match key.get_ref().as_ref() {
+                        $(
+                            $crate::describe::key_name!($field $($key)?) => {
+                                reader.field(key, item, &mut self.$field, |_value| {
+                                    $crate::describe::outside!(_value $(, $range)?)
+                                });
+                            }
+                        )*
+                        _ => unknown.push(key),
+                    }
+                }
+                if !unknown.is_empty() {
+                    reader.unknown_keys(unknown, &[$($crate::describe::key_name!($field $($key)?)),*]);
+                }
+            }
+
             const LACK: Option<$crate::value::Lack> =
                 $crate::describe::lack!($(later $table_later)? $(protects $table_protects)?);
         }
@@ -76,18 +100,12 @@ macro_rules! table {
                     reader.wrong_type(item, Self::form());
                     return None;
                 };
-                reader.unknown_keys(table, &[$($crate::describe::key_name!($field $($key)?)),*]);
                 let mut value = Self::default();
+                value.read_keys(table, reader);
                 $(
-                    let key = $crate::describe::key_name!($field $($key)?);
-                    reader.field(table, key, &mut value.$field, |_value| {
-                        $crate::describe::outside!(_value $(, $range)?)
-                    });
-                    $(
-                        if !table.contains_key(key) {
-                            reader.missing(key, $required);
-                        }
-                    )?
+                    $crate::describe::missing!(
+                        reader, table, $crate::describe::key_name!($field $($key)?) $(, $required)?
+                    );
                 )*
                 Some(afterwards(value))
             }
@@ -103,12 +121,12 @@ macro_rules! table {
                 out.push_str(" }");
             }
 
-            fn visit(&self, path: &str, visitor: &mut dyn $crate::value::Visitor) {
+            fn visit(&self, path: &$crate::place::Path<'_>, visitor: &mut dyn $crate::value::Visitor) {
                 if let Some(lack) = Self::LACK {
                     visitor.lack(path, lack);
                 }
                 $(
-                    let below = $crate::read::below(path, $crate::describe::key_name!($field $($key)?));
+                    let below = path.key($crate::describe::key_name!($field $($key)?));
                     let lack: Option<$crate::value::Lack> =
                         $crate::describe::lack!($(later $later)? $(protects $protects)?);
                     if let Some(lack) = lack
@@ -161,6 +179,16 @@ macro_rules! is_required {
     };
     ($meaning:literal) => {
         true
+    };
+}
+
+/// Notes that a key is not given that has to be.
+macro_rules! missing {
+    ($reader:ident, $table:ident, $key:expr) => {};
+    ($reader:ident, $table:ident, $key:expr, $meaning:literal) => {
+        if !$table.contains_key($key) {
+            $reader.missing($key, $meaning);
+        }
     };
 }
 
@@ -250,7 +278,7 @@ macro_rules! joined {
     };
 }
 
-pub(crate) use {choices, is_required, joined, key_name, lack, outside, table};
+pub(crate) use {choices, is_required, joined, key_name, lack, missing, outside, table};
 
 /// None of the choices.
 pub(crate) fn unknown_choice(text: &str, choices: &[&str]) -> Bad {

@@ -2,7 +2,7 @@
 //! are.
 
 use crate::objects::{Objects, Rule};
-use crate::read::{Segment, below, push_segment};
+use crate::place::Path;
 use crate::root::Config;
 use crate::secret::Secret;
 use crate::value::{Lack, Value, Visitor, text_of};
@@ -19,8 +19,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     objects("account", &old.account, &new.account, &mut lines);
     objects("limit", &old.limit, &new.limit, &mut lines);
     objects("policy", &old.policy, &new.policy, &mut lines);
-    keys("engine", &old.engine, &new.engine, &mut lines);
-    keys("unknown", &old.unknown, &new.unknown, &mut lines);
+    keys(&Path::ROOT.key("engine"), &old.engine, &new.engine, &mut lines);
+    keys(&Path::ROOT.key("unknown"), &old.unknown, &new.unknown, &mut lines);
     lines
 }
 
@@ -35,12 +35,11 @@ fn objects<T: Value + Default>(kind: &str, old: &Objects<T>, new: &Objects<T>, l
 }
 
 fn rules<T: Rule>(old: &[T], new: &[T], lines: &mut Vec<String>) {
-    let by_name = |rules: &'_ [T]| -> BTreeMap<String, T> {
-        rules.iter().map(|rule| (rule.name().to_owned(), rule.clone())).collect()
-    };
-    let (before, after) = (by_name(old), by_name(new));
-    let before: BTreeMap<&str, &T> = before.iter().map(|(name, rule)| (name.as_str(), rule)).collect();
-    let after: BTreeMap<&str, &T> = after.iter().map(|(name, rule)| (name.as_str(), rule)).collect();
+    if old == new {
+        return;
+    }
+    let before: BTreeMap<&str, &T> = old.iter().map(|rule| (rule.name(), rule)).collect();
+    let after: BTreeMap<&str, &T> = new.iter().map(|rule| (rule.name(), rule)).collect();
     named(T::KIND, &before, &after, lines);
     order(T::KIND, old.iter().map(Rule::name), new.iter().map(Rule::name), lines);
 }
@@ -48,7 +47,8 @@ fn rules<T: Rule>(old: &[T], new: &[T], lines: &mut Vec<String>) {
 fn named<T: Value>(kind: &str, old: &BTreeMap<&str, &T>, new: &BTreeMap<&str, &T>, lines: &mut Vec<String>) {
     let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
     for name in names {
-        let path = below(kind, name);
+        let path = Path::ROOT.key(kind);
+        let path = path.key(name);
         match (old.get(name), new.get(name)) {
             (Some(before), Some(after)) => keys(&path, *before, *after, lines),
             (Some(before), None) => lines.push(format!("- {path} = {}", text_of(*before))),
@@ -58,7 +58,7 @@ fn named<T: Value>(kind: &str, old: &BTreeMap<&str, &T>, new: &BTreeMap<&str, &T
     }
 }
 
-fn keys<T: Value>(path: &str, old: &T, new: &T, lines: &mut Vec<String>) {
+fn keys<T: Value>(path: &Path<'_>, old: &T, new: &T, lines: &mut Vec<String>) {
     if old == new {
         return;
     }
@@ -86,8 +86,8 @@ fn order<'n>(
     let before: Vec<&str> = old.filter(|name| news.contains(name)).collect();
     let after: Vec<&str> = new.filter(|name| olds.contains(name)).collect();
     if let Some(first) = (0..before.len().min(after.len())).find(|at| before[*at] != after[*at]) {
-        let mut place = kind.to_owned();
-        push_segment(&mut place, Segment::Index(first));
+        let list = Path::ROOT.key(kind);
+        let place = list.entry(first);
         lines.push(format!(
             "~ {kind}: the order changed, from {place} on: {} was {}",
             after[first], before[first]
@@ -95,15 +95,15 @@ fn order<'n>(
     }
 }
 
-fn leaves<T: Value>(path: &str, value: &T) -> BTreeMap<String, String> {
+fn leaves<T: Value>(path: &Path<'_>, value: &T) -> BTreeMap<String, String> {
     struct Leaves(BTreeMap<String, String>);
     impl Visitor for Leaves {
-        fn leaf(&mut self, path: &str, text: String) {
-            self.0.insert(path.to_owned(), text);
+        fn leaf(&mut self, path: &Path<'_>, text: &dyn Fn() -> String) {
+            self.0.insert(path.to_string(), text());
         }
-        fn absent(&mut self, _: &str) {}
-        fn lack(&mut self, _: &str, _: Lack) {}
-        fn secret(&mut self, _: &str, _: &Secret) {}
+        fn absent(&mut self, _: &Path<'_>) {}
+        fn lack(&mut self, _: &Path<'_>, _: Lack) {}
+        fn secret(&mut self, _: &Path<'_>, _: &Secret) {}
     }
     let mut leaves = Leaves(BTreeMap::new());
     value.visit(path, &mut leaves);

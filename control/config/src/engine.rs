@@ -5,11 +5,11 @@ use crate::error::{Kind, nearest};
 use crate::read::{Item, Reader, push_text};
 use crate::secret::Secret;
 use crate::value::{Bad, Lack, Value, Visitor, Word, text_of};
-use crate::words::DnsServer;
-use b2bua::spec::RouteOrder;
+use crate::words::{Digits, DnsServer, Network, Rate, RateLimit, Timer, Url};
 use base::Duration;
+use routing::Order;
 use core::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::de::DeValue;
 
 table! {
@@ -28,13 +28,18 @@ table! {
         /// Threads that do signalling.
         signalling_shards: u32 = 1, in 1..=64;
         /// Which of several matching routes is taken.
-        route_order: RouteOrder = RouteOrder::First;
+        route_order: Order = Order::First;
         /// Who is asked for names.
         dns: Dns = Dns::System;
         /// Where the engine keeps what must last. The secret of this installation lies in the same folder.
         store: Store = Store::Sqlite("strowger.db".into());
-        /// Where records of calls go.
+        /// Where records of calls go: files to which lines are added, or a program of yours that gets each by HTTP POST,
+        /// again until it has answered 200 to 299. They are always kept in `store`, too.
         cdr: Vec<CdrSink> = vec![CdrSink::Jsonl("cdr.jsonl".into())];
+        /// How long `store` keeps records.
+        cdr_keep: Timer = Timer::seconds(90 * 86_400), in Duration::from_secs(3600)..=Duration::from_secs(3650 * 86_400);
+        /// Emergency numbers: their calls exceed every limit and no policy is applied to them.
+        emergency: Vec<Digits> = vec![Digits("112".into()), Digits("911".into()), Digits("933".into())];
         /// Where rtpengine's NG protocol is spoken; nowhere, if empty.
         ng: Vec<NgAddress> = Vec::new(), later "not in effect yet: the NG protocol is not spoken";
         /// Whether NG calls take media from foreign sources after they have learned theirs.
@@ -116,8 +121,8 @@ impl Value for Shards {
         }
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        visitor.leaf(path, text_of(self));
+    fn visit(&self, path: &crate::place::Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 }
 
@@ -173,15 +178,15 @@ impl Value for Pin {
         });
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        visitor.leaf(path, text_of(self));
+    fn visit(&self, path: &crate::place::Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 }
 
-choices!(for RouteOrder {
+choices!(for Order {
     /// The first in the file.
     First = "first";
-    /// The one with the longest match.
+    /// The one with the longest match, the most places of the called number that are fixed.
     Longest = "longest";
 });
 
@@ -227,8 +232,8 @@ impl Value for Dns {
         }
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        visitor.leaf(path, text_of(self));
+    fn visit(&self, path: &crate::place::Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 }
 
@@ -243,12 +248,12 @@ pub enum Store {
 
 impl Store {
     /// The folder of the file: what else must last lies there too. The current folder for a database elsewhere.
-    pub fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &std::path::Path {
         match self {
             Store::Sqlite(file) => {
-                file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+                file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."))
             }
-            Store::Postgres(_) => Path::new("."),
+            Store::Postgres(_) => std::path::Path::new("."),
         }
     }
 }
@@ -296,15 +301,26 @@ impl Word for Store {
 pub enum CdrSink {
     /// A file, one JSON object a line.
     Jsonl(PathBuf),
+    /// A file, comma-separated values, one record a line.
+    Csv(PathBuf),
+    /// A program that is asked to take them.
+    Webhook(Url),
 }
 
 impl Word for CdrSink {
-    const FORM: &'static str = "\"jsonl:PATH\"";
+    const FORM: &'static str = "\"jsonl:PATH\", \"csv:PATH\" or \"webhook:http://HOST/…\"";
 
     fn parse(text: &str) -> Result<Self, Bad> {
+        let path_fine = |path: &str| !path.is_empty() && !path.contains('\0');
         match text.split_once(':') {
-            Some(("jsonl", path)) if !path.is_empty() && !path.contains('\0') => {
-                Ok(CdrSink::Jsonl(path.into()))
+            Some(("jsonl", path)) if path_fine(path) => Ok(CdrSink::Jsonl(path.into())),
+            Some(("csv", path)) if path_fine(path) => Ok(CdrSink::Csv(path.into())),
+            Some(("webhook", url)) => match Url::parse(url) {
+                Ok(url) => Ok(CdrSink::Webhook(url)),
+                Err(bad) => Err(Bad::new(format!("names an address that {}", bad.why))),
+            },
+            Some(("http" | "https", _)) => {
+                Err(Bad::meant("is no place for records", format!("webhook:{text}")))
             }
             Some((_, path)) => Err(Bad::meant("is no place for records", format!("jsonl:{path}"))),
             None => Err(Bad::meant("is no place for records", format!("jsonl:{text}"))),
@@ -314,6 +330,8 @@ impl Word for CdrSink {
     fn word(&self) -> String {
         match self {
             CdrSink::Jsonl(file) => format!("jsonl:{}", file.display()),
+            CdrSink::Csv(file) => format!("csv:{}", file.display()),
+            CdrSink::Webhook(url) => format!("webhook:{}", url.0),
         }
     }
 }
@@ -392,15 +410,30 @@ impl Word for LogFilter {
 }
 
 table! {
-    /// What sources get that are neither a trunk nor an account.
+    /// What sources get that are neither a trunk nor an account. The source of a datagram can be forged, so identified
+    /// trunks are never banned.
     pub struct Unknown {
         /// What they are answered.
         answer: Answer = Answer::Silent;
-        /// So many tries before a ban.
-        ban_after: u32 = 3, in 1..=1_000_000, protects "not in effect yet: nobody is banned";
+        /// So many offences within `window` (requests of nobody, what is no SIP, wrong passwords) and the source is banned;
+        /// 0 never bans for them.
+        ban_after: u32 = 3, in 0..=1_000_000;
         /// How long a ban holds.
-        ban: Duration = Duration::from_secs(3600), in Duration::from_secs(1)..=Duration::from_secs(3650 * 86_400),
-            protects "not in effect yet: nobody is banned";
+        ban: Duration = Duration::from_secs(3600), in Duration::from_secs(1)..=Duration::from_secs(3650 * 86_400);
+        /// How long an offence counts.
+        window: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=Duration::from_secs(86_400);
+        /// A source that sends more requests than this is banned.
+        flood: RateLimit = RateLimit(Some(Rate { count: 100, per: Duration::from_secs(1) }));
+        /// Sources are banned at once that call themselves by the name of a known scanner.
+        scanners: bool = true;
+        /// Further names of scanners, as they stand in User-Agent; capital letters do not matter.
+        scanner_names: Vec<String> = Vec::new();
+        /// Never banned.
+        exempt: Vec<Network> = Vec::new();
+        /// At most so many diverted calls at a time; further ones are answered by silence.
+        divert_calls: u32 = 20, in 1..=100_000;
+        /// Diverted calls end after this.
+        divert_duration: Duration = Duration::from_secs(300), in Duration::from_secs(1)..=Duration::from_secs(86_400);
     }
 }
 
@@ -413,7 +446,7 @@ pub enum Answer {
     Forbidden,
     /// 503 "Attack!" to INVITE, 500 "Attack!!" to the rest.
     Attack,
-    /// Calls go to a flow.
+    /// Calls go to a flow; for now only `tarpit`, which answers and plays nothing.
     Divert(String),
 }
 
@@ -442,15 +475,6 @@ impl Word for Answer {
             Answer::Forbidden => "403".to_owned(),
             Answer::Attack => "attack".to_owned(),
             Answer::Divert(flow) => format!("divert:{flow}"),
-        }
-    }
-
-    fn lack(&self) -> Option<Lack> {
-        match self {
-            Answer::Divert(_) => {
-                Some(Lack { why: "not in effect yet: unknown sources get silence", protective: false })
-            }
-            Answer::Silent | Answer::Forbidden | Answer::Attack => None,
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Place {
 /// One mistake. Prints as `strowger.toml:7: trunk.acme.lern: unknown key; did you mean "learn"? (allowed: …)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// As given to [`Config::check`](crate::Config::check).
+    /// As given to [`Config::check`](crate::Config::check), or a rate file that the configuration names.
     pub file: Arc<str>,
     /// Line, from 1.
     pub line: u32,
@@ -120,6 +120,19 @@ pub enum Kind {
         /// Its line; 0 if it is the same entry.
         line: u32,
     },
+    /// An earlier route takes what this one would.
+    #[error("{what} is taken by {other}{} before, so this is never reached", line_of(.line))]
+    Shadowed {
+        /// The pattern, or "any number".
+        what: String,
+        /// Path of the earlier route or of its pattern.
+        other: String,
+        /// Its line.
+        line: u32,
+    },
+    /// A line of a rate file; the error's file and line are that file's.
+    #[error("{0}")]
+    BadRate(String),
     /// Groups that contain each other.
     #[error("groups go round in a circle: {}", .0.join(" -> "))]
     Circle(Vec<String>),
@@ -143,6 +156,8 @@ impl Kind {
             Kind::Missing(_) => "missing",
             Kind::NoSuch { .. } => "no_such",
             Kind::Twice { .. } => "twice",
+            Kind::Shadowed { .. } => "shadowed",
+            Kind::BadRate(_) => "bad_rate",
             Kind::Circle(_) => "circle",
             Kind::Unfit(_) => "unfit",
         }

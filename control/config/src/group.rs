@@ -1,20 +1,26 @@
 //! `group.NAME`: trunks that stand for each other.
 
 use crate::describe::{choices, table};
-use crate::error::{cut, nearest};
-use crate::read::{Item, Reader, Segment, push_key};
+use crate::error::{Kind, cut, nearest};
+use crate::place::{Path, Segment};
+use crate::read::{Item, Reader, push_key};
 use crate::value::{Bad, Value, Visitor, Word, text_of};
-use crate::words::Name;
+use crate::words::{Host, Name, UserPart};
 use core::fmt::Write as _;
+use routing::group::{Compare, HashOf, Pick, Ties};
 use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 table! {
     /// Trunks among which a route may choose.
-    pub struct Group, later "not in effect yet: a group can be defined but no call goes by it" {
-        /// How one is picked.
+    pub struct Group {
+        /// How one is picked. One that cannot be taken is passed over, whatever the way.
         pick: Pick = Pick::RoundRobin;
-        /// Trunks, or other groups.
+        /// What `free-capacity` compares.
+        compare: Compare = Compare::Relative;
+        /// Which of several equally good members `free-capacity` and `least-calls` take.
+        ties: Ties = Ties::Random;
+        /// Trunks, or other groups, in this order.
         members: Vec<Member> = Vec::new(), required "the trunks of the group";
     }
 }
@@ -24,10 +30,19 @@ table! {
     pub struct Member, short "the name of a trunk or group" from_name {
         /// Name of a trunk or of another group.
         trunk: Name = Name::default(), required "the name of a trunk or group";
-        /// Share, for `pick = "weighted"`.
+        /// Share, for `weighted`, `random` and `hash`; for `least-calls`, what its calls are divided by.
         weight: u32 = 1, in 1..=65_535;
-        /// Capacity by name, for `pick = "free-capacity"`.
+        /// Rank, for `priority`: the lowest comes first, equals in this order.
+        priority: u32 = 1, in 0..=65_535;
+        /// How many calls it can carry at a time, by the name of a resource. None of them is ever exceeded but by
+        /// emergency calls.
         resources: Resources = Resources::default();
+        /// Technical prefix that is put before the called number, when all decisions are made.
+        prefix: Option<UserPart> = None;
+        /// What stands as the calling number instead.
+        caller: Option<UserPart> = None;
+        /// What stands as the host of the Request-URI instead of the trunk's.
+        host: Option<Host> = None;
     }
 }
 
@@ -55,9 +70,16 @@ impl Value for Resources {
         for (key, item) in table {
             let shown = cut(key.get_ref());
             reader.inside(Segment::Key(&shown), key.span().start, |reader| {
-                if let Some(count) = u32::read(item, reader) {
-                    resources.insert(shown.clone(), count);
+                if let Err(why) = crate::objects::check_name(key.get_ref()) {
+                    let (value, allowed) = (shown.clone(), crate::objects::NAME_FORM.to_owned());
+                    reader.error(key.span().start, Kind::BadValue { value, why, allowed, nearest: None });
                 }
+                let Some(count) = u32::read(item, reader) else { return };
+                let range = 1..=10_000_000;
+                if let Some(kind) = crate::value::Within::outside(&count, &range) {
+                    reader.error(item.span().start, kind);
+                }
+                resources.insert(shown.clone(), count);
             });
         }
         Some(Resources(resources))
@@ -73,43 +95,24 @@ impl Value for Resources {
         out.push_str(" }");
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        visitor.leaf(path, text_of(self));
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 }
 
-/// How a member of a group is picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pick {
-    /// One after the other.
-    RoundRobin,
-    /// By weight.
-    Weighted,
-    /// The one with the fewest calls.
-    LeastCalls,
-    /// The one with the largest free share of its resources.
-    FreeCapacity,
-    /// The first that can.
-    Priority,
-    /// By chance.
-    Random,
-    /// The same for the same key.
-    Hash(HashKey),
-}
+choices!(for Compare {
+    /// The free share of the capacity.
+    Relative = "relative";
+    /// How many more calls it could carry.
+    Absolute = "absolute";
+});
 
-choices! {
-    /// What `hash:` looks at.
-    pub enum HashKey {
-        /// Called number.
-        Callee = "callee";
-        /// Calling number.
-        Caller = "caller";
-        /// Call-ID.
-        CallId = "call-id";
-        /// Source address.
-        Source = "source";
-    }
-}
+choices!(for Ties {
+    /// Any of them, by chance.
+    Random = "random";
+    /// The first of them.
+    First = "first";
+});
 
 const PICKS: [(&str, Pick); 10] = [
     ("round-robin", Pick::RoundRobin),
@@ -118,10 +121,10 @@ const PICKS: [(&str, Pick); 10] = [
     ("free-capacity", Pick::FreeCapacity),
     ("priority", Pick::Priority),
     ("random", Pick::Random),
-    ("hash:callee", Pick::Hash(HashKey::Callee)),
-    ("hash:caller", Pick::Hash(HashKey::Caller)),
-    ("hash:call-id", Pick::Hash(HashKey::CallId)),
-    ("hash:source", Pick::Hash(HashKey::Source)),
+    ("hash:callee", Pick::Hash(HashOf::Callee)),
+    ("hash:caller", Pick::Hash(HashOf::Caller)),
+    ("hash:call-id", Pick::Hash(HashOf::CallId)),
+    ("hash:source", Pick::Hash(HashOf::Source)),
 ];
 
 impl Word for Pick {

@@ -1,45 +1,57 @@
 //! Objects of one kind: named ones in a table, ordered ones in a list.
 
 use crate::error::{Kind, cut};
-use crate::read::{Item, Reader, Segment, below, found, push_key};
+use crate::place::{Path, Segment};
+use crate::read::{Item, Reader, found, push_key};
 use crate::value::{TableDoc, Value, Visitor};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use toml::de::DeValue;
 
 /// Objects of one kind, by name, in the order of the file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Objects<T>(Vec<(String, T)>);
+pub struct Objects<T> {
+    objects: Vec<(String, T)>,
+    /// Their numbers, sorted by name.
+    by_name: Vec<u32>,
+}
 
 impl<T> Default for Objects<T> {
     fn default() -> Self {
-        Objects(Vec::new())
+        Objects { objects: Vec::new(), by_name: Vec::new() }
     }
 }
 
 impl<T> Objects<T> {
     /// In the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.objects.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// In the order of the file.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.0.iter().map(|(name, _)| name.as_str())
+        self.objects.iter().map(|(name, _)| name.as_str())
     }
 
     /// The object of this name.
     pub fn get(&self, name: &str) -> Option<&T> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value)
+        self.position(name).map(|number| &self.objects[number].1)
+    }
+
+    /// The number of the object of this name, in the order of the file.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        let of = |number: &u32| self.objects[*number as usize].0.as_str();
+        let found = self.by_name.binary_search_by(|number| of(number).cmp(name)).ok()?;
+        Some(self.by_name[found] as usize)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.objects.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.objects.is_empty()
     }
 }
 
@@ -55,7 +67,7 @@ impl<T: Value + Default> Value for Objects<T> {
         };
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
-        let mut objects = Vec::with_capacity(entries.len());
+        let mut objects: Vec<(String, T)> = Vec::with_capacity(entries.len());
         for (name, item) in entries {
             let offset = name.span().start;
             let shown = cut(name.get_ref());
@@ -69,12 +81,14 @@ impl<T: Value + Default> Value for Objects<T> {
                 objects.push((shown.clone(), T::read(item, reader).unwrap_or_default()));
             });
         }
-        Some(Objects(objects))
+        let mut by_name: Vec<u32> = (0..).take(objects.len()).collect();
+        by_name.sort_by(|a, b| objects[*a as usize].0.cmp(&objects[*b as usize].0));
+        Some(Objects { objects, by_name })
     }
 
     fn write(&self, out: &mut String) {
         out.push_str("{ ");
-        for (index, (name, value)) in self.0.iter().enumerate() {
+        for (index, (name, value)) in self.objects.iter().enumerate() {
             out.push_str(if index > 0 { ", " } else { "" });
             push_key(out, name);
             out.push_str(" = ");
@@ -83,9 +97,9 @@ impl<T: Value + Default> Value for Objects<T> {
         out.push_str(" }");
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        for (name, value) in &self.0 {
-            value.visit(&below(path, name), visitor);
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
+        for (name, value) in &self.objects {
+            value.visit(&path.key(name), visitor);
         }
     }
 
@@ -121,6 +135,43 @@ impl<T> core::ops::Deref for Rules<T> {
     }
 }
 
+impl<T: Rule> Rules<T> {
+    /// Reads further objects; `names` are those that are taken.
+    pub(crate) fn read_more<'i>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'i Item<'i>>,
+        reader: &mut Reader<'_>,
+        names: &mut HashSet<String>,
+    ) {
+        for entry in entries {
+            let given =
+                entry.get_ref().as_table().and_then(|t| t.get("name")).and_then(|n| n.get_ref().as_str());
+            let number = self.0.len() + 1;
+            let unnamed = || format!("{}-{number}", T::KIND.replace('_', "-"));
+            let name = given.map_or_else(unnamed, cut);
+            let offset = entry.span().start;
+            // A name that is taken is an error; what else is wrong in this entry is reported under its number.
+            let taken = names.contains(&name);
+            let shown = if taken { unnamed() } else { name.clone() };
+            reader.inside(Segment::Key(&shown), offset, |reader| {
+                if taken {
+                    let other = Path::ROOT.key(T::KIND);
+                    let other = other.key(&name);
+                    let (line, other) = (reader.line_of(&other), other.to_string());
+                    let kind = Kind::Twice { value: format!("the name \"{name}\""), other, line };
+                    reader.error(offset, kind);
+                }
+                let mut rule = T::read(entry, reader).unwrap_or_default();
+                rule.set_name(shown.clone());
+                self.0.push(rule);
+            });
+            if !taken {
+                names.insert(name);
+            }
+        }
+    }
+}
+
 impl<T: Rule> Value for Rules<T> {
     fn form() -> String {
         "a list of tables".to_owned()
@@ -133,39 +184,18 @@ impl<T: Rule> Value for Rules<T> {
             reader.error(item.span().start, Kind::WrongType { expected, found, nearest: None });
             return None;
         };
-        let mut rules: Vec<T> = Vec::with_capacity(entries.len());
-        let mut names = BTreeSet::new();
-        for (index, entry) in entries.iter().enumerate() {
-            let given =
-                entry.get_ref().as_table().and_then(|t| t.get("name")).and_then(|n| n.get_ref().as_str());
-            let unnamed = format!("{}-{}", T::KIND.replace('_', "-"), index + 1);
-            let name = given.map_or_else(|| unnamed.clone(), cut);
-            let offset = entry.span().start;
-            // A name that is taken is an error; what else is wrong in this entry is reported under its number.
-            let taken = !names.insert(name.clone());
-            let shown = if taken { &unnamed } else { &name };
-            reader.inside(Segment::Key(shown), offset, |reader| {
-                if taken {
-                    let other = below(T::KIND, &name);
-                    let line = reader.line_of(&other);
-                    let kind = Kind::Twice { value: format!("the name \"{name}\""), other, line };
-                    reader.error(offset, kind);
-                }
-                let mut rule = T::read(entry, reader).unwrap_or_default();
-                rule.set_name(shown.clone());
-                rules.push(rule);
-            });
-        }
-        Some(Rules(rules))
+        let mut rules = Rules(Vec::with_capacity(entries.len()));
+        rules.read_more(entries, reader, &mut HashSet::with_capacity(entries.len()));
+        Some(rules)
     }
 
     fn write(&self, out: &mut String) {
         self.0.write(out);
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
         for rule in &self.0 {
-            rule.visit(&below(path, rule.name()), visitor);
+            rule.visit(&path.key(rule.name()), visitor);
         }
     }
 

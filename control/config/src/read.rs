@@ -1,113 +1,124 @@
 //! Reading TOML with the place of every key. Collects every error and goes on. Knows no table of the configuration.
 
 use crate::error::{ConfigError, Kind, Place, cut, nearest};
+use crate::place::{Path, Places, Segment, push_segment};
 use crate::value::{Bad, Value, Word};
 use core::fmt::Write as _;
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 /// One value with its place in the text.
 pub type Item<'t> = Spanned<DeValue<'t>>;
-
-/// Where every key and list entry stands, by path. Only looked up, never walked.
-pub type Places = HashMap<String, Place>;
 
 /// Reads one text and remembers where everything stands.
 pub struct Reader<'t> {
     file: Arc<str>,
     text: &'t str,
-    line_starts: Vec<usize>,
-    path: String,
-    offset: usize,
+    /// What is added to offsets: the text may be read piece by piece.
+    base: usize,
+    /// The key or entry that is read now.
+    here: u32,
     places: Places,
     errors: Vec<ConfigError>,
     more_errors: usize,
 }
 
-/// One step of a path.
-#[derive(Clone, Copy, Debug)]
-pub enum Segment<'a> {
-    /// A key of a table.
-    Key(&'a str),
-    /// An entry of a list, from 0.
-    Index(usize),
+/// A state of a reader at the top of the file.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    places: usize,
+    errors: usize,
+    more_errors: usize,
+}
+
+/// The path outside of what was opened.
+pub(crate) struct Opened {
+    above: u32,
 }
 
 impl<'t> Reader<'t> {
     /// At the start of a text.
     pub fn new(text: &'t str, file: &str) -> Reader<'t> {
-        let line_starts = core::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Reader {
             file: file.into(),
             text,
-            line_starts,
-            path: String::new(),
-            offset: 0,
-            places: Places::new(),
+            base: 0,
+            here: 0,
+            places: Places::new(text),
             errors: Vec::new(),
             more_errors: 0,
         }
     }
 
-    /// Line and column of a byte.
-    pub fn place(&self, offset: usize) -> Place {
-        let offset = offset.min(self.text.len());
-        let index = self.line_starts.partition_point(|start| *start <= offset).saturating_sub(1);
-        let before = &self.text.as_bytes()[self.line_starts[index]..offset];
-        // Characters, as an editor counts; in an absurdly long line bytes do, so that this stays cheap.
-        let column = if before.len() > 4096 {
-            before.len()
-        } else {
-            before.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
-        };
-        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Place { line: small(index + 1), column: small(column + 1) }
-    }
-
-    /// Where the reader is now.
-    pub fn path(&self) -> &str {
-        &self.path
+    /// From here on, offsets count from this byte of the text.
+    pub fn set_base(&mut self, base: usize) {
+        self.base = base;
     }
 
     /// Byte of the current key.
     pub fn offset(&self) -> usize {
-        self.offset
+        (self.places.nodes[self.here as usize].offset as usize).saturating_sub(self.base)
+    }
+
+    /// How much was found so far.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { places: self.places.len(), errors: self.errors.len(), more_errors: self.more_errors }
+    }
+
+    /// Forgets all that was found since, at the path of that time.
+    pub(crate) fn reset(&mut self, mark: Mark) {
+        self.places.cut(mark.places);
+        self.errors.truncate(mark.errors);
+        self.more_errors = mark.more_errors;
+        (self.here, self.base) = (0, 0);
+    }
+
+    /// Goes one step further in, until [`close`](Reader::close).
+    pub(crate) fn open(&mut self, segment: Segment<'_>, offset: usize) -> Opened {
+        let above = self.here;
+        self.here = self.places.open(above, segment, self.base + offset);
+        Opened { above }
+    }
+
+    /// Goes back to where it was opened.
+    pub(crate) fn close(&mut self, opened: Opened) {
+        self.places.close(self.here);
+        self.here = opened.above;
     }
 
     /// Does something one step further in, and remembers that this path is given there.
     pub fn inside<R>(&mut self, segment: Segment<'_>, offset: usize, act: impl FnOnce(&mut Self) -> R) -> R {
-        let (len, outer) = (self.path.len(), self.offset);
-        push_segment(&mut self.path, segment);
-        self.offset = offset;
-        let place = self.place(offset);
-        self.places.entry(self.path.clone()).or_insert(place);
+        let opened = self.open(segment, offset);
         let result = act(self);
-        self.path.truncate(len);
-        self.offset = outer;
+        self.close(opened);
         result
     }
 
     /// The key is given by a short form.
     pub fn given(&mut self, segment: Segment<'_>) {
-        self.inside(segment, self.offset, |_| ());
+        self.inside(segment, self.offset(), |_| ());
     }
 
     /// Notes an error at the current path.
     pub fn error(&mut self, offset: usize, kind: Kind) {
-        if self.errors.len() >= ERRORS_MAX {
-            self.more_errors += 1;
-            return;
+        if self.has_room() {
+            let path = self.places.path_of(self.here);
+            self.push_error(path, offset, kind);
         }
-        let Place { line, column } = self.place(offset);
-        self.errors.push(ConfigError {
-            file: Arc::clone(&self.file),
-            line,
-            column,
-            path: self.path.clone(),
-            kind,
-        });
+    }
+
+    /// Whether one more error is listed; counts it, if not.
+    fn has_room(&mut self) -> bool {
+        let room = self.errors.len() < ERRORS_MAX;
+        self.more_errors += usize::from(!room);
+        room
+    }
+
+    fn push_error(&mut self, path: String, offset: usize, kind: Kind) {
+        let Place { line, column } = self.places.place(self.base + offset, self.text);
+        self.errors.push(ConfigError { file: Arc::clone(&self.file), line, column, path, kind });
     }
 
     /// Notes that something else was expected here.
@@ -135,16 +146,15 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Reads one key of a table into `slot`, if it is there; `fits` says what is wrong with a value.
+    /// Reads one key of a table into `slot`; `fits` says what is wrong with a value.
     pub fn field<T: Value>(
         &mut self,
-        table: &DeTable<'_>,
-        key: &str,
+        name: &Spanned<Cow<'_, str>>,
+        item: &Item<'_>,
         slot: &mut T,
         fits: impl FnOnce(&T) -> Option<Kind>,
     ) {
-        let Some((name, item)) = table.get_key_value(key) else { return };
-        self.inside(Segment::Key(key), name.span().start, |reader| {
+        self.inside(Segment::Key(name.get_ref()), name.span().start, |reader| {
             let Some(value) = T::read(item, reader) else { return };
             match fits(&value) {
                 Some(kind) => reader.error(item.span().start, kind),
@@ -153,37 +163,39 @@ impl<'t> Reader<'t> {
         });
     }
 
-    /// Notes every key of a table that is none of `allowed`.
-    pub fn unknown_keys(&mut self, table: &DeTable<'_>, allowed: &[&str]) {
-        let mut unknown: Vec<_> = table
-            .iter()
-            .map(|(key, _)| key)
-            .filter(|key| !allowed.contains(&key.get_ref().as_ref()))
-            .collect();
-        unknown.sort_by_key(|key| key.span().start);
-        for key in unknown {
+    /// Notes keys of a table that are none of `allowed`.
+    pub fn unknown_keys(&mut self, mut keys: Vec<&Spanned<Cow<'_, str>>>, allowed: &[&str]) {
+        keys.sort_by_key(|key| key.span().start);
+        for key in keys {
             let word = key.get_ref().as_ref();
             let kind = Kind::UnknownKey {
                 allowed: allowed.iter().map(|k| (*k).to_owned()).collect(),
                 nearest: nearest(word, allowed.iter().copied()),
             };
-            let shown = cut(word);
             let start = key.span().start;
-            self.inside(Segment::Key(&shown), start, |reader| reader.error(start, kind));
+            self.inside(Segment::Key(&cut(word)), start, |reader| reader.error(start, kind));
         }
     }
 
     /// Notes that a key of the current table has to be given.
     pub fn missing(&mut self, key: &str, meaning: &str) {
-        let (len, offset) = (self.path.len(), self.offset);
-        push_segment(&mut self.path, Segment::Key(key));
-        self.error(offset, Kind::Missing(meaning.to_owned()));
-        self.path.truncate(len);
+        if self.has_room() {
+            let mut path = self.places.path_of(self.here);
+            push_segment(&mut path, Segment::Key(key));
+            self.push_error(path, self.offset(), Kind::Missing(meaning.to_owned()));
+        }
+    }
+
+    /// Path of another entry of the list that is read now.
+    pub(crate) fn entry_path(&self, index: usize) -> String {
+        let mut path = self.places.path_of(self.here);
+        push_segment(&mut path, Segment::Index(index));
+        path
     }
 
     /// Line of a path that was read before; 0 if it was not.
-    pub(crate) fn line_of(&self, path: &str) -> u32 {
-        self.places.get(path).map_or(0, |place| place.line)
+    pub(crate) fn line_of(&self, path: &Path<'_>) -> u32 {
+        self.places.find(path).map_or(0, |node| self.places.line(node))
     }
 
     /// What was found.
@@ -212,29 +224,6 @@ pub(crate) fn found(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
-}
-
-/// Appends one step; keys are quoted where TOML wants quotes.
-pub(crate) fn push_segment(path: &mut String, segment: Segment<'_>) {
-    match segment {
-        Segment::Index(index) => {
-            let _ = write!(path, "[{index}]");
-        }
-        Segment::Key(key) => {
-            if !path.is_empty() {
-                path.push('.');
-            }
-            push_key(path, key);
-        }
-    }
-}
-
-/// The path of a key below another.
-pub(crate) fn below(path: &str, key: &str) -> String {
-    let mut longer = String::with_capacity(path.len() + key.len() + 1);
-    longer.push_str(path);
-    push_segment(&mut longer, Segment::Key(key));
-    longer
 }
 
 /// Writes a key, bare where TOML allows it.
@@ -271,19 +260,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_count_lines_and_characters_from_one() {
-        let reader = Reader::new("é = 1\nab = 2", "f");
-        assert_eq!(reader.place(0), Place { line: 1, column: 1 });
-        assert_eq!(reader.place(3), Place { line: 1, column: 3 });
-        assert_eq!(reader.place(7), Place { line: 2, column: 1 });
-        assert_eq!(reader.place(999), Place { line: 2, column: 7 });
-    }
-
-    #[test]
     fn keys_are_quoted_where_toml_wants_it() {
-        assert_eq!(below("account", "2001@acme.test"), "account.\"2001@acme.test\"");
-        assert_eq!(below("", "trunk"), "trunk");
         let mut out = String::new();
+        push_key(&mut out, "2001@acme.test");
+        assert_eq!(core::mem::take(&mut out), "\"2001@acme.test\"");
         push_text(&mut out, "a\"b\\c\n\u{1}");
         assert_eq!(out, r#""a\"b\\c\n\u0001""#);
     }

@@ -1,24 +1,24 @@
 //! The whole file: reading it, what was found beside errors, and writing it back.
 
 use crate::account::Account;
-use crate::check;
+use crate::check::{self, RateFiles};
 use crate::describe::table;
+use crate::document;
 use crate::engine::{Engine, Unknown};
-use crate::error::{ConfigError, Kind, Notice, Place};
+use crate::error::{ConfigError, Kind, Notice};
 use crate::group::Group;
 use crate::limit::Limit;
 use crate::listener::Listener;
-use crate::objects::{Objects, Rule, Rules};
+use crate::objects::{Objects, Rules};
 use crate::policy::Policy;
-use crate::read::{Places, Reader, push_key};
+use crate::place::{Path, Places};
+use crate::read::{Reader, push_key};
 use crate::route::{NumberRule, Route};
 use crate::secret::Secret;
 use crate::trunk::Trunk;
 use crate::value::{Lack, Value, Visitor};
 use core::fmt;
 use std::sync::Arc;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 table! {
     /// The whole file. Names, never numbers; unknown keys and values are errors.
@@ -52,14 +52,24 @@ pub struct Checked {
     config: Config,
     file: Arc<str>,
     places: Places,
+    rates: RateFiles,
 }
 
 impl Config {
-    /// Reads and validates a configuration; `file` is its name in errors.
+    /// Reads and validates a configuration; `file` is its name in errors, and rate files lie relative to its folder.
     ///
     /// # Errors
-    /// Every mistake that was found, in the order of the text; never an empty list.
+    /// Every mistake that was found, in the order of the text, and then those of rate files; never an empty list.
     pub fn check(text: &str, file: &str) -> Result<Checked, Vec<ConfigError>> {
+        Config::check_with(text, file, &mut read_file)
+    }
+
+    /// The same, with a way to read rate files.
+    pub(crate) fn check_with(
+        text: &str,
+        file: &str,
+        files: &mut check::ReadFile<'_>,
+    ) -> Result<Checked, Vec<ConfigError>> {
         if text.len() > TEXT_MAX {
             return Err(vec![ConfigError {
                 file: file.into(),
@@ -69,30 +79,26 @@ impl Config {
                 kind: Kind::TooLong(TEXT_MAX),
             }]);
         }
-        let (document, syntax) = DeTable::parse_recoverable(text);
         let mut reader = Reader::new(text, file);
-        for error in &syntax {
-            let offset = error.span().map_or(0, |span| span.start);
-            reader.error(offset, Kind::Syntax(error.message().trim().replace('\n', ", ")));
-        }
-        let mut config = None;
-        if syntax.is_empty() {
-            let span = document.span();
-            config = Config::read(&Spanned::new(span, DeValue::Table(document.into_inner())), &mut reader);
-        }
+        let config = document::read(text, &mut reader);
         let (file, places, mut errors, mut more) = reader.finish();
+        let mut rates = RateFiles::new();
         if let Some(config) = &config {
-            let found = check::check(config, &places, &file, &errors);
+            let found;
+            (found, rates) = check::check(config, &places, text, &file, &errors, files);
             let room = ERRORS_MAX.saturating_sub(errors.len());
             more += found.len().saturating_sub(room);
             errors.extend(found.into_iter().take(room));
         }
         match config {
-            Some(config) if errors.is_empty() => Ok(Checked { config, file, places }),
+            Some(config) if errors.is_empty() => Ok(Checked { config, file, places, rates }),
             _ => {
-                errors.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));
+                errors.sort_by(|a, b| {
+                    let key = |e: &ConfigError| (e.file != file, e.line, e.column);
+                    key(a).cmp(&key(b)).then_with(|| (&a.file, &a.path).cmp(&(&b.file, &b.path)))
+                });
                 if more > 0 {
-                    let last = errors.last().map_or((1, 1), |e| (e.line, e.column));
+                    let last = errors.iter().rfind(|e| e.file == file).map_or((1, 1), |e| (e.line, e.column));
                     let kind = Kind::More(more);
                     errors.push(ConfigError {
                         file,
@@ -106,6 +112,17 @@ impl Config {
             }
         }
     }
+}
+
+fn read_file(path: &std::path::Path) -> Result<String, String> {
+    let about = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    if !about.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    if about.len() > RATES_MAX {
+        return Err(format!("it is larger than {RATES_MAX} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|e| e.to_string())
 }
 
 impl fmt::Display for Config {
@@ -160,108 +177,83 @@ impl Checked {
         &self.config.engine
     }
 
+    /// The rate file of this name.
+    pub(crate) fn rates(&self, name: &str) -> Option<&Arc<policy::Rates>> {
+        self.rates.get(name)
+    }
+
     /// What was read, without its places.
     pub fn into_config(self) -> Config {
         self.config
     }
 
-    /// Where a key stands: the nearest key above it, if it is not given itself.
-    pub fn place(&self, path: &str) -> Place {
-        place_of(&self.places, path)
-    }
-
-    /// Keys that are given but whose function comes later, in the order of the text. With a protective one among them
-    /// `run` refuses to start.
+    /// Keys that are given but whose function comes later or who cannot do what they say, in the order of the text. With
+    /// a protective one among them `run` refuses to start.
     pub fn not_in_effect(&self) -> Vec<Notice> {
-        let mut found = Lacks { places: &self.places, found: Vec::new() };
-        self.config.visit("", &mut found);
-        let mut found = found.found;
-        // A route by a group cannot be taken, and a later route must not take its calls instead.
-        for route in self.config.route.iter() {
-            if self.config.group.get(&route.via).is_some() {
-                let path = crate::read::below(&crate::read::below("route", route.name()), "via");
-                found.push((
-                    path,
-                    Lack { why: "not in effect yet: name a trunk, not a group", protective: true },
-                ));
-            }
-        }
-        let mut notices: Vec<Notice> = found
-            .into_iter()
-            .map(|(path, lack)| self.notice(path, lack.why.to_owned(), lack.protective))
-            .collect();
+        let mut found = Lacks { checked: self, inside: None, found: Vec::new() };
+        self.config.visit(&Path::ROOT, &mut found);
+        let mut notices = found.found;
+        notices.extend(self.missing_resources());
         notices.sort_by_key(|notice| notice.line);
         notices
     }
 
     /// Secrets that cannot be read now: a warning for `check`, an error for `run`.
     pub fn missing_secrets(&self) -> Vec<Notice> {
-        let mut found = Secrets(Vec::new());
-        self.config.visit("", &mut found);
-        found
-            .0
-            .into_iter()
-            .filter_map(|(path, secret)| {
-                let error = secret.resolve().err()?;
-                Some(self.notice(path, error.to_string(), false))
-            })
-            .collect()
+        let mut found = Secrets { checked: self, missing: Vec::new() };
+        self.config.visit(&Path::ROOT, &mut found);
+        found.missing
     }
 
     /// Every key that was not given, with its value as TOML; an empty value means that there is none.
     pub fn defaults(&self) -> Vec<(String, String)> {
         let mut found = Defaults { places: &self.places, found: Vec::new() };
-        self.config.visit("", &mut found);
+        self.config.visit(&Path::ROOT, &mut found);
         found.found
     }
 
-    fn notice(&self, path: String, why: String, protective: bool) -> Notice {
-        Notice { file: Arc::clone(&self.file), line: self.place(&path).line, path, why, protective }
-    }
-}
-
-/// The place of a key, or of the nearest key above it.
-pub(crate) fn place_of(places: &Places, path: &str) -> Place {
-    let mut path = path;
-    loop {
-        if let Some(place) = places.get(path) {
-            return *place;
-        }
-        match path.rfind(['.', '[']) {
-            Some(at) => path = &path[..at],
-            None => return Place { line: 1, column: 1 },
-        }
+    pub(crate) fn notice(&self, path: &Path<'_>, why: String, protective: bool) -> Notice {
+        let line = self.places.line(self.places.nearest(path));
+        Notice { file: Arc::clone(&self.file), line, path: path.to_string(), why, protective }
     }
 }
 
 struct Lacks<'a> {
-    places: &'a Places,
-    found: Vec<(String, Lack)>,
+    checked: &'a Checked,
+    /// The table that lacks as a whole: its keys follow it.
+    inside: Option<(u32, u32)>,
+    found: Vec<Notice>,
 }
 
 impl Visitor for Lacks<'_> {
-    fn leaf(&mut self, _: &str, _: String) {}
-    fn absent(&mut self, _: &str) {}
-    fn lack(&mut self, path: &str, lack: Lack) {
-        // One notice for a table is enough: its keys follow it.
-        let inside = self.found.last().is_some_and(|(above, _)| {
-            path.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with(['.', '[']))
-        });
-        if self.places.contains_key(path) && !inside {
-            self.found.push((path.to_owned(), lack));
+    fn leaf(&mut self, _: &Path<'_>, _: &dyn Fn() -> String) {}
+    fn absent(&mut self, _: &Path<'_>) {}
+    fn lack(&mut self, path: &Path<'_>, lack: Lack) {
+        let places = &self.checked.places;
+        let Some(node) = places.find(path) else { return };
+        // One notice for a table is enough.
+        if self.inside.is_some_and(|(first, end)| (first..end).contains(&node)) {
+            return;
         }
+        self.inside = Some((node, places.end(node)));
+        self.found.push(self.checked.notice(path, lack.why.to_owned(), lack.protective));
     }
-    fn secret(&mut self, _: &str, _: &Secret) {}
+    fn secret(&mut self, _: &Path<'_>, _: &Secret) {}
 }
 
-struct Secrets(Vec<(String, Secret)>);
+struct Secrets<'a> {
+    checked: &'a Checked,
+    missing: Vec<Notice>,
+}
 
-impl Visitor for Secrets {
-    fn leaf(&mut self, _: &str, _: String) {}
-    fn absent(&mut self, _: &str) {}
-    fn lack(&mut self, _: &str, _: Lack) {}
-    fn secret(&mut self, path: &str, secret: &Secret) {
-        self.0.push((path.to_owned(), secret.clone()));
+impl Visitor for Secrets<'_> {
+    fn leaf(&mut self, _: &Path<'_>, _: &dyn Fn() -> String) {}
+    fn absent(&mut self, _: &Path<'_>) {}
+    fn lack(&mut self, _: &Path<'_>, _: Lack) {}
+    fn secret(&mut self, path: &Path<'_>, secret: &Secret) {
+        if let Err(error) = secret.resolve() {
+            self.missing.push(self.checked.notice(path, error.to_string(), false));
+        }
     }
 }
 
@@ -271,18 +263,20 @@ struct Defaults<'a> {
 }
 
 impl Visitor for Defaults<'_> {
-    fn leaf(&mut self, path: &str, text: String) {
-        if !self.places.contains_key(path) {
-            self.found.push((path.to_owned(), text));
+    fn leaf(&mut self, path: &Path<'_>, text: &dyn Fn() -> String) {
+        if self.places.find(path).is_none() {
+            self.found.push((path.to_string(), text()));
         }
     }
-    fn absent(&mut self, path: &str) {
-        self.leaf(path, String::new());
+    fn absent(&mut self, path: &Path<'_>) {
+        self.leaf(path, &String::new);
     }
-    fn lack(&mut self, _: &str, _: Lack) {}
-    fn secret(&mut self, _: &str, _: &Secret) {}
+    fn lack(&mut self, _: &Path<'_>, _: Lack) {}
+    fn secret(&mut self, _: &Path<'_>, _: &Secret) {}
 }
 
 /// The longest text that is read, in bytes.
 pub const TEXT_MAX: usize = 32 << 20;
 const ERRORS_MAX: usize = 1000;
+/// The longest rate file, in bytes.
+const RATES_MAX: u64 = 128 << 20;

@@ -1,15 +1,18 @@
 //! `[[route]]` and `[[number_rule]]`: where calls go, and how numbers are rewritten before.
 
 use crate::describe::{choices, table};
+use crate::headers::{HeaderPatterns, HeaderTexts};
 use crate::objects::Rule;
-use crate::words::{Name, NumberPattern, NumberTemplate, Texts, Timer, Url};
-use b2bua::number::{Pattern, Template};
-use b2bua::spec::NumberOf;
+use crate::words::{Code, Name, NumberPattern, NumberTemplate, Texts, Timer, Url};
 use base::Duration;
+use ledger::Class;
+use routing::{NumberOf, When};
+use routing::number::{Pattern, Template};
 
 table! {
-    /// Where calls go. Routes are tried in the order of the file and the first that matches wins; with
-    /// `engine.route_order = "longest"` the one with the longest match.
+    /// Where calls go. A route takes a call that fulfils all of its conditions: `from`, `to`, `caller`, `headers`, `when`.
+    /// Routes are tried in the order of the file and the first that matches wins; with `engine.route_order = "longest"`
+    /// the one with the longest match of the called number, and among equals the first.
     pub struct Route {
         /// Its name; `route-N` if not given.
         name: Name = Name::default();
@@ -17,16 +20,44 @@ table! {
         from: Vec<Name> = Vec::new();
         /// Called numbers that it takes; any, if not given.
         to: Vec<NumberPattern> = Vec::new();
-        /// Name of the trunk or group that is called.
-        via: Name = Name::default(), required "the trunk or group that is called";
+        /// Calling numbers that it takes; any, if not given.
+        caller: Vec<NumberPattern> = Vec::new();
+        /// Headers that a call must have, each with a value of that form.
+        headers: HeaderPatterns = HeaderPatterns::default();
+        /// When it takes calls; always, if not given.
+        when: Option<When> = None;
+        /// Name of the trunk or group that is called. Either this or `reject` is given.
+        via: Option<Name> = None;
+        /// Refuses its calls with this code.
+        reject: Option<Code> = None;
+        /// What the called number becomes; it is judged again.
+        callee: Option<NumberTemplate> = None;
+        /// What the calling number becomes.
+        set_caller: Option<NumberTemplate> = None;
+        /// Headers that are set on the outgoing leg; `{callee}`, `{caller}`, `{trunk}` and `{account}` stand for the
+        /// numbers and for the names of where the call came from.
+        set_headers: HeaderTexts = HeaderTexts::default();
+        /// Names of the resources of group members that a call takes a place in; all that the member has, if not given.
+        resources: Vec<Name> = Vec::new();
+        /// How its calls are treated where room is scarce; as the class of the trunk they came from, if not given.
+        class: Option<Class> = None;
         /// Its calls end after this; the shorter of this and the trunks' holds.
         max_duration: Timer = Timer::OFF, in Duration::from_secs(1)..=Duration::from_secs(3650 * 86_400);
-        /// Which codes and texts refused callers get.
-        texts: Texts = Texts::Rfc;
-        /// A program that is asked by HTTP.
+        /// Which codes and texts refused callers get; as the listener says, if not given.
+        texts: Option<Texts> = None;
+        /// A program that is asked by HTTP before the call goes on.
         hook: Option<Hook> = None;
     }
 }
+
+choices!(for Class {
+    /// They may use what is not reserved.
+    Normal = "normal";
+    /// They may use places that a limit reserves.
+    Priority = "priority";
+    /// They exceed every limit and capacity.
+    Emergency = "emergency";
+});
 
 impl Rule for Route {
     const KIND: &'static str = "route";
@@ -40,7 +71,7 @@ impl Rule for Route {
 
 table! {
     /// Asks a program of yours where a call goes, or whether it may.
-    pub struct Hook, protects "not in effect yet: nobody is asked, and the hook may want to refuse a call" {
+    pub struct Hook {
         /// Where to ask.
         url: Url = Url(String::new()), required "where to ask";
         /// How long to wait.
@@ -63,8 +94,8 @@ choices! {
 }
 
 table! {
-    /// Rewrites numbers before routes are looked at. Rules are tried in the order of the file; the first that matches
-    /// wins.
+    /// Rewrites numbers before routes are looked at. Rules are applied in the order of the file; later ones see what
+    /// earlier ones have made.
     pub struct NumberRule {
         /// Its name; `number-rule-N` if not given.
         name: Name = Name::default();
@@ -97,7 +128,7 @@ choices!(for NumberOf {
 });
 
 fn no_pattern() -> NumberPattern {
-    NumberPattern { text: String::new(), pattern: Pattern::Exact(Vec::new()) }
+    NumberPattern(Pattern::Exact(Vec::new()))
 }
 
 fn no_template() -> NumberTemplate {

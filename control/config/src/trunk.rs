@@ -2,7 +2,8 @@
 
 use crate::describe::{choices, table};
 use crate::limit::OwnLimit;
-use crate::read::{Item, Reader, Segment, push_text};
+use crate::place::{Path, Segment};
+use crate::read::{Item, Reader, push_text};
 use crate::secret::Secret;
 use crate::value::{Value, Visitor, text_of};
 use crate::words::{Code, CodeRange, Codec, HostPort, Name, Source, TargetUri, Timer};
@@ -52,7 +53,11 @@ table! {
         /// Records its calls.
         record: bool = false, later "not in effect yet: nothing is recorded";
         /// Names of policies, applied in this order on what it sends us.
-        policy: Vec<Name> = Vec::new(), protects "not in effect yet: no policy is applied";
+        policy: Vec<Name> = Vec::new();
+        /// How its calls are treated where room is scarce.
+        class: TrunkClass = TrunkClass::Normal;
+        /// Where its callers are, for emergency services; sent with emergency calls.
+        emergency_address: Option<String> = None;
         /// How long its media may be silent.
         media_timeout: MediaTimeout = MediaTimeout::default();
         /// How often a call is refreshed, so that a dead one is noticed (RFC 4028).
@@ -99,7 +104,7 @@ fn from_uri(text: &str, offset: usize, reader: &mut Reader<'_>) -> Option<Target
 
 table! {
     /// Asks the trunk by OPTIONS whether it lives; any answer will do.
-    pub struct Probe, later "not in effect yet: trunks are not probed, a dead one is noticed by its calls" {
+    pub struct Probe {
         /// Time between two OPTIONS.
         every: Duration = Duration::from_secs(15), in Duration::from_secs(1)..=Duration::from_secs(86_400);
         /// So many missing answers mean that it is down.
@@ -111,7 +116,7 @@ table! {
 
 table! {
     /// Leaves a trunk alone for a while after too many failures.
-    pub struct Breaker, later "not in effect yet: a failing trunk is tried by every call" {
+    pub struct Breaker {
         /// So many timeouts in a row.
         timeouts: u32 = 5, in 1..=10_000;
         /// Or such a share of failed calls.
@@ -132,6 +137,8 @@ table! {
         retry: Vec<CodeRange> = vec![CodeRange(408..=408), CodeRange(500..=599)];
         /// These end the search, even if they stand in `retry` too.
         stop: Vec<CodeRange> = Vec::new();
+        /// Calls that end with these are billed all the same, by the minimum of their rate.
+        bill: Vec<CodeRange> = Vec::new();
         /// What the caller is told instead. A 503 is told as 500 unless it stands here (RFC 3261 section 16.7).
         map: CodeMap = CodeMap::default();
     }
@@ -175,8 +182,8 @@ impl Value for CodeMap {
         out.push_str(" }");
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        visitor.leaf(path, text_of(self));
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 }
 
@@ -197,6 +204,16 @@ table! {
     pub struct Register, later "not in effect yet: the engine does not register anywhere" {
         /// How long a login holds; it is renewed before.
         expires: Duration = Duration::from_secs(600), in Duration::from_secs(30)..=Duration::from_secs(86_400);
+    }
+}
+
+choices! {
+    /// How calls of a trunk are treated where room is scarce.
+    pub enum TrunkClass {
+        /// They may use what is not reserved.
+        Normal = "normal";
+        /// They may use places that a limit reserves.
+        Priority = "priority";
     }
 }
 

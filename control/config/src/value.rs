@@ -1,11 +1,13 @@
 //! What may stand behind a key: values of every type, words (values that are one text), lists, ranges.
 
 use crate::error::{Kind, cut};
-use crate::read::{Item, Reader, Segment, found, push_segment, push_text};
+use crate::place::{Path, Segment};
+use crate::read::{Item, Reader, found, push_text};
 use crate::secret::Secret;
 use core::fmt::Write as _;
 use core::ops::RangeInclusive;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use toml::de::DeValue;
 
 /// What stands behind a key.
@@ -20,7 +22,7 @@ pub trait Value: Sized + Clone + PartialEq {
     fn write(&self, out: &mut String);
 
     /// Shows every leaf below this value to the visitor.
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor);
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor);
 
     /// The choices, if it is one (or a list) of them.
     fn choices() -> &'static [Choice] {
@@ -37,10 +39,8 @@ pub trait Value: Sized + Clone + PartialEq {
         false
     }
 
-    /// Names it where the same entry twice in a list is a mistake.
-    fn identity(&self) -> Option<String> {
-        None
-    }
+    /// The same entry twice in a list is a mistake.
+    const UNIQUE: bool = false;
 }
 
 /// A value that is written as one TOML string.
@@ -120,14 +120,14 @@ pub struct Choice {
 
 /// Sees the leaves of a configuration.
 pub trait Visitor {
-    /// A value, or a list of values, as TOML.
-    fn leaf(&mut self, path: &str, text: String);
+    /// A value, or a list of values; `text` writes it as TOML.
+    fn leaf(&mut self, path: &Path<'_>, text: &dyn Fn() -> String);
     /// An optional key that is not given.
-    fn absent(&mut self, path: &str);
+    fn absent(&mut self, path: &Path<'_>);
     /// Something whose function comes later.
-    fn lack(&mut self, path: &str, lack: Lack);
+    fn lack(&mut self, path: &Path<'_>, lack: Lack);
     /// A secret; its leaf comes as well.
-    fn secret(&mut self, path: &str, secret: &Secret);
+    fn secret(&mut self, path: &Path<'_>, secret: &Secret);
 }
 
 /// A table for the reference page.
@@ -202,19 +202,17 @@ impl<T: Word> Value for T {
         push_text(out, &self.word());
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
         if let Some(secret) = self.secret() {
             visitor.secret(path, secret);
         }
         if let Some(lack) = self.lack() {
             visitor.lack(path, lack);
         }
-        visitor.leaf(path, text_of(self));
+        visitor.leaf(path, &|| text_of(self));
     }
 
-    fn identity(&self) -> Option<String> {
-        Some(self.word())
-    }
+    const UNIQUE: bool = true;
 }
 
 impl Value for bool {
@@ -240,8 +238,8 @@ impl Value for bool {
         out.push_str(if *self { "true" } else { "false" });
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        visitor.leaf(path, text_of(self));
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 
     fn asks_nothing(&self) -> bool {
@@ -272,8 +270,8 @@ impl Value for u32 {
         let _ = write!(out, "{self}");
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        visitor.leaf(path, text_of(self));
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 }
 
@@ -299,8 +297,8 @@ impl Value for f64 {
         let _ = write!(out, "{self}");
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        visitor.leaf(path, text_of(self));
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 }
 
@@ -321,7 +319,7 @@ impl<T: Value> Value for Option<T> {
         }
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
         match self {
             Some(value) => value.visit(path, visitor),
             None => visitor.absent(path),
@@ -353,21 +351,21 @@ impl<T: Value> Value for Vec<T> {
             let one = reader.inside(Segment::Index(0), offset, |reader| T::read(item, reader));
             return one.map(|value| vec![value]);
         };
-        let mut seen = BTreeMap::new();
         let mut values = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
-            let offset = entry.span().start;
-            reader.inside(Segment::Index(index), offset, |reader| {
-                let Some(value) = T::read(entry, reader) else { return };
-                if let Some(identity) = value.identity()
-                    && let Some(first) = seen.insert(identity, index)
-                {
-                    let list = reader.path().rsplit_once('[').map_or("", |(list, _)| list);
-                    let other = format!("{list}[{first}]");
-                    reader.error(offset, Kind::Twice { value: text_of(&value), other, line: 0 });
-                }
-                values.push(value);
+            reader.inside(Segment::Index(index), entry.span().start, |reader| {
+                values.extend(T::read(entry, reader));
             });
+        }
+        // With a bad entry the numbers no longer fit, and it is reported already.
+        if T::UNIQUE && values.len() == entries.len() {
+            for (first, again) in repeated(&values) {
+                let offset = entries[again].span().start;
+                let (value, other) = (text_of(&values[again]), reader.entry_path(first));
+                reader.inside(Segment::Index(again), offset, |reader| {
+                    reader.error(offset, Kind::Twice { value, other, line: 0 });
+                });
+            }
         }
         Some(values)
     }
@@ -383,11 +381,10 @@ impl<T: Value> Value for Vec<T> {
         out.push(']');
     }
 
-    fn visit(&self, path: &str, visitor: &mut dyn Visitor) {
-        let tables = T::table().is_some() && !self.is_empty();
+    fn visit(&self, path: &Path<'_>, visitor: &mut dyn Visitor) {
+        let tables = !self.is_empty() && T::table().is_some();
         for (index, value) in self.iter().enumerate() {
-            let mut entry = path.to_owned();
-            push_segment(&mut entry, Segment::Index(index));
+            let entry = path.entry(index);
             if tables {
                 value.visit(&entry, visitor);
             } else {
@@ -395,7 +392,7 @@ impl<T: Value> Value for Vec<T> {
             }
         }
         if !tables {
-            visitor.leaf(path, text_of(self));
+            visitor.leaf(path, &|| text_of(self));
         }
     }
 
@@ -416,15 +413,37 @@ impl<T: Value> Value for Vec<T> {
 struct WithoutLeaves<'a>(&'a mut dyn Visitor);
 
 impl Visitor for WithoutLeaves<'_> {
-    fn leaf(&mut self, _: &str, _: String) {}
-    fn absent(&mut self, _: &str) {}
-    fn lack(&mut self, path: &str, lack: Lack) {
+    fn leaf(&mut self, _: &Path<'_>, _: &dyn Fn() -> String) {}
+    fn absent(&mut self, _: &Path<'_>) {}
+    fn lack(&mut self, path: &Path<'_>, lack: Lack) {
         self.0.lack(path, lack);
     }
-    fn secret(&mut self, path: &str, secret: &Secret) {
+    fn secret(&mut self, path: &Path<'_>, secret: &Secret) {
         self.0.secret(path, secret);
     }
 }
+
+/// Pairs of places with equal values, the second being a repetition of the first, in the order of the list.
+fn repeated<T: Value>(values: &[T]) -> Vec<(usize, usize)> {
+    if values.len() <= SHORT_LIST {
+        let first = |at: usize| values[..at].iter().position(|value| *value == values[at]);
+        return (1..values.len()).filter_map(|at| Some((first(at)?, at))).collect();
+    }
+    let mut seen = HashMap::with_capacity(values.len());
+    let mut pairs = Vec::new();
+    for (at, value) in values.iter().enumerate() {
+        match seen.entry(text_of(value)) {
+            Entry::Occupied(first) => pairs.push((*first.get(), at)),
+            Entry::Vacant(place) => {
+                place.insert(at);
+            }
+        }
+    }
+    pairs
+}
+
+/// Up to so many entries each is compared with each.
+const SHORT_LIST: usize = 24;
 
 // ---- ranges ----------------------------------------------------------------------------------------------------------
 

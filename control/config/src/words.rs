@@ -6,13 +6,15 @@ mod address; // hosts, sources, URIs
 mod listening; // where we are heard
 mod number; // numbers, patterns, codes
 
-pub use address::{DnsServer, Host, HostPort, Source, TargetUri};
+pub use address::{DnsServer, Host, HostPort, Network, Source, TargetUri};
 pub use listening::{Dscp, MediaAddress, SipAddress};
-pub use number::{Code, CodeRange, Digits, NumberPattern, NumberTemplate};
-pub use time::{Rate, Timer};
+pub(crate) use number::{pattern_text, same_pattern};
+pub use number::{Code, CodeRange, Digits, NumberPattern, NumberTemplate, UserPart};
+pub use time::{Rate, RateLimit, Timer};
 
 use crate::describe::choices;
 use crate::value::{Bad, Word};
+pub use b2bua::spec::Texts;
 
 /// An encoding name of SDP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,15 +118,12 @@ impl Word for Url {
     }
 }
 
-choices! {
-    /// Which codes and texts refused callers get.
-    pub enum Texts {
-        /// RFC 3261's.
-        Rfc = "rfc";
-        /// Those of the OpenSIPS configurations that some sites replace.
-        Opensips = "opensips", later "not in effect yet: refused callers get the codes of RFC 3261";
-    }
-}
+choices!(for Texts {
+    /// RFC 3261's.
+    Rfc = "rfc";
+    /// Those of the OpenSIPS configurations that some sites replace.
+    Opensips = "opensips";
+});
 
 choices!(for command::Learn {
     /// As the SDP says, corrected behind NAT within 3 s, then locked.

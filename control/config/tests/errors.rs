@@ -17,7 +17,7 @@ const ADDED: &[(&str, &[&str])] = &[
     (
         "[trunk.acme]\naddress = \"192.0.2.9\"\nlern = \"window\"",
         &[
-            "3: trunk.acme.lern: unknown key; did you mean \"learn\"? (allowed: address, listener, from, to, limit, limit_in, limit_out, probe, breaker, codes, auth, register, codecs, transcode, dtmf, learn, srtp, record, policy, media_timeout, session_timer, max_duration)",
+            "3: trunk.acme.lern: unknown key; did you mean \"learn\"? (allowed: address, listener, from, to, limit, limit_in, limit_out, probe, breaker, codes, auth, register, codecs, transcode, dtmf, learn, srtp, record, policy, class, emergency_address, media_timeout, session_timer, max_duration)",
         ],
     ),
     (
@@ -29,7 +29,7 @@ const ADDED: &[(&str, &[&str])] = &[
     (
         "[engine]\nzebra = 1",
         &["2: engine.zebra: unknown key; allowed: api, tokens, media_shards, backend, pin, \
-      signalling_shards, route_order, dns, store, cdr, ng, ng_source, delete_delay, orphan, log"],
+      signalling_shards, route_order, dns, store, cdr, cdr_keep, emergency, ng, ng_source, delete_delay, orphan, log"],
     ),
     (
         "[trunk.acme]\naddress = \"192.0.2.9\"\nmedia_timeout = { bth = \"60s\" }",
@@ -186,7 +186,7 @@ const ADDED: &[(&str, &[&str])] = &[
     (
         "[engine]\ncdr = \"cdr.jsonl\"",
         &[
-            "2: engine.cdr[0]: \"cdr.jsonl\" is no place for records; did you mean \"jsonl:cdr.jsonl\"? (allowed: \"jsonl:PATH\")",
+            "2: engine.cdr[0]: \"cdr.jsonl\" is no place for records; did you mean \"jsonl:cdr.jsonl\"? (allowed: \"jsonl:PATH\", \"csv:PATH\" or \"webhook:http://HOST/…\")",
         ],
     ),
     (
@@ -262,7 +262,7 @@ const ADDED: &[(&str, &[&str])] = &[
         "trunk.x = { address = \"192.0.2.9\", policy = \"geo\", limit = { pool = \"pstn\" } }",
         &[
             "1: trunk.x.policy[0]: no policy is called \"geo\"; defined: none",
-            "1: trunk.x.limit.pool: no limit is called \"pstn\"; defined: none",
+            "1: trunk.x.limit.pool[0]: no limit is called \"pstn\"; defined: none",
         ],
     ),
     (
@@ -305,7 +305,10 @@ const ADDED: &[(&str, &[&str])] = &[
         &["2: engine.tokens[1]: \"env:A\" is also engine.tokens[0] (line 8)"],
     ),
     // what is missing
-    ("[[route]]\nfrom = \"pbx\"", &["1: route.route-2.via: is missing: the trunk or group that is called"]),
+    (
+        "[[route]]\nfrom = \"carrier\"",
+        &["1: route.route-2.via: is missing: the trunk or group that is called, or `reject`"],
+    ),
     ("trunk.x = {}", &["1: trunk.x: needs `address`, or `from` (who it is) or `to` (where it is called)"]),
     (
         "[[number_rule]]\nname = \"strip\"",
@@ -354,8 +357,8 @@ const ADDED: &[(&str, &[&str])] = &[
     ),
     // what does not go together
     (
-        "trunk.in = { from = \"192.0.2.9\" }\n[[route]]\nvia = \"in\"",
-        &["3: route.route-1.via: trunk \"in\" has no `to`, so it cannot be called"],
+        "trunk.in = { from = \"192.0.2.9\" }\n[[route]]\nto = \"1\"\nvia = \"in\"",
+        &["4: route.route-1.via: trunk \"in\" has no `to`, so it cannot be called"],
     ),
     (
         "listener.ng = { media = \"192.0.2.7:2000-2999\" }\ntrunk.x = { address = \"192.0.2.9\", listener = \"ng\" }",
@@ -382,7 +385,7 @@ const ADDED: &[(&str, &[&str])] = &[
     ),
     ("limit.l = { burst = 5, calls = 1 }", &["1: limit.l.burst: means nothing without `cps`"]),
     ("limit.l = {}", &["1: limit.l: limits nothing; give `calls` or `cps`"]),
-    ("policy.p = {}", &["1: policy.p: decides nothing; give `rules` or `destinations`"]),
+    ("policy.p = {}", &["1: policy.p: decides nothing; give `rules`, `destinations` or `callers`"]),
     (
         "policy.p = { rules = { spend = [50, 200] } }",
         &["1: policy.p.rules.spend: needs `rates`: a file of prefixes and prices"],

@@ -14,11 +14,12 @@ fn read(name: &str) -> String {
 #[test]
 fn good_files_pass_and_read_back_equal() {
     for name in ["smallest.toml", "fuller.toml", "behind-nat.toml", "longest-match.toml", "media-only.toml"] {
-        let checked = Config::check(&read(name), name).unwrap_or_else(|errors| {
+        let path = folder().join(name).display().to_string();
+        let checked = Config::check(&read(name), &path).unwrap_or_else(|errors| {
             panic!("{}", errors.iter().map(|e| format!("{e}\n")).collect::<String>())
         });
         let printed = checked.config().to_string();
-        let again = Config::check(&printed, name).unwrap_or_else(|errors| panic!("{errors:?}\n{printed}"));
+        let again = Config::check(&printed, &path).unwrap_or_else(|errors| panic!("{errors:?}\n{printed}"));
         assert_eq!(again.config(), checked.config(), "{printed}");
     }
 }
@@ -57,6 +58,8 @@ fn every_example_file_is_tested() {
         "fuller.toml",
         "longest-match.toml",
         "media-only.toml",
+        "rates-bad.csv",
+        "rates.csv",
         "smallest.toml",
     ];
     assert_eq!(names, tested);

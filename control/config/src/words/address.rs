@@ -198,7 +198,7 @@ fn host_name(text: &str) -> Result<String, Bad> {
 }
 
 /// Who a trunk is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A network, or an address if the prefix is full; over UDP only from `port` if it is given.
     Network {
@@ -298,6 +298,48 @@ fn mask(address: IpAddr, prefix: u8) -> IpAddr {
             let bits = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
             Ipv6Addr::from_bits(ip.to_bits() & bits).into()
         }
+    }
+}
+
+/// A network, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Without host bits.
+    pub address: IpAddr,
+    /// Length of the prefix.
+    pub prefix: u8,
+}
+
+impl Word for Network {
+    const FORM: &'static str = "a network \"IP/PREFIX\" or an address";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        match Source::parse(text)? {
+            Source::Network { address, prefix, port: None } => Ok(Network { address, prefix }),
+            Source::Network { address, port: Some(_), .. } => {
+                Err(Bad::meant("has a port", address.to_string()))
+            }
+            Source::Name { .. } | Source::Digest => Err(Bad::new("is no network")),
+        }
+    }
+
+    fn word(&self) -> String {
+        Source::Network { address: self.address, prefix: self.prefix, port: None }.word()
+    }
+}
+
+impl Word for Host {
+    const FORM: &'static str = "a host name or an address";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        match HostPort::parse(text)? {
+            HostPort { host, port: None } => Ok(host),
+            HostPort { host, port: Some(_) } => Err(Bad::meant("has a port", host.to_string())),
+        }
+    }
+
+    fn word(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -429,6 +471,18 @@ mod tests {
                 ("sip:acme.example?a=b", None),
                 ("sip:", None),
             ],
+        );
+    }
+
+    #[test]
+    fn networks_and_hosts() {
+        check::<Network>(
+            &[("10.0.0.0/8", "10.0.0.0/8"), ("192.0.2.1", "192.0.2.1"), ("2001:db8::/32", "2001:db8::/32")],
+            &[("192.0.2.1:5060", Some("192.0.2.1")), ("a.example", None), ("10.0.0.1/8", Some("10.0.0.0/8"))],
+        );
+        check::<Host>(
+            &[("Line.example", "line.example"), ("[2001:db8::1]", "[2001:db8::1]")],
+            &[("a.example:5060", Some("a.example")), ("a b", None)],
         );
     }
 

@@ -1,8 +1,8 @@
 //! Numbers: patterns, templates, prefixes; and the codes of answers.
 
 use crate::value::{Bad, Word};
-use b2bua::number::{Pattern, Template};
 use core::ops::RangeInclusive;
+use routing::number::{Element, Pattern, Template};
 
 /// Some final answers: one code or a range of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,18 +58,48 @@ impl Word for Code {
     }
 }
 
-/// What a called number has to look like, as written and compiled.
+/// What a number has to look like.
 #[derive(Clone, Debug)]
-pub struct NumberPattern {
-    /// As written.
-    pub text: String,
-    /// Ready to match.
-    pub pattern: Pattern,
-}
+pub struct NumberPattern(pub Pattern);
 
 impl PartialEq for NumberPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        same_pattern(&self.0, &other.0)
+    }
+}
+
+/// Two patterns that are written alike.
+pub(crate) fn same_pattern(a: &Pattern, b: &Pattern) -> bool {
+    match (a, b) {
+        (Pattern::Exact(a), Pattern::Exact(b)) => a == b,
+        (Pattern::Digits { elements: a, open }, Pattern::Digits { elements: b, open: other }) => {
+            open == other && a == b
+        }
+        (Pattern::Regex(a), Pattern::Regex(b)) => a.as_str() == b.as_str(),
+        (Pattern::Exact(_) | Pattern::Digits { .. } | Pattern::Regex(_), _) => false,
+    }
+}
+
+/// As it is written, or shorter.
+pub(crate) fn pattern_text(pattern: &Pattern) -> String {
+    match pattern {
+        Pattern::Exact(exact) => {
+            let text = String::from_utf8_lossy(exact);
+            let plain = !text.is_empty() && !text.starts_with(['~', '=']) && !text.contains(['X', 'Z', 'N', '.']);
+            if plain { text.into_owned() } else { format!("={text}") }
+        }
+        Pattern::Digits { elements, open } => {
+            let byte = |element: &Element| match element {
+                Element::Literal(byte) => *byte,
+                Element::X => b'X',
+                Element::Z => b'Z',
+                Element::N => b'N',
+            };
+            let end = open.then_some(b'.');
+            let bytes: Vec<u8> = elements.iter().map(byte).chain(end).collect();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        Pattern::Regex(regex) => format!("~{regex}"),
     }
 }
 
@@ -80,18 +110,20 @@ impl Word for NumberPattern {
         if text.len() > 1024 {
             return Err(Bad::new("is longer than 1024 bytes"));
         }
-        if !text.starts_with('~') && text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            let compact: String = text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+        let space = |c: char| c.is_whitespace() || c.is_control();
+        let plain = text.bytes().all(|b| b.is_ascii_graphic());
+        if !plain && !text.starts_with('~') && text.chars().any(space) {
+            let compact: String = text.chars().filter(|c| !space(*c)).collect();
             return Err(Bad::meant("holds a space, and numbers do not", compact));
         }
         match Pattern::parse(text) {
-            Ok(pattern) => Ok(NumberPattern { text: text.to_owned(), pattern }),
+            Ok(pattern) => Ok(NumberPattern(pattern)),
             Err(bad) => Err(Bad::new(format!("is no pattern: {}", bad.0))),
         }
     }
 
     fn word(&self) -> String {
-        self.text.clone()
+        pattern_text(&self.0)
     }
 }
 
@@ -128,6 +160,27 @@ impl Word for NumberTemplate {
 
     fn word(&self) -> String {
         self.text.clone()
+    }
+}
+
+/// Letters, digits and signs of a user part that need no escape (RFC 3261 section 25.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserPart(pub String);
+
+impl Word for UserPart {
+    const FORM: &'static str = "1 to 64 letters, digits and signs such as \"9011#\" or \"+15035550100\"";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/#".contains(&b);
+        match text.len() {
+            1..=64 if text.bytes().all(fine) => Ok(UserPart(text.to_owned())),
+            1..=64 => Err(Bad::new("holds a character that cannot stand before the @ of a URI")),
+            _ => Err(Bad::new("is empty or too long")),
+        }
+    }
+
+    fn word(&self) -> String {
+        self.0.clone()
     }
 }
 
@@ -175,9 +228,22 @@ mod tests {
             ],
         );
         check::<NumberPattern>(
-            &[("+1NXXNXXXXXX", "+1NXXNXXXXXX"), ("~^00(\\d+)$", "~^00(\\d+)$")],
+            &[
+                ("+1NXXNXXXXXX", "+1NXXNXXXXXX"),
+                ("~^00(\\d+)$", "~^00(\\d+)$"),
+                ("00ZX.", "00ZX."),
+                ("=alice", "alice"),
+                ("=Nina", "=Nina"),
+                ("=a.b", "=a.b"),
+                ("=~x", "=~x"),
+                ("==x", "==x"),
+                ("=", "="),
+                ("é", "é"),
+                ("éX.", "éX."),
+            ],
             &[("", None), ("1.2", None), ("~(", None), ("+1 503", Some("+1503"))],
         );
+        check::<UserPart>(&[("9011#", "9011#")], &[("a@b", None), ("", None), ("a b", None)]);
         check::<Digits>(
             &[("+15035550100", "+15035550100"), ("*67", "*67")],
             &[("+1 (503) 555-0100", Some("+15035550100")), ("abc", None), ("+", None)],

@@ -3,6 +3,7 @@
 use crate::value::{Bad, Within, Word};
 use base::Duration;
 use core::ops::RangeInclusive;
+use routing::When;
 
 impl Word for Duration {
     const FORM: &'static str = "a duration such as \"30s\", \"4h\", \"200ms\", \"1h30m\"";
@@ -143,6 +144,42 @@ impl Word for Rate {
             _ => "h",
         };
         format!("{}/{unit}", self.count)
+    }
+}
+
+/// A rate that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit(pub Option<Rate>);
+
+impl Word for RateLimit {
+    const FORM: &'static str = "a rate such as \"40/s\", \"100/m\", \"5000/h\", or \"off\"";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        match text {
+            "off" => Ok(RateLimit(None)),
+            "never" | "none" | "no" | "0" => Err(Bad::meant("is no rate", "off")),
+            _ => Rate::parse(text).map(|rate| RateLimit(Some(rate))),
+        }
+    }
+
+    fn word(&self) -> String {
+        self.0.map_or_else(|| "off".to_owned(), |rate| rate.word())
+    }
+}
+
+impl Word for When {
+    const FORM: &'static str =
+        "days, times and a zone, such as \"Mo-Fr 09:00-17:00 Europe/Dublin\"; several with commas between";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        if text.len() > 1024 {
+            return Err(Bad::new("is longer than 1024 bytes"));
+        }
+        When::parse(text).map_err(|bad| Bad::new(format!("is no time window: {bad}")))
+    }
+
+    fn word(&self) -> String {
+        self.text().to_owned()
     }
 }
 
