@@ -14,7 +14,7 @@ use crate::listener::Listener;
 use crate::objects::Objects;
 use crate::place::{Path, Places};
 use crate::policy::Destinations;
-use crate::root::Config;
+use crate::root::{Config, ERRORS_MAX};
 use crate::trunk::Trunk;
 use crate::words::{Host, MediaAddress, Name, Rate, SipAddress, Source};
 use core::net::IpAddr;
@@ -30,9 +30,9 @@ pub(crate) fn check(
     file: &Arc<str>,
     before: &[ConfigError],
     files: &mut ReadFile<'_>,
-) -> (Vec<ConfigError>, RateFiles) {
+) -> Found {
     let unread = before.iter().map(|error| error.path.as_str()).collect();
-    let mut check = Check { config, places, text, file, unread, errors: Vec::new() };
+    let mut check = Check { config, places, text, file, unread, errors: Vec::new(), more: 0 };
     check.listeners();
     check.trunks();
     check.groups();
@@ -45,7 +45,17 @@ pub(crate) fn check(
     let rates = check.rates(files);
     check.engine();
     check.unknown();
-    (check.errors, rates)
+    Found { errors: check.errors, more: check.more, rates }
+}
+
+/// What a check has found.
+pub(crate) struct Found {
+    /// In no order.
+    pub errors: Vec<ConfigError>,
+    /// Further errors, only counted.
+    pub more: usize,
+    /// The rate files that could be read.
+    pub rates: RateFiles,
 }
 
 /// Reads a file that the configuration names; the error is the system's.
@@ -59,10 +69,21 @@ struct Check<'a> {
     /// Paths with an error already.
     unread: BTreeSet<&'a str>,
     errors: Vec<ConfigError>,
+    more: usize,
 }
 
 impl Check<'_> {
+    /// Whether no more errors are listed; then one more is only counted.
+    fn is_full(&mut self) -> bool {
+        let full = self.errors.len() >= ERRORS_MAX;
+        self.more += usize::from(full);
+        full
+    }
+
     fn error(&mut self, path: &Path<'_>, kind: Kind) {
+        if self.is_full() {
+            return;
+        }
         let node = self.places.nearest(path);
         let place = self.places.place(self.places.nodes[node as usize].offset as usize, self.text);
         self.errors.push(ConfigError {
@@ -80,6 +101,9 @@ impl Check<'_> {
 
     /// The same thing stands here and at `other`.
     fn twice(&mut self, path: &Path<'_>, value: String, other: &Path<'_>) {
+        if self.is_full() {
+            return;
+        }
         let (line, other) = (self.line(other), other.to_string());
         self.error(path, Kind::Twice { value, other, line });
     }
@@ -113,7 +137,7 @@ impl Check<'_> {
         name: &str,
         known: impl Iterator<Item = &'n str>,
     ) {
-        if self.is_unread(path) {
+        if self.is_unread(path) || self.is_full() {
             return;
         }
         let known: Vec<String> = known.take(NAMES_MAX).map(str::to_owned).collect();

@@ -3,6 +3,7 @@
 
 use crate::error::Place;
 use crate::read::push_key;
+use core::cell::Cell;
 use core::fmt;
 use core::fmt::Write as _;
 
@@ -75,6 +76,8 @@ pub struct Places {
     /// All keys, one behind the other.
     keys: String,
     line_starts: Vec<u32>,
+    /// What was found last among many: who asks for all of them asks in their order.
+    last_found: Cell<u32>,
 }
 
 /// One key or entry.
@@ -91,6 +94,8 @@ pub(crate) struct Node {
     len: u32,
 }
 
+/// So many steps are quickly done.
+const MANY: u32 = 32;
 /// Marks an entry of a list.
 const ENTRY: u32 = u32::MAX;
 
@@ -102,6 +107,7 @@ impl Places {
             nodes: vec![Node { above: 0, end: 0, offset: 0, start: 0, len: 0 }],
             keys: String::new(),
             line_starts: core::iter::once(0).chain(lines).collect(),
+            last_found: Cell::new(0),
         }
     }
 
@@ -164,10 +170,24 @@ impl Places {
             0 => small(self.nodes.len()),
             end => end,
         };
+        let last = self.last_found.get();
+        if (above + 1..end).contains(&last) && self.nodes[last as usize].above == above {
+            for near in [last, self.nodes[last as usize].end] {
+                if (last..end).contains(&near) && self.segment(self.nodes[near as usize]) == path.last {
+                    self.last_found.set(near);
+                    return Some(near);
+                }
+            }
+        }
         let mut next = above + 1;
+        let mut steps = 0;
         while next < end {
+            steps += 1;
             let node = self.nodes[next as usize];
             if self.segment(node) == path.last {
+                if steps > MANY {
+                    self.last_found.set(next);
+                }
                 return Some(next);
             }
             if node.end == 0 {

@@ -2,6 +2,7 @@
 
 use crate::error::{ConfigError, Kind, Place, cut, nearest};
 use crate::place::{Path, Places, Segment, push_segment};
+use crate::root::ERRORS_MAX;
 use crate::value::{Bad, Value, Word};
 use core::fmt::Write as _;
 use std::borrow::Cow;
@@ -252,8 +253,6 @@ pub(crate) fn push_text(out: &mut String, text: &str) {
     }
     out.push('"');
 }
-
-const ERRORS_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests {

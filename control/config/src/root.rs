@@ -84,11 +84,11 @@ impl Config {
         let (file, places, mut errors, mut more) = reader.finish();
         let mut rates = RateFiles::new();
         if let Some(config) = &config {
-            let found;
-            (found, rates) = check::check(config, &places, text, &file, &errors, files);
+            let found = check::check(config, &places, text, &file, &errors, files);
             let room = ERRORS_MAX.saturating_sub(errors.len());
-            more += found.len().saturating_sub(room);
-            errors.extend(found.into_iter().take(room));
+            more += found.more + found.errors.len().saturating_sub(room);
+            errors.extend(found.errors.into_iter().take(room));
+            rates = found.rates;
         }
         match config {
             Some(config) if errors.is_empty() => Ok(Checked { config, file, places, rates }),
@@ -277,6 +277,7 @@ impl Visitor for Defaults<'_> {
 
 /// The longest text that is read, in bytes.
 pub const TEXT_MAX: usize = 32 << 20;
-const ERRORS_MAX: usize = 1000;
+/// So many mistakes are listed; the others are counted.
+pub(crate) const ERRORS_MAX: usize = 1000;
 /// The longest rate file, in bytes.
 const RATES_MAX: u64 = 128 << 20;

@@ -1,10 +1,13 @@
 //! What a configuration becomes: the specs of the B2BUA, the notices, the defaults, the differences.
 
 use b2bua::spec::{self, Transport, UnknownAnswer};
-use base::Instant;
+use base::{Instant, Wall};
 use config::diff::diff;
 use config::{Checked, Config, PoolBook};
-use ledger::{Class, Lease, Part};
+use ledger::{Bounds, Class, Lease, Part};
+use routing::group::{Compare, Pick, Ties};
+use routing::{Asked, NumberOf, Way};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn checked(text: &str) -> Checked {
@@ -135,6 +138,243 @@ fn a_trunk_keeps_its_pool_as_long_as_a_call_holds_it() {
     assert_eq!(third.trunks[0].pool.used(), 1);
     drop(call);
     assert_eq!(third.trunks[0].pool.used(), 0);
+}
+
+/// Every key of routing, limits and fraud that has a place in the spec.
+const JUDGEMENT: &str = r#"
+listener.m = { sip = "udp:127.0.0.1:0", media = "127.0.0.1:0", texts = "opensips" }
+limit.acme = { calls = 9, cps = "30/m", reserve = 2 }
+limit.each = { calls = 3, per = "caller", keys = 7 }
+[policy.geo]
+destinations = { base = "default", allow = ["+44", "@GB"], deny = "@premium" }
+callers = { deny = "+1900*" }
+[policy.fraud]
+per = ["account", "prefix"]
+prefixes = ["+44", "+1"]
+window = "1h"
+rates = "rates.csv"
+warn = "event"
+critical = ["reject", "disable:1h"]
+[policy.fraud.rules]
+spend = [5, 10]
+distinct = [50, 100]
+short_calls = { ratio = [0.5, 0.9] }
+answer_ratio = { below = [0.3, 0.1], min_calls = 5 }
+[trunk.acme]
+address = "192.0.2.1"
+limit = { calls = 50, cps = "40/s", pool = ["acme", "each"] }
+limit_in = { calls = 30 }
+limit_out = { cps = "10/s", burst = 3 }
+probe = { every = "5s" }
+breaker = {}
+policy = ["geo", "fraud"]
+class = "priority"
+emergency_address = "1 Main Street"
+codes = { bill = [486] }
+[trunk.beta]
+address = "192.0.2.2"
+[group.out]
+pick = "free-capacity"
+compare = "absolute"
+ties = "first"
+[[group.out.members]]
+trunk = "acme"
+resources = { pstn = 30, fax = 2 }
+[[group.out.members]]
+trunk = "beta"
+resources = { pstn = 10 }
+prefix = "9#"
+caller = "100"
+host = "line.example"
+[group.all]
+members = [{ trunk = "out", priority = 2, weight = 5 }, "beta"]
+[account."2001@acme.test"]
+password = "env:P"
+number = "+15035550100"
+limit = { calls = 2, pool = "acme" }
+policy = "fraud"
+[[route]]
+name = "full"
+from = ["beta", "2001@acme.test"]
+to = ["~^00(.*)", "~^011(.*)"]
+caller = "1XX"
+headers = { "X-Tag" = "=very gold" }
+when = "Mo-Fr 09:00-17:00 Europe/Dublin"
+via = "all"
+callee = "+{1}"
+set_caller = "+4989{0-}"
+set_headers = { "X-accountcode" = "{caller}@{trunk}" }
+resources = "pstn"
+class = "normal"
+texts = "rfc"
+hook = { url = "http://127.0.0.1/", on_timeout = "reject" }
+[[route]]
+reject = 603
+[engine]
+emergency = ["112", "999"]
+[unknown]
+answer = "divert:tarpit"
+ban_after = 0
+flood = "off"
+scanner_names = "evil"
+exempt = "10.0.0.0/8"
+divert_calls = 5
+divert_duration = "1m"
+"#;
+
+/// Beside the rate files of the tests.
+fn beside(text: &str) -> Checked {
+    let path = format!("{}/../../tests/data/config/judgement.toml", env!("CARGO_MANIFEST_DIR"));
+    Config::check(text, &path).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+#[test]
+fn every_key_of_routing_reaches_the_spec() {
+    let spec = spec(&beside(JUDGEMENT));
+    let matching = &spec.table.matches()[0];
+    assert_eq!((&matching.from.trunks[..], &matching.from.accounts[..]), (&[1][..], &[0][..]));
+    assert_eq!((matching.to.len(), matching.caller.len(), matching.headers[0].0.as_str()), (2, 1, "X-Tag"));
+    assert!(matching.headers[0].1.matches(b"very gold"));
+    assert_eq!(matching.when.as_ref().map(|when| when.text()), Some("Mo-Fr 09:00-17:00 Europe/Dublin"));
+    let [full, refused] = &spec.routes[..] else { panic!("{:?}", spec.routes) };
+    assert_eq!(full.action, spec::Action::To(Way::Group(1)));
+    assert_eq!(full.callee.as_ref().unwrap().apply(&full.to[1], b"011441"), b"+441");
+    assert!(full.set_caller.is_some());
+    assert_eq!(full.set_headers, [("X-accountcode".to_owned(), "{caller}@{trunk}".to_owned())]);
+    assert_eq!((&full.resources[..], full.class), (&["pstn".to_owned()][..], Some(Class::Normal)));
+    assert_eq!((full.texts, full.hook.as_ref().map(|hook| hook.goes_on)), (spec::Texts::Rfc, Some(false)));
+    assert_eq!((refused.action, refused.texts), (spec::Action::Reject(603), spec::Texts::Opensips));
+    let [out, all] = &spec.groups[..] else { panic!("{:?}", spec.groups) };
+    assert_eq!((out.pick, out.compare, out.ties), (Pick::FreeCapacity, Compare::Absolute, Ties::First));
+    let [acme, beta] = &out.members[..] else { panic!() };
+    let resources: Vec<_> =
+        acme.resources.iter().map(|(name, pool)| (name.as_str(), pool.name(), pool.bounds().calls)).collect();
+    assert_eq!(resources, [("fax", "out/acme/fax", 2), ("pstn", "out/acme/pstn", 30)]);
+    assert_eq!((&beta.shape.prefix[..], beta.shape.caller.as_deref()), (&b"9#"[..], Some(&b"100"[..])));
+    assert_eq!(beta.shape.host.as_deref(), Some("line.example"));
+    let members: Vec<_> = all.members.iter().map(|m| (m.to, m.priority, m.weight)).collect();
+    assert_eq!(members, [(Way::Group(0), 2, 5), (Way::Trunk(1), 1, 1)]);
+    assert_eq!(spec.emergency, [b"112".to_vec(), b"999".to_vec()]);
+}
+
+#[test]
+fn every_key_of_limits_and_fraud_reaches_the_spec() {
+    let spec = spec(&beside(JUDGEMENT));
+    let acme = &spec.trunks[0];
+    let rate = |count, seconds, burst| Some(ledger::Rate::each(count, Duration::from_secs(seconds), burst));
+    assert_eq!(acme.pool.bounds(), Bounds { calls: 50, reserved: 0, rate: rate(40, 1, 40) });
+    let shown = |limits: &[spec::Limit]| -> Vec<(String, Bounds)> {
+        let one = |limit: &spec::Limit| match limit {
+            spec::Limit::Shared(pool) => (pool.name().to_owned(), pool.bounds()),
+            spec::Limit::Each(pools, by) => (format!("{} {by:?}", pools.name()), pools.bounds()),
+        };
+        limits.iter().map(one).collect()
+    };
+    let named = ("limit.acme".to_owned(), Bounds { calls: 9, reserved: 2, rate: rate(30, 60, 1) });
+    let each = ("each Caller".to_owned(), Bounds { calls: 3, ..Bounds::default() });
+    let own_in = ("acme/in".to_owned(), Bounds { calls: 30, ..Bounds::default() });
+    let own_out = ("acme/out".to_owned(), Bounds { rate: rate(10, 1, 3), ..Bounds::default() });
+    assert_eq!(shown(&acme.limits_in), [own_in, named.clone(), each.clone()]);
+    assert_eq!(shown(&acme.limits_out), [own_out, named.clone(), each]);
+    assert_eq!((acme.class, acme.probe), (Class::Priority, Some(Duration::from_secs(5))));
+    assert_eq!((&acme.policies[..], &acme.codes.bill[..]), (&[0, 1][..], &[486..=486][..]));
+    assert_eq!(acme.emergency_address.as_deref(), Some("1 Main Street"));
+    let [account] = &spec.accounts[..] else { panic!("{:?}", spec.accounts) };
+    assert_eq!((account.number.as_deref(), account.pool.bounds().calls), (Some("+15035550100"), 2));
+    assert_eq!((shown(&account.limits), &account.policies[..]), (vec![named], &[1][..]));
+    let [geo, fraud] = &spec.policies[..] else { panic!("{:?}", spec.policies) };
+    assert!(geo.fraud.is_none() && geo.destinations.is_some() && fraud.destinations.is_none());
+    assert!(!geo.callers.as_ref().unwrap().judge(b"+19005551234").allowed);
+    let profile = fraud.fraud.as_ref().unwrap();
+    assert_eq!((profile.name.as_str(), profile.window), ("fraud", Duration::from_secs(3600)));
+    assert_eq!(profile.prefixes, policy::Prefixes::List(vec!["+44".into(), "+1".into()]));
+    let hour = Some(Duration::from_secs(3600));
+    assert_eq!(profile.critical, [policy::Action::Reject, policy::Action::Disable(hour)]);
+    assert_eq!(profile.rules.answer_ratio.unwrap().below.critical, 0.1);
+    assert_eq!(profile.rules.short_calls.unwrap().under, Duration::from_secs(6));
+    assert!(profile.rates.as_ref().is_some_and(|rates| rates.find(b"447000").is_some()));
+    let unknown = &spec.unknown;
+    assert_eq!((unknown.answer, unknown.guard.ban_after), (UnknownAnswer::Divert, 0));
+    assert_eq!((unknown.guard.flood, unknown.guard.exempt[0].bits), (None, 8));
+    assert_eq!(unknown.guard.scanner_names, ["evil"]);
+    let places = unknown.divert.pool.bounds().calls;
+    assert_eq!((places, unknown.divert.duration), (5, Duration::from_secs(60)));
+}
+
+#[test]
+fn what_has_a_name_goes_on_through_versions_with_its_new_limits() {
+    let mut book = PoolBook::new();
+    let first = beside(JUDGEMENT).spec(1, &mut book);
+    let call = Lease::take(0, Instant(1), Class::Normal, [Part::Pool(&first.trunks[0].pool)]).unwrap();
+    first.trunks[0].health.disable(Instant(1), None);
+    let changed = JUDGEMENT
+        .replace("limit = { calls = 50, cps", "limit = { calls = 1, cps")
+        .replace("pstn = 30", "pstn = 3")
+        .replace("limit_in = { calls = 30 }", "");
+    let second = beside(&changed).spec(2, &mut book);
+    let pool = &second.trunks[0].pool;
+    assert_eq!((pool.used(), pool.bounds().calls), (1, 1));
+    assert_eq!(pool.check(Instant(1), Class::Normal), Err(ledger::Why::Full));
+    assert!(second.trunks[0].health.would(Instant(2)).is_err(), "an operator's decision holds");
+    assert!(Arc::ptr_eq(&first.groups[0].state, &second.groups[0].state));
+    assert_eq!(second.groups[0].members[0].resources[1].1.bounds().calls, 3);
+    let keyed = |spec: &spec::Spec| match &spec.trunks[0].limits_out[2] {
+        spec::Limit::Each(pools, _) => Arc::clone(pools),
+        other => panic!("{other:?}"),
+    };
+    assert!(Arc::ptr_eq(&keyed(&first), &keyed(&second)));
+    drop((call, first, second));
+    // Nobody holds it any more: it begins anew.
+    let third = beside(JUDGEMENT).spec(3, &mut book);
+    assert_eq!(third.trunks[0].pool.used(), 0);
+    assert!(third.trunks[0].health.would(Instant(3)).is_ok());
+}
+
+/// Long enough to be read in pieces.
+fn many_routes() -> String {
+    use core::fmt::Write as _;
+    let mut text = String::from(
+        "# é\nlistener.m = { sip = \"udp:127.0.0.1:0\", media = \"127.0.0.1:0\" }\ntrunk.a = \"192.0.2.1\"\n",
+    );
+    for n in 0..20_000 {
+        let _ = write!(text, "[[route]]\nto = \"+{n:06}X.\"\nvia = \"a\" # [[route]] é\n");
+        if n % 1000 == 7 {
+            text.push_str("[route.hook]\nurl = \"http://h.example/\"\n");
+        }
+    }
+    text
+}
+
+/// Makes sure that a text is read as one: it might be one of several lines.
+const AS_ONE: &str = "# '''\n";
+
+#[test]
+fn a_long_text_reads_the_same_in_pieces_as_in_one() {
+    let text = many_routes() + "[unknown]\nban = \"2h\"\n";
+    let (pieces, whole) = (checked(&text), checked(&format!("{text}{AS_ONE}")));
+    assert_eq!(pieces.config(), whole.config());
+    assert_eq!(pieces.defaults().len(), whole.defaults().len());
+    assert_eq!(pieces.config().route.iter().filter(|route| route.hook.is_some()).count(), 20);
+}
+
+#[test]
+fn mistakes_in_a_long_text_are_the_same_in_pieces_as_in_one() {
+    let text = many_routes();
+    let shown = |text: &str| -> Vec<String> {
+        Config::check(text, "f").unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    for (wrong, count) in [
+        ("[[route]]\nvia = \"b\"\nwhem = 1\n", 2),
+        ("[[route]]\nto = \"+000001X.\"\nvia = \"a\"\n", 1),
+        ("[[route]]\nto = [\"1\"\n", 1),
+        ("[trunk.c]\naddress = \"192.0.2.3\"\n[trunk.c]\n", 1),
+        ("[[route]]\nname = \"route-7\"\nto = \"1\"\nvia = \"a\"\n", 1),
+        ("[unknown]\nban = \"1 h\"\n", 1),
+    ] {
+        let in_pieces = shown(&format!("{text}{wrong}"));
+        assert_eq!(in_pieces, shown(&format!("{text}{wrong}{AS_ONE}")), "{wrong}");
+        assert!(in_pieces.len() >= count, "{wrong}: {in_pieces:?}");
+    }
 }
 
 #[test]

@@ -404,6 +404,190 @@ const ADDED: &[(&str, &[&str])] = &[
         &["1: trunk.x.register: a login needs `auth` with user and password"],
     ),
     ("account.bob = { password = \"env:P\" }", &["1: account.bob: an account is named \"user@domain\""]),
+    // routes
+    (
+        "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\nreject = 403",
+        &["4: route.route-2.reject: excludes `via`: a call goes somewhere or is refused"],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nreject = 403\nhook = { url = \"http://h/\" }",
+        &["4: route.route-2.hook: means nothing beside `reject`: its calls are refused"],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nto = [\"12X\", \"13X\"]\nvia = \"pbx\"\n[[route]]\nfrom = \"carrier\"\nto = \"13X\"\nvia = \"pbx\"",
+        &["7: route.route-3.to[0]: \"13X\" is taken by route.route-2.to[1] (line 9) before, so this is never reached"],
+    ),
+    (
+        "[[route]]\nfrom = \"pbx\"\nvia = \"carrier\"",
+        &["1: route.route-2: any number is taken by route.route-1 (line 4) before, so this is never reached"],
+    ),
+    // Another time, another caller, another header: another call.
+    (
+        "[[route]]\nfrom = \"pbx\"\nwhen = \"Sa 10:00-12:00\"\nvia = \"carrier\"\n[[route]]\nfrom = \"pbx\"\ncaller = \"1X\"\n\
+         via = \"carrier\"\n[[route]]\nfrom = \"pbx\"\nheaders = { \"X-A\" = \"b\" }\nvia = \"carrier\"",
+        &[],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nto = \"1\"\nvia = \"pbx\"\n[[route]]\nfrom = [\"pbx\", \"carrier\"]\nto = \"1\"\nvia = \"pbx\"",
+        &[],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nto = \"1\"\nvia = \"pbx\"\n[[route]]\nfrom = [\"pbx\", \"carrier\"]\nto = \"1\"\nvia = \"pbx\"\n\
+         [engine]\nroute_order = \"longest\"",
+        &["7: route.route-3.to[0]: \"1\" is taken by route.route-2.to[0] (line 9) before, so this is never reached"],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nto = \"1\"\nvia = \"pbx\"\nhook = { url = \"http://h/\" }\n[[route]]\nfrom = \"carrier\"\n\
+         to = \"1\"\nvia = \"pbx\"",
+        &[],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\ncallee = \"{1}\"",
+        &["4: route.route-2.callee: names group 1, but `to` is no \"~REGEX\"; a cut is written {1-}"],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\ncaller = \"~^0(.)\"\nset_caller = \"{2}\"",
+        &["5: route.route-2.set_caller: names group 2, but `caller` has 1"],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\nset_headers = { \"From\" = \"x\", \"X-B\" = \"{calle}\" }",
+        &[
+            "4: route.route-2.set_headers.From: \"From\" is a header that the engine itself writes; allowed: the name of a \
+             header, such as \"X-Tag\"",
+            "4: route.route-2.set_headers.X-B: \"{calle}\" names `calle`, which stands for nothing; did you mean \"{callee}\"? \
+             (allowed: a text, in which {callee}, {caller}, {trunk} and {account} may stand)",
+        ],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\nheaders = { \"X A\" = \"x\", \"X-B\" = \"x\", \"x-b\" = \"y\" }",
+        &[
+            "4: route.route-2.headers.\"X A\": \"X A\" is no name of a header; allowed: the name of a header, such as \"X-Tag\"",
+            "4: route.route-2.headers.x-b: header names do not tell capital letters apart: \"X-B\" stands here too",
+        ],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\nclass = \"emergency\"",
+        &["4: route.route-2.class: an emergency route exceeds every limit, so it names its numbers: give `to`"],
+    ),
+    (
+        "[[route]]\nto = \"911\"\nreject = 403\nclass = \"emergency\"\n[[route]]\nto = \"112\"\nvia = \"pbx\"\nclass = \"emergency\"\n\
+         hook = { url = \"http://h/\" }",
+        &[
+            "3: route.route-2.reject: an emergency call is not refused",
+            "9: route.route-3.hook: an emergency call waits for nobody",
+        ],
+    ),
+    (
+        "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\nclass = \"urgent\"",
+        &["4: route.route-2.class: \"urgent\" is no choice here; allowed: \"normal\" | \"priority\" | \"emergency\""],
+    ),
+    // groups
+    (
+        "group.g = { pick = \"free-capacity\", members = [\"carrier\", { trunk = \"pbx\", resources = { pstn = 0 } }] }",
+        &[
+            "1: group.g.members[0]: has no `resources`, and `free-capacity` compares what is free of them",
+            "1: group.g.members[1].resources.pstn: 0 is out of range; allowed: 1 to 10000000",
+        ],
+    ),
+    (
+        "group.g = { pick = \"hash:from\", members = [\"carrier\", \"carrier\"] }",
+        &[
+            "1: group.g.pick: \"hash:from\" is no way to pick; allowed: PICK",
+            "1: group.g.members[1]: \"carrier\" is also group.g.members[0] (line 4)",
+        ],
+    ),
+    (
+        "trunk.in = { from = \"192.0.2.9\" }\ngroup.g = { members = \"in\" }",
+        &["2: group.g.members[0].trunk: trunk \"in\" has no `to`, so it cannot be called"],
+    ),
+    // limits
+    (
+        "limit.l = { cps = \"5/s\", reserve = 3, keys = 5 }\nlimit.m = { calls = 2, reserve = 3 }",
+        &[
+            "1: limit.l.reserve: means nothing without `calls`",
+            "1: limit.l.keys: means nothing without `per`",
+            "2: limit.m.reserve: 3 places cannot be kept of 2",
+        ],
+    ),
+    (
+        "limit.l = { calls = 5, per = \"caler\" }",
+        &["1: limit.l.per: \"caler\" is no choice here; did you mean \"caller\"? (allowed: \"caller\" | \"callee\" | \"source\")"],
+    ),
+    (
+        "limit.l = { calls = 5 }\ntrunk.x = { address = \"192.0.2.9\", limit = { calls = 5, pool = \"l\" }, limit_in = { calls = 6, \
+         pool = [\"l\", \"k\"] } }",
+        &[
+            "2: trunk.x.limit_in.calls: 6 calls one way are more than the 5 of `limit`",
+            "2: trunk.x.limit_in.pool[0]: \"l\" is also trunk.x.limit.pool[0] (line 5)",
+            "2: trunk.x.limit_in.pool[1]: no limit is called \"k\"; did you mean \"l\"? (defined: l)",
+        ],
+    ),
+    // policies
+    (
+        "policy.p = { rules = { cpm = [0, 20], distinct = [10, 5000] }, prefix_digits = 3 }",
+        &[
+            "1: policy.p.rules.cpm: a level is above 0, and 0 is not",
+            "1: policy.p.rules.distinct: at most 4096 numbers are told apart, so 5000 is never reached",
+            "1: policy.p.prefix_digits: means nothing without \"prefix\" in `per`",
+        ],
+    ),
+    (
+        "policy.p = { per = \"prefix\", prefixes = \"+44\", prefix_digits = 3, rules = { cpm = [1, 2] } }",
+        &["1: policy.p.prefix_digits: excludes `prefixes`: a prefix is one of a list or the first digits"],
+    ),
+    (
+        "policy.p = { rules = { answer_ratio = { below = [0.1, 0.3] } } }",
+        &["1: policy.p.rules.answer_ratio.below: the critical level 0.3 is above the warning level 0.1"],
+    ),
+    (
+        "policy.p = { rules = { short_calls = { ratio = [0.5, 1.5] } } }",
+        &["1: policy.p.rules.short_calls.ratio: 1.5 is out of range; allowed: 0 to 1"],
+    ),
+    (
+        "policy.p = { rules = { cpm = [1, 2] }, critical = \"divert:ivr\" }\nunknown.answer = \"divert:tarpitt\"",
+        &[
+            "1: policy.p.critical[0]: no flow is called \"ivr\"; defined: tarpit",
+            "2: unknown.answer: no flow is called \"tarpitt\"; did you mean \"tarpit\"? (defined: tarpit)",
+        ],
+    ),
+    (
+        "policy.p = { destinations = { deny = \"+44\" }, callers = {} }\npolicy.q = { destinations = { allow = [\"+44\", \"@premum\"] } }",
+        &[
+            "1: policy.p.destinations: allows nothing; give `allow`, or base = \"default\" to deny something of the built-in table",
+            "1: policy.p.callers: decides nothing; give `allow` or `deny`",
+            "2: policy.q.destinations.allow[1]: \"@premum\" names no list; did you mean \"@premium\"? (ENTRY)",
+        ],
+    ),
+    (
+        "policy.p = { destinations = { allow = [\"+44\", \"+1\"], deny = \"+1\" }, callers = { allow = \"1*\", deny = \"1*\" } }",
+        &[
+            "1: policy.p.destinations.deny[0]: \"+1\" is also policy.p.destinations.allow[1] (line 4)",
+            "1: policy.p.callers.deny[0]: \"1*\" is also policy.p.callers.allow[0] (line 4)",
+        ],
+    ),
+    (
+        "policy.p = { rules = { spend = [1, 2] }, rates = \"no-such.csv\" }",
+        &["1: policy.p.rates: the file no-such.csv cannot be read: No such file or directory (os error 2)"],
+    ),
+    // records, strangers
+    (
+        "[engine]\ncdr = [\"csv:a.csv\", \"webhook:ftp://x\", \"https://h/cdr\"]\ncdr_keep = \"1m\"",
+        &[
+            "2: engine.cdr[1]: \"webhook:ftp://x\" names an address that is no HTTP address; allowed: CDR",
+            "2: engine.cdr[2]: \"https://h/cdr\" is no place for records; did you mean \"webhook:https://h/cdr\"? (allowed: CDR)",
+            "3: engine.cdr_keep: \"60s\" is out of range; allowed: \"1h\" to \"87600h\"",
+        ],
+    ),
+    (
+        "[unknown]\nflood = \"100\"\nexempt = \"10.0.0.1/8\"\ndivert_calls = 0",
+        &[
+            "2: unknown.flood: \"100\" is no rate; did you mean \"100/s\"? (allowed: a rate such as \"40/s\", \"100/m\", \"5000/h\", \
+             or \"off\")",
+            "3: unknown.exempt[0]: \"10.0.0.1/8\" is no network: bits are set behind the prefix; did you mean \"10.0.0.0/8\"? \
+             (allowed: a network \"IP/PREFIX\" or an address)",
+            "4: unknown.divert_calls: 0 is out of range; allowed: 1 to 100000",
+        ],
+    ),
     // secrets are not repeated
     (
         "account.\"a@b\" = { password = \"hunter2\" }",
@@ -433,6 +617,21 @@ const ADDED: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// What some rows say shorter.
+const WORDS: [(&str, &str); 3] = [
+    ("allowed: CDR", "allowed: \"jsonl:PATH\", \"csv:PATH\" or \"webhook:http://HOST/…\""),
+    (
+        "allowed: PICK",
+        "allowed: \"round-robin\" | \"weighted\" | \"least-calls\" | \"free-capacity\" | \"priority\" | \"random\" | \
+         \"hash:KEY\" with callee, caller, call-id or source",
+    ),
+    (
+        "(ENTRY)",
+        "(allowed: a prefix such as \"+44\" or \"20\", X being any digit, or a list: \"@premium\", \"@high-risk\", \
+         \"@satellite\", \"@toll-free\", or a country such as \"@GB\")",
+    ),
+];
+
 #[test]
 fn every_mistake_is_named_with_its_line() {
     let offset = FINE.lines().count();
@@ -450,6 +649,7 @@ fn every_mistake_is_named_with_its_line() {
         let expected: Vec<String> = expected
             .iter()
             .map(|line| {
+                let line = WORDS.iter().fold((*line).to_owned(), |line, (word, full)| line.replace(word, full));
                 let (number, rest) = line.split_once(": ").unwrap();
                 format!("{}: {rest}", number.parse::<usize>().unwrap() + offset)
             })
@@ -463,6 +663,24 @@ fn every_mistake_is_named_with_its_line() {
         }
     }
     assert!(wrong.is_empty(), "{} rows differ:\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+#[test]
+fn each_bad_line_of_a_rate_file_is_an_error_of_that_file() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/config");
+    let text = "policy.p = { rules = { spend = [1, 2] }, rates = \"rates-bad.csv\" }\nzebra = 1\n";
+    let errors = Config::check(text, &format!("{folder}/x.toml")).unwrap_err();
+    let shown: Vec<String> = errors.iter().map(|e| e.to_string().replace(folder, "")).collect();
+    assert_eq!(
+        shown[1..],
+        [
+            "/rates-bad.csv:3: policy.p.rates: \"cheap\" is no price such as 0.0125",
+            "/rates-bad.csv:4: policy.p.rates: the prefix 1 stands in line 2 too",
+        ],
+        "{shown:?}"
+    );
+    assert!(shown[0].starts_with("/x.toml:2: zebra"), "{shown:?}");
+    assert_eq!(errors[1].kind.class(), "bad_rate");
 }
 
 #[test]
@@ -481,6 +699,10 @@ fn a_flood_of_mistakes_is_cut_and_counted() {
     let errors = Config::check(&text, "f").unwrap_err();
     assert_eq!(errors.len(), 1001);
     assert_eq!(errors.last().unwrap().to_string(), "f:1000: and 4000 more errors");
+    let route = "[[route]]\nto = \"1\"\nvia = \"pbx\"\n";
+    let errors = Config::check(&format!("{FINE}{}", route.repeat(20_000)), "f").unwrap_err();
+    let last = errors.last().unwrap().to_string();
+    assert!(errors.len() == 1001 && last.ends_with("and 18999 more errors"), "{last}");
     let long = " ".repeat(config::TEXT_MAX + 1);
     assert_eq!(Config::check(&long, "f").unwrap_err()[0].kind.class(), "too_long");
 }

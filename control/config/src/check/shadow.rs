@@ -82,7 +82,7 @@ impl Check<'_> {
         let (first, route) = (&routes[before.route as usize], &routes[later.route as usize]);
         let root = Path::ROOT.key("route");
         let path = root.key(route.name());
-        if self.is_unread(&path) {
+        if self.is_unread(&path) || self.is_full() {
             return;
         }
         let what = match route.to.get(later.at as usize) {
