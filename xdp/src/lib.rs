@@ -4,7 +4,7 @@
 
 use base::Instant;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// What to attach to, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,11 @@ impl Xdp {
         match *self {}
     }
 
+    /// The list of sources to drop.
+    pub fn drop_list(&self) -> DropList {
+        match *self {}
+    }
+
     /// Forwards the packets of a flow from now on; sending it again replaces the action.
     ///
     /// # Errors
@@ -60,6 +65,31 @@ impl Xdp {
 
     /// What was forwarded so far.
     pub fn seen(&self, _flow: Flow) -> Seen {
+        match *self {}
+    }
+}
+
+/// Sources whose packets go no further than the network interface. What engines without kernel programs have instead is
+/// a filter on their own sockets. Without kernel programs there is no value of this type.
+#[derive(Debug)]
+pub enum DropList {}
+
+impl DropList {
+    /// Drops the packets of a network from now on, unless their destination is no port of ours.
+    ///
+    /// # Errors
+    /// The table is full: they go up to the sockets.
+    pub fn add(&self, _address: IpAddr, _prefix: u8) -> Result<(), Full> {
+        match *self {}
+    }
+
+    /// Lets them through again.
+    pub fn remove(&self, _address: IpAddr, _prefix: u8) {
+        match *self {}
+    }
+
+    /// Packets dropped so far.
+    pub fn dropped(&self) -> u64 {
         match *self {}
     }
 }
@@ -93,13 +123,13 @@ pub struct Seen {
     pub last: Option<Instant>,
 }
 
-/// The kernel's table of flows is full.
+/// The kernel's table of flows or of dropped sources is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("xdp: the table of flows is full")
+        f.write_str("xdp: the table is full")
     }
 }
 
