@@ -82,7 +82,7 @@ fn pick(pick: Pick) -> &'static str {
         Pick::Random => "random",
         Pick::Hash(HashOf::Callee) => "hash:callee",
         Pick::Hash(HashOf::Caller) => "hash:caller",
-        Pick::Hash(HashOf::CallId) => "hash:call_id",
+        Pick::Hash(HashOf::CallId) => "hash:call-id",
         Pick::Hash(HashOf::Source) => "hash:source",
     }
 }

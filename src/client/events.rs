@@ -45,7 +45,8 @@ pub(super) fn run(args: &Events, screen: &mut Screen<'_>) -> Result<(), ClientEr
         return Ok(());
     }
     let why = if comment.starts_with("too slow") { format!(": {comment}") } else { String::new() };
-    Err(ClientError::Unreachable(format!("the engine has ended the events{why}; the last id was {id}")))
+    let last = if id.is_empty() { String::new() } else { format!("; the last id was {id}") };
+    Err(ClientError::Unreachable(format!("the engine has ended the events{why}{last}")))
 }
 
 fn print(id: &str, mut event: Value, json: bool, screen: &mut Screen<'_>) -> Result<(), ClientError> {

@@ -109,11 +109,14 @@ struct Service {
     client: Client,
     cache: Cache,
     flights: HashMap<Arc<[u8]>, Flight>,
-    requests: JoinSet<(Arc<[u8]>, Result<HookAnswer, HookFailed>)>,
+    requests: JoinSet<Done>,
     /// Every waiting question by its end.
     deadlines: BTreeMap<Place, Arc<[u8]>>,
     serial: u64,
 }
+
+/// What became of a request, and of which question.
+type Done = (Arc<[u8]>, Result<HookAnswer, HookFailed>);
 
 /// The end of a waiting question; the number keeps those of one moment apart.
 type Place = (Instant, u64);
@@ -161,7 +164,7 @@ impl Service {
         }
         let key = question::key(&asked);
         if let Some(known) = self.cache.get(&key, now) {
-            self.stats.from_cache();
+            self.stats.cached();
             return self.tell(answer, known);
         }
         if self.deadlines.len() >= self.limits.waiting {
@@ -236,12 +239,7 @@ impl Service {
 }
 
 /// One request, as long as somebody waits for it.
-async fn request(
-    client: Client,
-    key: Arc<[u8]>,
-    url: String,
-    body: Vec<u8>,
-) -> (Arc<[u8]>, Result<HookAnswer, HookFailed>) {
+async fn request(client: Client, key: Arc<[u8]>, url: String, body: Vec<u8>) -> Done {
     let result = exchange(&client, &url, body).await;
     (key, result)
 }

@@ -46,7 +46,7 @@ impl HookStats {
         }
     }
 
-    pub(crate) fn from_cache(&self) {
+    pub(crate) fn cached(&self) {
         self.cached.fetch_add(1, Ordering::Relaxed);
     }
 
