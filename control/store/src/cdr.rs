@@ -663,9 +663,9 @@ fn later(now: Wall, by: Duration) -> Wall {
 }
 
 /// How long records gather under load.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// How long rows gather.
-const COMMIT_EVERY: Duration = Duration::from_millis(250);
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// Messages that wait: 16 bytes each, and minutes of a busy engine.
 const QUEUE_LEN: usize = 1 << 16;
 /// Messages of one turn: about a megabyte of lines in one write.

@@ -74,6 +74,8 @@ pub(crate) fn open(path: &Path, patience: Duration) -> Result<Connection, StoreE
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEPT)?;
+    // Seldom, since the same pages of every index are written again and again.
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     migrate(&mut connection, path)?;
@@ -124,6 +126,8 @@ const STEPS: [&str; 1] = [include_str!("schema/1.sql")];
 const START_PATIENCE: Duration = Duration::from_secs(5);
 /// The WAL is cut to this length after a checkpoint.
 const WAL_KEPT: i64 = 16 << 20;
+/// The WAL is written into the database when it has so many pages of 4 KiB.
+const CHECKPOINT_PAGES: i64 = 4096;
 /// Pages that a connection may keep in memory, in KiB.
 const CACHE_KIB: i64 = 32 << 10;
 
