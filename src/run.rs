@@ -1,15 +1,17 @@
 //! `strowger run`: reads the configuration, builds the parts and the rings between them, supervises, stops in order.
 
-use crate::engine::{Configuration, Running, ToStore};
+use crate::engine::{Configuration, Running, ToHooks, ToStore};
+use crate::keeping;
 use crate::{logging, usage};
 use anyhow::{Context, Result, anyhow, bail};
-use api::engine::{ConfigVersion, Engine};
+use api::engine::Engine;
 use b2bua::{Spec, Transport};
 use base::{Clock, Mailbox, Now};
 use command::Event;
 use config::engine::{Backend, CdrSink, Dns, Pin, Role, Shards};
 use config::{Checked, Config, PoolBook};
 use core::net::SocketAddr;
+use edge::blocked::Blocked;
 use edge::gate::Gate;
 use edge::input::Bell;
 use edge::resolver::{Resolver, Servers};
@@ -18,7 +20,6 @@ use edge::udp::{Listening, Paths, UdpSocket};
 use edge::{EdgeConfig, Input};
 use ledger::{Ask, Bans, SignallingStats};
 use shard::{BackendChoice, MediaListener, ShardConfig, ShardHandle};
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -97,15 +98,12 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     let descriptors = shard::sys::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let engine = checked.engine().clone();
-    let mut pools = PoolBook::new();
-    let spec = Arc::new(checked.spec(1, &mut pools));
-    warn_about_ports(&spec);
-
     // What must last: the secret of this installation, and the records.
     let folder = engine.store.folder();
     std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
     let secret = store::Secret::load_or_create(&folder.join("strowger.secret"))?;
-    let (writer, found) = store::CdrWriter::spawn(&records(&engine)?, clock)?;
+    let settings = records(&engine)?;
+    let (writer, found) = store::CdrWriter::spawn(&settings, clock)?;
     if found.interrupted > 0 || found.torn_bytes > 0 {
         tracing::warn!(
             interrupted = found.interrupted,
@@ -113,6 +111,13 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             "the earlier run ended suddenly; records of its calls are written now"
         );
     }
+
+    let store = Arc::new(store::Store::open(&settings.database)?);
+    let versions = keeping::versions(&store, clock, text);
+    let version = versions.back().map_or(1, |version| version.version);
+    let mut pools = PoolBook::new();
+    let spec = Arc::new(checked.spec(version, &mut pools));
+    warn_about_ports(&spec);
 
     // Mailboxes first, since everybody needs those of others.
     let shards = engine.signalling_shards as usize;
@@ -128,8 +133,12 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     let media = start_media(arguments, clock, &engine, &spec, &events, &secret)?;
     let gate = Arc::new(Gate::default());
     gate.apply(&spec);
-    let bans = Arc::new(Bans::new(secret.hash_key("bans")));
-    let (sockets, listeners, bound) = bind(&spec, shards, &gate)?;
+    let blocked = Blocked::new(clock);
+    let mut shared = b2bua::Shared::new(clock.now(), secret.hash_key("shared"));
+    shared.bans = Arc::new(Bans::with(secret.hash_key("bans"), blocked.clone()));
+    let bans = Arc::clone(&shared.bans);
+    keeping::load_bans(clock, &store, &bans);
+    let (sockets, listeners, bound) = bind(&spec, shards, &gate, &blocked)?;
 
     let steering = secret.hash_key("steering");
     let _entered = runtime.enter();
@@ -142,6 +151,9 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     let resolver =
         Resolver::start(&servers, inboxes.clone(), base::Rng::from_seed(seed(&secret, clock.now(), 99)))
             .map_err(|e| anyhow!("engine.dns: {e}"))?;
+
+    keeping::keep_bans(Arc::clone(&store), Arc::clone(&bans));
+    let hooks = hook::Hooks::start(hook::Limits::default());
 
     let stats: Vec<Arc<SignallingStats>> = (0..shards).map(|_| Arc::default()).collect();
     let mut threads = Vec::new();
@@ -158,6 +170,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             trace_bytes: 16 << 20,
             generation: 1,
             allow_panic: arguments.allow_panic,
+            shared: shared.clone(),
         };
         threads.push(edge::spawn(EdgeConfig {
             clock,
@@ -167,6 +180,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             sockets,
             gate: Arc::clone(&gate),
             bans: Arc::clone(&bans),
+            blocked: blocked.clone(),
             bound: bound.clone(),
             bell,
             inbox: inboxes[index].clone(),
@@ -174,13 +188,13 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             peers: inboxes.clone(),
             media: media.iter().map(|m| m.commands().clone()).collect(),
             records: Arc::new(ToStore(writer.handle())),
+            hooks: Arc::new(ToHooks { hooks: hooks.clone(), inboxes: inboxes.clone() }),
             streams: streams.clone(),
             resolver: resolver.clone(),
             stats: Arc::clone(&stats[index]),
         })?);
     }
 
-    let version = ConfigVersion { version: 1, applied: clock.now().wall, text: text.into() };
     let running = Arc::new(Running {
         clock,
         inboxes,
@@ -189,13 +203,17 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
         orders: media.iter().map(|m| m.commands().clone()).collect(),
         allow_panic: arguments.allow_panic,
         records: writer.handle(),
+        store: Arc::clone(&store),
+        cdrs: store.reader()?,
+        shared,
+        hooks: Arc::clone(hooks.stats()),
         logging,
         draining: AtomicBool::new(false),
         configuration: Mutex::new(Configuration {
             config: checked.into_config(),
             spec: Arc::clone(&spec),
             pools,
-            versions: VecDeque::from([version]),
+            versions,
         }),
     });
     let socket =
@@ -214,6 +232,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     drop(api);
     stop(&running, threads);
     drop(media);
+    keeping::save_bans(&store, &bans);
     drop(writer); // writes what was handed over
     tracing::info!("stopped");
     // The log writer gets a moment for its last lines.
@@ -309,7 +328,7 @@ type Streaming = Vec<(u16, Listening)>;
 
 /// Binds all SIP addresses: datagram sockets twice for each signalling shard, for known sources and for strangers;
 /// streams twice.
-fn bind(spec: &Spec, shards: usize, gate: &Gate) -> Result<(Sockets, Streaming, Bound)> {
+fn bind(spec: &Spec, shards: usize, gate: &Gate, blocked: &Blocked) -> Result<(Sockets, Streaming, Bound)> {
     let mut sockets: Sockets = (0..shards).map(|_| Vec::new()).collect();
     let (mut listeners, mut bound) = (Vec::new(), Bound::new());
     for (number, listener) in spec.listeners.iter().enumerate() {
@@ -323,6 +342,9 @@ fn bind(spec: &Spec, shards: usize, gate: &Gate) -> Result<(Sockets, Streaming, 
                     let address = paths[0].known.local();
                     if let Err(error) = gate.divide(&mut paths) {
                         warn_undivided(&listener.name, address, &error);
+                    }
+                    for strangers in paths.iter().filter_map(|paths| paths.strangers.as_ref()) {
+                        blocked.guard(strangers.group()?);
                     }
                     for (shard, paths) in sockets.iter_mut().zip(paths) {
                         shard.push((number as u16, paths));
