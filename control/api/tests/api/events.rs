@@ -102,6 +102,7 @@ fn whoever_comes_back_misses_nothing_that_is_remembered() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test's deadline")]
 fn a_follower_that_is_too_slow_is_told_and_let_go() {
     let world = World::new();
     let mut slow = Follower::new(&world, "", "");
