@@ -1,8 +1,8 @@
 //! What versions of the configuration share: pools, keyed pools, what groups remember, the health of trunks. Each is
 //! found by its name, so that calls in progress stay counted and a trunk that is down stays down.
 
-use base::HashKey;
 use b2bua::spec::KeyOf;
+use base::HashKey;
 use ledger::{Bounds, KeyedPools, Pool};
 use routing::group::GroupState;
 use routing::health::Health;
@@ -57,7 +57,13 @@ impl PoolBook {
     }
 
     /// A limit by key, with new bounds.
-    pub(crate) fn keyed(&mut self, name: &str, bounds: Bounds, by: KeyOf, keys_max: usize) -> Arc<KeyedPools> {
+    pub(crate) fn keyed(
+        &mut self,
+        name: &str,
+        bounds: Bounds,
+        by: KeyOf,
+        keys_max: usize,
+    ) -> Arc<KeyedPools> {
         let known = self.keyed.get(name).filter(|known| known.by == by && known.keys_max == keys_max);
         if let Some(pools) = known.and_then(|known| known.pools.upgrade()) {
             pools.set(bounds);

@@ -246,8 +246,7 @@ impl Check<'_> {
     fn trunks(&mut self) {
         let config = self.config;
         let root = Path::ROOT.key("trunk");
-        // Who has said a source so far: which trunk, on which listener (`None` is on all), and where.
-        let mut sources: BTreeMap<&Source, Vec<(usize, Option<usize>, usize)>> = BTreeMap::new();
+        let mut sources: BTreeMap<&Source, Vec<Said>> = BTreeMap::new();
         for (number, (name, trunk)) in config.trunk.iter().enumerate() {
             let path = root.key(name);
             let listener = self.trunk_listener(&path, trunk);
@@ -260,16 +259,17 @@ impl Check<'_> {
                 }
                 let only_on = listener.filter(|_| trunk.listener.is_some());
                 let said = sources.entry(source).or_default();
-                let other = said.iter().find(|(trunk, on, _)| {
-                    *trunk != number && (on.is_none() || only_on.is_none() || *on == only_on)
+                let other = said.iter().find(|other| {
+                    let together = other.only_on.is_none() || only_on.is_none() || other.only_on == only_on;
+                    other.trunk != number && together
                 });
                 match other.copied() {
-                    Some((other, _, at)) => {
+                    Some(Said { trunk: other, index: at, .. }) => {
                         let other = config.trunk.names().nth(other).expect("its number is in the book");
                         let value = format!("\"{}\"", crate::value::Word::word(source));
                         self.same_source(&path, index, value, &root.key(other), at);
                     }
-                    None => said.push((number, only_on, index)),
+                    None => said.push(Said { trunk: number, only_on, index }),
                 }
             }
             self.targets(&path, trunk, listener);
@@ -458,7 +458,8 @@ impl Check<'_> {
     fn engine(&mut self) {
         let engine = &self.config.engine;
         let root = Path::ROOT.key("engine");
-        if !engine.api.ip().to_canonical().is_loopback() && engine.tokens.is_empty() && !self.is_unread(&root) {
+        if !engine.api.ip().to_canonical().is_loopback() && engine.tokens.is_empty() && !self.is_unread(&root)
+        {
             let why = format!(
                 "{} is not loopback, so `tokens` are needed: [{{ token = \"env:NAME\", role = \"admin\" }}]",
                 engine.api
@@ -489,6 +490,16 @@ impl Check<'_> {
             self.no_such(path, "flow", flow, core::iter::once(TARPIT));
         }
     }
+}
+
+/// A trunk has said this source.
+#[derive(Clone, Copy)]
+struct Said {
+    trunk: usize,
+    /// The listener on which it holds; on all, if `None`.
+    only_on: Option<usize>,
+    /// Which of its sources.
+    index: usize,
 }
 
 /// The listener of trunks that name none: the first that has `sip`.

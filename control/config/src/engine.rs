@@ -7,8 +7,8 @@ use crate::secret::Secret;
 use crate::value::{Bad, Lack, Value, Visitor, Word, text_of};
 use crate::words::{Digits, DnsServer, Network, Rate, RateLimit, Timer, Url};
 use base::Duration;
-use routing::Order;
 use core::net::{Ipv4Addr, SocketAddr};
+use routing::Order;
 use std::path::PathBuf;
 use toml::de::DeValue;
 

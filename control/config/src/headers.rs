@@ -127,7 +127,8 @@ fn read<T: Word>(
             }
             let same = headers.iter().find(|(_, other, _)| other.eq_ignore_ascii_case(name));
             if let Some((_, other, _)) = same {
-                let why = format!("header names do not tell capital letters apart: \"{other}\" stands here too");
+                let why =
+                    format!("header names do not tell capital letters apart: \"{other}\" stands here too");
                 reader.error(offset, Kind::Unfit(why));
             }
             if let Some(value) = T::read(item, reader) {
@@ -159,9 +160,35 @@ fn is_token(name: &str) -> bool {
 /// Why a route may not set this header.
 fn ours(name: &str) -> Option<&'static str> {
     const OURS: [&str; 29] = [
-        "via", "v", "from", "f", "to", "t", "contact", "m", "call-id", "i", "cseq", "max-forwards", "route",
-        "record-route", "content-length", "l", "content-type", "c", "content-encoding", "e", "require", "supported",
-        "k", "session-expires", "x", "min-se", "authorization", "proxy-authorization", "allow",
+        "via",
+        "v",
+        "from",
+        "f",
+        "to",
+        "t",
+        "contact",
+        "m",
+        "call-id",
+        "i",
+        "cseq",
+        "max-forwards",
+        "route",
+        "record-route",
+        "content-length",
+        "l",
+        "content-type",
+        "c",
+        "content-encoding",
+        "e",
+        "require",
+        "supported",
+        "k",
+        "session-expires",
+        "x",
+        "min-se",
+        "authorization",
+        "proxy-authorization",
+        "allow",
     ];
     let lower = name.to_ascii_lowercase();
     OURS.contains(&lower.as_str()).then_some("is a header that the engine itself writes")

@@ -261,8 +261,7 @@ choices!(for Base {
 });
 
 impl Word for Entry {
-    const FORM: &'static str =
-        "a prefix such as \"+44\" or \"20\", X being any digit, or a list: \"@premium\", \"@high-risk\", \
+    const FORM: &'static str = "a prefix such as \"+44\" or \"20\", X being any digit, or a list: \"@premium\", \"@high-risk\", \
          \"@satellite\", \"@toll-free\", or a country such as \"@GB\"";
 
     fn parse(text: &str) -> Result<Self, Bad> {
@@ -314,7 +313,8 @@ impl Word for CallerEntry {
 
 impl Value for Destinations {
     fn form() -> String {
-        "\"default\", or { base = \"default\" | \"none\", allow = [PREFIX, …], deny = [PREFIX, …] }".to_owned()
+        "\"default\", or { base = \"default\" | \"none\", allow = [PREFIX, …], deny = [PREFIX, …] }"
+            .to_owned()
     }
 
     fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self> {
@@ -362,7 +362,13 @@ mod tests {
             &[("disable:1 h", Some("disable:1h")), ("rejekt", Some("reject")), ("lower:", None)],
         );
         check::<Entry>(
-            &[("+44", "+44"), ("+1XXX976", "+1XXX976"), ("20", "20"), ("@Premium", "@premium"), ("*98", "*98")],
+            &[
+                ("+44", "+44"),
+                ("+1XXX976", "+1XXX976"),
+                ("20", "20"),
+                ("@Premium", "@premium"),
+                ("*98", "*98"),
+            ],
             &[("+1 (900)", Some("+1900")), ("@premum", Some("@premium")), ("+", None), ("", None)],
         );
         check::<CallerEntry>(

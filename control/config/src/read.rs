@@ -35,6 +35,7 @@ pub(crate) struct Mark {
 }
 
 /// The path outside of what was opened.
+#[derive(Clone, Copy)]
 pub(crate) struct Opened {
     above: u32,
 }

@@ -6,8 +6,8 @@ use crate::objects::Rule;
 use crate::words::{Code, Name, NumberPattern, NumberTemplate, Texts, Timer, Url};
 use base::Duration;
 use ledger::Class;
-use routing::{NumberOf, When};
 use routing::number::{Pattern, Template};
+use routing::{NumberOf, When};
 
 table! {
     /// Where calls go. A route takes a call that fulfils all of its conditions: `from`, `to`, `caller`, `headers`, `when`.

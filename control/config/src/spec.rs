@@ -43,7 +43,8 @@ impl Checked {
                 .trunk
                 .iter()
                 .map(|(name, t)| {
-                    let used = t.listener.as_deref().and_then(|l| config.listener.position(l)).unwrap_or(first);
+                    let used =
+                        t.listener.as_deref().and_then(|l| config.listener.position(l)).unwrap_or(first);
                     trunk(name, t, used, names, &limits, book)
                 })
                 .collect(),
@@ -161,7 +162,8 @@ fn trunk(
     let silence = &trunk.media_timeout;
     let mut one_way = |key: &str, limit: &Option<OwnLimit>| -> Vec<spec::Limit> {
         let own = limit.as_ref().map(own_bounds).filter(|bounds| *bounds != Bounds::default());
-        let own = own.map(|bounds| spec::Limit::Shared(book.pool("one way", &format!("{name}/{key}"), bounds)));
+        let own =
+            own.map(|bounds| spec::Limit::Shared(book.pool("one way", &format!("{name}/{key}"), bounds)));
         let shared = trunk.limit.iter().chain(limit).flat_map(|l| names.limits(&l.pool, limits));
         own.into_iter().chain(shared).collect()
     };
@@ -334,10 +336,7 @@ fn unknown(unknown: &Unknown, book: &mut PoolBook) -> spec::Unknown {
             ban_after: unknown.ban_after,
             ban: Some(unknown.ban),
             window: unknown.window,
-            flood: unknown
-                .flood
-                .0
-                .map(|flood| policy::guard::Rate { requests: flood.count, per: flood.per }),
+            flood: unknown.flood.0.map(|flood| policy::guard::Rate { requests: flood.count, per: flood.per }),
             scanners: unknown.scanners,
             scanner_names: unknown.scanner_names.clone(),
             exempt: unknown
@@ -346,7 +345,10 @@ fn unknown(unknown: &Unknown, book: &mut PoolBook) -> spec::Unknown {
                 .map(|network| Network { address: network.address, bits: network.prefix })
                 .collect(),
         },
-        divert: spec::Divert { pool: book.pool("divert", "divert", places), duration: unknown.divert_duration },
+        divert: spec::Divert {
+            pool: book.pool("divert", "divert", places),
+            duration: unknown.divert_duration,
+        },
     }
 }
 

@@ -8,8 +8,8 @@ mod number; // numbers, patterns, codes
 
 pub use address::{DnsServer, Host, HostPort, Network, Source, TargetUri};
 pub use listening::{Dscp, MediaAddress, SipAddress};
-pub(crate) use number::{pattern_text, same_pattern};
 pub use number::{Code, CodeRange, Digits, NumberPattern, NumberTemplate, UserPart};
+pub(crate) use number::{pattern_text, same_pattern};
 pub use time::{Rate, RateLimit, Timer};
 
 use crate::describe::choices;

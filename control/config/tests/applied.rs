@@ -89,10 +89,7 @@ fn every_key_in_effect_reaches_the_spec() {
     assert_eq!(spec.table.matches()[0].to.len(), 2);
     assert_eq!(spec.routes[0].max_duration, Some(Duration::from_secs(4 * 3600)));
     let rule = &spec.number_rules[0];
-    assert_eq!(
-        (rule.name.as_str(), rule.on, &rule.trunk[..]),
-        ("international", NumberOf::Callee, &[0][..])
-    );
+    assert_eq!((rule.name.as_str(), rule.on, &rule.trunk[..]), ("international", NumberOf::Callee, &[0][..]));
     assert_eq!(rule.to.apply(&rule.matches, b"00441234"), b"+441234");
     assert_eq!(spec.number_rules[1].name, "number-rule-2");
     assert_eq!(spec.unknown.answer, UnknownAnswer::Forbidden);

@@ -415,7 +415,9 @@ const ADDED: &[(&str, &[&str])] = &[
     ),
     (
         "[[route]]\nfrom = \"carrier\"\nto = [\"12X\", \"13X\"]\nvia = \"pbx\"\n[[route]]\nfrom = \"carrier\"\nto = \"13X\"\nvia = \"pbx\"",
-        &["7: route.route-3.to[0]: \"13X\" is taken by route.route-2.to[1] (line 9) before, so this is never reached"],
+        &[
+            "7: route.route-3.to[0]: \"13X\" is taken by route.route-2.to[1] (line 9) before, so this is never reached",
+        ],
     ),
     (
         "[[route]]\nfrom = \"pbx\"\nvia = \"carrier\"",
@@ -434,7 +436,9 @@ const ADDED: &[(&str, &[&str])] = &[
     (
         "[[route]]\nfrom = \"carrier\"\nto = \"1\"\nvia = \"pbx\"\n[[route]]\nfrom = [\"pbx\", \"carrier\"]\nto = \"1\"\nvia = \"pbx\"\n\
          [engine]\nroute_order = \"longest\"",
-        &["7: route.route-3.to[0]: \"1\" is taken by route.route-2.to[0] (line 9) before, so this is never reached"],
+        &[
+            "7: route.route-3.to[0]: \"1\" is taken by route.route-2.to[0] (line 9) before, so this is never reached",
+        ],
     ),
     (
         "[[route]]\nfrom = \"carrier\"\nto = \"1\"\nvia = \"pbx\"\nhook = { url = \"http://h/\" }\n[[route]]\nfrom = \"carrier\"\n\
@@ -467,7 +471,9 @@ const ADDED: &[(&str, &[&str])] = &[
     ),
     (
         "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\nclass = \"emergency\"",
-        &["4: route.route-2.class: an emergency route exceeds every limit, so it names its numbers: give `to`"],
+        &[
+            "4: route.route-2.class: an emergency route exceeds every limit, so it names its numbers: give `to`",
+        ],
     ),
     (
         "[[route]]\nto = \"911\"\nreject = 403\nclass = \"emergency\"\n[[route]]\nto = \"112\"\nvia = \"pbx\"\nclass = \"emergency\"\n\
@@ -479,7 +485,9 @@ const ADDED: &[(&str, &[&str])] = &[
     ),
     (
         "[[route]]\nfrom = \"carrier\"\nvia = \"pbx\"\nclass = \"urgent\"",
-        &["4: route.route-2.class: \"urgent\" is no choice here; allowed: \"normal\" | \"priority\" | \"emergency\""],
+        &[
+            "4: route.route-2.class: \"urgent\" is no choice here; allowed: \"normal\" | \"priority\" | \"emergency\"",
+        ],
     ),
     // groups
     (
@@ -511,7 +519,9 @@ const ADDED: &[(&str, &[&str])] = &[
     ),
     (
         "limit.l = { calls = 5, per = \"caler\" }",
-        &["1: limit.l.per: \"caler\" is no choice here; did you mean \"caller\"? (allowed: \"caller\" | \"callee\" | \"source\")"],
+        &[
+            "1: limit.l.per: \"caler\" is no choice here; did you mean \"caller\"? (allowed: \"caller\" | \"callee\" | \"source\")",
+        ],
     ),
     (
         "limit.l = { calls = 5 }\ntrunk.x = { address = \"192.0.2.9\", limit = { calls = 5, pool = \"l\" }, limit_in = { calls = 6, \
@@ -649,7 +659,8 @@ fn every_mistake_is_named_with_its_line() {
         let expected: Vec<String> = expected
             .iter()
             .map(|line| {
-                let line = WORDS.iter().fold((*line).to_owned(), |line, (word, full)| line.replace(word, full));
+                let line =
+                    WORDS.iter().fold((*line).to_owned(), |line, (word, full)| line.replace(word, full));
                 let (number, rest) = line.split_once(": ").unwrap();
                 format!("{}: {rest}", number.parse::<usize>().unwrap() + offset)
             })

@@ -77,7 +77,8 @@ impl Check<'_> {
         if let Some(levels) = rules.distinct
             && levels.critical > most
         {
-            let why = format!("at most {most} numbers are told apart, so {} is never reached", levels.critical);
+            let why =
+                format!("at most {most} numbers are told apart, so {} is never reached", levels.critical);
             self.unfit(&path.key("distinct"), why);
         }
         let short = rules.short_calls.as_ref().map(|rule| ("short_calls", "ratio", rule.ratio));
@@ -94,7 +95,8 @@ impl Check<'_> {
 
     /// `prefixes` and `prefix_digits` exclude each other and mean nothing alone.
     fn counted_prefixes(&mut self, path: &Path<'_>, policy: &Policy) {
-        let given = [("prefixes", !policy.prefixes.is_empty()), ("prefix_digits", policy.prefix_digits.is_some())];
+        let given =
+            [("prefixes", !policy.prefixes.is_empty()), ("prefix_digits", policy.prefix_digits.is_some())];
         for (key, _) in given.iter().filter(|(_, given)| *given) {
             if !policy.per.contains(&Per::Prefix) {
                 self.unfit(&path.key(key), "means nothing without \"prefix\" in `per`");
@@ -111,7 +113,8 @@ impl Check<'_> {
             return;
         }
         if prefixes.base == Base::None && prefixes.allow.is_empty() {
-            let why = "allows nothing; give `allow`, or base = \"default\" to deny something of the built-in table";
+            let why =
+                "allows nothing; give `allow`, or base = \"default\" to deny something of the built-in table";
             self.unfit(path, why);
         }
         let deny = path.key("deny");
@@ -130,7 +133,9 @@ impl Check<'_> {
         let folder = std::path::Path::new(&**self.file).parent().unwrap_or(std::path::Path::new(""));
         let mut read = RateFiles::new();
         for (name, policy) in config.policy.iter() {
-            let Some(rates) = policy.rates.as_ref().filter(|rates| !read.contains_key(*rates)) else { continue };
+            let Some(rates) = policy.rates.as_ref().filter(|rates| !read.contains_key(*rates)) else {
+                continue;
+            };
             let path = root.key(name);
             let path = path.key("rates");
             let file = folder.join(rates);

@@ -207,7 +207,9 @@ impl Checked {
             let offered = offered(config, via);
             for (index, resource) in route.resources.iter().enumerate() {
                 if !offered.contains(resource.as_str()) {
-                    let why = format!("nothing behind \"{via}\" has this resource: calls are refused with No Resource");
+                    let why = format!(
+                        "nothing behind \"{via}\" has this resource: calls are refused with No Resource"
+                    );
                     let path = Path::ROOT.key("route");
                     let path = path.key(route.name());
                     let path = path.key("resources");

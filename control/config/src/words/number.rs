@@ -85,7 +85,8 @@ pub(crate) fn pattern_text(pattern: &Pattern) -> String {
     match pattern {
         Pattern::Exact(exact) => {
             let text = String::from_utf8_lossy(exact);
-            let plain = !text.is_empty() && !text.starts_with(['~', '=']) && !text.contains(['X', 'Z', 'N', '.']);
+            let plain =
+                !text.is_empty() && !text.starts_with(['~', '=']) && !text.contains(['X', 'Z', 'N', '.']);
             if plain { text.into_owned() } else { format!("={text}") }
         }
         Pattern::Digits { elements, open } => {
