@@ -41,6 +41,8 @@ pub struct Switch {
     wheel: Wheel<Key>,
     /// INVITEs whose hook is being asked.
     asking: Slab<Asking>,
+    /// The first of them to be given up, or earlier.
+    asking_due: Instant,
     tarpit: Tarpit,
     probes: Probes,
     auditor: Auditor,
@@ -67,6 +69,7 @@ impl Switch {
             resolved: BTreeMap::new(),
             wheel: Wheel::new(now.mono, TICK),
             asking: Slab::with_max(ASKING_MAX),
+            asking_due: Instant(u64::MAX),
             tarpit: Tarpit::new(),
             probes: Probes::new(),
             auditor: Auditor::new(shard),
@@ -286,7 +289,7 @@ impl Switch {
     /// When to wake, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let calls = self.wheel.poll_timeout().map(|at| (at, "call"));
-        let own = [self.tarpit.poll_timeout(), Self::hooks_due(&self.asking), self.watch_due(), self.probes_due()];
+        let own = [self.tarpit.poll_timeout(), self.hooks_due(), self.watch_due(), self.probes_due()];
         own.into_iter().chain([calls, self.desk.stack.poll_timeout()]).flatten().min_by_key(|(at, _)| *at)
     }
 

@@ -11,7 +11,7 @@ use crate::leg::Arrival;
 use crate::refusal::{Refusal, reason};
 use crate::spec::{Limit, Spec, Texts};
 use crate::tarpit::Diverted;
-use base::{Duration, Instant, Key, Now, Slab};
+use base::{Duration, Instant, Key, Now};
 use ledger::{Class, Event, HookAnswer, HookFailed, HookQuestion, Lease, LimitHit, Part};
 use policy::fraud::{Facts, Ticket};
 use sip::flow::Flow;
@@ -246,6 +246,7 @@ impl Switch {
     ) {
         let until = now.mono + question.deadline + GRACE;
         let asking = Asking { tx, flow: *flow, raw: message.raw().into(), until };
+        self.asking_due = self.asking_due.min(until);
         match self.asking.insert(asking) {
             Ok(ticket) => self.desk.output.push_back(Output::Ask { ticket, question }),
             Err(_) => self.on_invite(now, tx, flow, message, Some(&HookAnswer::Failed(HookFailed::Busy))),
@@ -265,16 +266,21 @@ impl Switch {
 
     /// Hooks that the shell has lost.
     pub(super) fn expire_hooks(&mut self, now: Now) {
+        if self.asking_due > now.mono {
+            return;
+        }
         let late: Vec<Key> =
             self.asking.iter().filter(|(_, asking)| asking.until <= now.mono).map(|(key, _)| key).collect();
         for ticket in late {
             self.handle_hooked(now, ticket, &HookAnswer::Failed(HookFailed::Late));
         }
+        let next = self.asking.iter().map(|(_, asking)| asking.until).min();
+        self.asking_due = next.unwrap_or(Instant(u64::MAX));
     }
 
-    /// When the next hook is given up.
-    pub(super) fn hooks_due(asking: &Slab<Asking>) -> Option<(Instant, &'static str)> {
-        asking.iter().map(|(_, asking)| (asking.until, "hook")).min()
+    /// When the next hook is given up; perhaps it has answered by then.
+    pub(super) fn hooks_due(&self) -> Option<(Instant, &'static str)> {
+        (!self.asking.is_empty()).then_some((self.asking_due, "hook"))
     }
 
     /// CANCEL of a call that waits for its hook; false if there is none.

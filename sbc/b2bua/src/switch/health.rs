@@ -17,13 +17,15 @@ pub(super) struct Probes {
     version: u64,
     /// Trunks that this shard probes, when next, and the last round.
     due: Vec<(Instant, usize, Option<Key>)>,
+    /// The earliest of them, so that a turn with nothing to ask looks at none.
+    next: Instant,
     rounds: Slab<Round>,
 }
 
 impl Probes {
     /// None yet.
     pub fn new() -> Probes {
-        Probes { version: u64::MAX, due: Vec::new(), rounds: Slab::with_max(ROUNDS_MAX) }
+        Probes { version: u64::MAX, due: Vec::new(), next: Instant(0), rounds: Slab::with_max(ROUNDS_MAX) }
     }
 }
 
@@ -43,6 +45,9 @@ struct Round {
 impl Switch {
     /// Probes whose time has come.
     pub(super) fn handle_probes(&mut self, now: Now) {
+        if self.probes.version == self.desk.spec.version && self.probes.next > now.mono {
+            return;
+        }
         let spec = self.spec();
         if self.probes.version != spec.version {
             self.plan_probes(now, &spec);
@@ -64,14 +69,15 @@ impl Switch {
                 self.probes.due[index].2 = self.begin_round(&spec, trunk);
             }
         }
+        self.probes.next = self.probes.due.iter().map(|(at, _, _)| *at).min().unwrap_or(Instant(u64::MAX));
     }
 
     /// When the next one is due, and why.
     pub(super) fn probes_due(&self) -> Option<(Instant, &'static str)> {
-        if self.probes.version != self.spec().version {
+        if self.probes.version != self.desk.spec.version {
             return Some((Instant(0), "probe"));
         }
-        self.probes.due.iter().map(|(at, _, _)| (*at, "probe")).min()
+        (!self.probes.due.is_empty()).then_some((self.probes.next, "probe"))
     }
 
     /// Which trunks are this shard's to ask. The first questions are spread over the time between two, so that a start

@@ -100,6 +100,8 @@ impl Switch {
                 _ if !finding.first => continue,
                 Action::Event | Action::Cut | Action::Divert(_) => {}
                 Action::Disable(time) => {
+                    // Whoever is out of use from this call on does not get this one through.
+                    wanted = Wanted::Refuse;
                     let until = time.map(|time| now.mono + time);
                     let (name, health) = match account {
                         Some(account) => (&account.name, &account.health),
