@@ -34,6 +34,8 @@ pub struct Running {
     pub logging: Logging,
     pub draining: AtomicBool,
     pub configuration: Mutex<Configuration>,
+    /// The file that it was started with.
+    pub file: String,
 }
 
 /// The configuration in force and its earlier versions.
@@ -49,7 +51,7 @@ pub const VERSIONS_MAX: usize = 32;
 /// Keys that only a start can change.
 const FIXED: [&str; 2] = ["listener.", "engine."];
 /// Those of them that a running engine can take all the same.
-const FREE: [&str; 3] = ["engine.log", "engine.route_order", "engine.orphan"];
+const FREE: [&str; 4] = ["engine.log", "engine.route_order", "engine.orphan", "engine.emergency"];
 
 impl Running {
     fn configuration(&self) -> MutexGuard<'_, Configuration> {
@@ -81,6 +83,11 @@ impl Running {
             self.shared.events.publish(event.with("to", change.to.name()).with("by", "operator"));
         }
         Some(standing::trunk(now, trunk))
+    }
+
+    /// Names files in it from the folder of the file that the engine was started with.
+    fn checked(&self, text: &str) -> Result<Checked, Vec<Fault>> {
+        Config::check(text, &self.file).map_err(|errors| errors.iter().map(fault).collect())
     }
 
     /// Calls that exist now, all shards together.
@@ -185,7 +192,16 @@ impl Engine for Running {
     }
 
     fn reset_fraud(&self, policy: &str, key: &str) -> bool {
-        self.shared.fraud.reset(policy, key)
+        let known = self.shared.fraud.reset(policy, key);
+        if known {
+            // What the policy has lowered was lowered for what is forgotten now.
+            let spec = self.spec();
+            let by_it = |policies: &[usize]| policies.iter().any(|index| spec.policies[*index].name == policy);
+            let trunks = spec.trunks.iter().filter(|trunk| by_it(&trunk.policies)).map(|trunk| &trunk.pool);
+            let accounts = spec.accounts.iter().filter(|account| by_it(&account.policies)).map(|a| &a.pool);
+            trunks.chain(accounts).for_each(|pool| pool.lower(None));
+        }
+        known
     }
 
     fn health(&self) -> Result<(), String> {
@@ -230,11 +246,11 @@ impl Engine for Running {
     }
 
     fn validate(&self, text: &str) -> Result<(), Vec<Fault>> {
-        checked(text).map(drop)
+        self.checked(text).map(drop)
     }
 
     fn apply(&self, text: &str, expected: Option<u64>) -> Result<u64, ApplyError> {
-        let checked = checked(text).map_err(ApplyError::Invalid)?;
+        let checked = self.checked(text).map_err(ApplyError::Invalid)?;
         let mut configuration = self.configuration();
         let current = configuration.versions.back().map_or(0, |v| v.version);
         if expected.is_some_and(|e| e != current) {
@@ -285,10 +301,6 @@ impl Engine for Running {
         };
         if told { Ok(()) } else { Err("a shard whose mailbox is not full".into()) }
     }
-}
-
-fn checked(text: &str) -> Result<Checked, Vec<Fault>> {
-    Config::check(text, "configuration").map_err(|errors| errors.iter().map(fault).collect())
 }
 
 fn fault(error: &ConfigError) -> Fault {

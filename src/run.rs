@@ -215,6 +215,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             pools,
             versions,
         }),
+        file: file.display().to_string(),
     });
     let socket =
         std::net::TcpListener::bind(engine.api).with_context(|| format!("engine.api {}", engine.api))?;
