@@ -55,7 +55,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(20),
             answer_timeout: Duration::from_secs(1),
             header_max: 32 << 10,
-            body_max: 16 << 20,
+            body_max: 32 << 20,
         }
     }
 }
