@@ -389,10 +389,10 @@ pub(super) fn refuse(refused: &Refused, flow: &Flow, message: &Message<'_>, tag:
     }
     // What a policy or limit has against it; a hook's words are its phrase.
     if !matches!(refusal, Refusal::ByHook(_)) {
-        let text = match (&refused.by, &refused.detail) {
-            (Some(by), Some(detail)) if !detail.contains(by.as_str()) => Some(format!("policy {by}: {detail}")),
-            (_, Some(detail)) => Some(detail.clone()),
-            (_, None) => None,
+        let text = match (refusal, &refused.by, &refused.detail) {
+            (Refusal::Policy | Refusal::Fraud, Some(by), Some(detail)) => Some(format!("policy {by}: {detail}")),
+            (Refusal::Disabled, Some(by), Some(detail)) => Some(format!("{by}: {detail}")),
+            (_, _, detail) => detail.clone(),
         };
         if let Some(text) = text {
             writer.header("Reason", reason(status, &text));

@@ -57,7 +57,7 @@ impl Switch {
             if at > now.mono {
                 continue;
             }
-            let every = spec.trunks[trunk].probe.unwrap_or(Duration::from_secs(30));
+            let every = spec.trunks[trunk].probe.unwrap_or(POLL);
             self.probes.due[index].0 = now.mono + every;
             if let Some(change) = spec.trunks[trunk].health.poll(now.mono) {
                 tell(&self.desk, now, &spec.trunks[trunk].name, change);
