@@ -100,6 +100,14 @@ impl<T> Slab<T> {
         self.places.get_mut(key.index as usize).filter(|p| p.generation == key.generation)?.value.as_mut()
     }
 
+    /// Whether this was the key of something that has gone.
+    pub fn has_had(&self, key: Key) -> bool {
+        // Keys of values are odd; a place that is free has an even generation.
+        let place = self.places.get(key.index as usize);
+        key.generation % 2 == 1
+            && place.is_some_and(|p| (1..1 << 31).contains(&p.generation.wrapping_sub(key.generation)))
+    }
+
     /// The value at a place, whatever its generation.
     pub fn at(&self, index: u32) -> Option<(Key, &T)> {
         let place = self.places.get(index as usize)?;

@@ -234,6 +234,11 @@ pub fn decide(
     };
     let way = match (&route.hook, hooked) {
         (None, _) | (Some(_), Some(HookAnswer::Continue)) => way,
+        // Nothing that can fail stands between a caller and help (requirements S4-8).
+        (Some(hook), _) if emergency => {
+            tell.say("where", || format!("hook {} is not asked: an emergency", hook.url));
+            way
+        }
         (Some(hook), None) => {
             tell.say("where", || format!("hook {} would be asked", hook.url));
             return Decision::Ask(Box::new(HookQuestion {
@@ -379,7 +384,9 @@ pub fn unknown(spec: &Spec, message: &Message<'_>) -> Decision {
             true => refuse(Refusal::AttackRegistrar),
             false => refuse(Refusal::Attack),
         },
-        UnknownAnswer::Divert if message.method() == Method::Invite => Decision::Divert,
+        UnknownAnswer::Divert if message.method() == Method::Invite && message.to_tag().is_none() => {
+            Decision::Divert
+        }
         UnknownAnswer::Divert => Decision::Silence,
     }
 }

@@ -110,7 +110,8 @@ impl Switch {
     /// A checked message has come.
     pub fn handle_message(&mut self, now: Now, flow: &Flow, message: &Message<'_>) {
         let in_call = message.to_tag().and_then(|tag| self.find_tag(tag));
-        if message.is_request() && in_call.is_none() && self.identify(flow, message).is_none() {
+        let is_stranger = || self.identify(flow, message).is_none() && !self.is_of_past(message);
+        if message.is_request() && in_call.is_none() && is_stranger() {
             return self.on_stranger(now, flow, message);
         }
         if let Some(key) = self.find_diverted(message) {
@@ -309,6 +310,11 @@ impl Switch {
         self.calls.is_empty()
     }
 
+    /// INVITEs that are no calls: those whose hook is being asked, and those that are held and lead nowhere.
+    pub fn waiting(&self) -> usize {
+        self.asking.iter().count() + self.tarpit.leases().count()
+    }
+
     /// Publishes what is only counted inside.
     pub fn publish(&self) {
         let (stats, counts) = (&self.desk.stats, self.desk.stack.counts());
@@ -344,6 +350,15 @@ impl Switch {
     fn find_tag(&self, tag: &[u8]) -> Option<(Key, u16)> {
         let (key, leg) = self.desk.read_tag(tag).filter(|(_, leg)| *leg != tarpit::LEG)?;
         self.calls.get(key).map(|_| (key, leg))
+    }
+
+    /// Whether a request is within a call that has gone: its sender, who may be somebody that is only called, is told so.
+    fn is_of_past(&self, message: &Message<'_>) -> bool {
+        match message.to_tag().and_then(|tag| self.desk.read_tag(tag)) {
+            Some((key, tarpit::LEG)) => self.tarpit.has_held(key),
+            Some((key, _)) => self.calls.has_had(key),
+            None => false,
+        }
     }
 
     /// The diverted call that a request is within.

@@ -131,8 +131,7 @@ impl Tarpit {
                 self.end(desk, now, key, ReleasedBy::Caller);
             }
             Method::Invite => {
-                let tag = held.dialog.local_tag().to_vec();
-                let bytes = held.write_answer(flow, message, &tag);
+                let bytes = held.answer_again(flow, message);
                 let bytes = desk.respond(now, tx, 200, bytes);
                 held.unacked = Some(Unacked {
                     cseq: message.cseq().number,
@@ -140,6 +139,10 @@ impl Tarpit {
                     target: sip::stack::reply_target(flow, &message.top_via()),
                     repeat: Repeat::until_ack(now.mono, &desk.config.timers),
                 });
+            }
+            Method::Update if !message.body().is_empty() => {
+                let bytes = held.answer_again(flow, message);
+                desk.respond(now, tx, 200, bytes);
             }
             Method::Options | Method::Info | Method::Update => {
                 let reply = Writer::reply_from(message, flow.remote, 200, None).finish();
@@ -162,6 +165,11 @@ impl Tarpit {
     /// Whether this call is held.
     pub fn holds(&self, key: Key) -> bool {
         self.held.get(key).is_some()
+    }
+
+    /// Whether this call was held.
+    pub fn has_held(&self, key: Key) -> bool {
+        self.held.has_had(key)
     }
 
     /// The places that are held: for the auditor.
@@ -224,6 +232,13 @@ impl Tarpit {
 }
 
 impl Held {
+    /// To an offer within the call.
+    fn answer_again(&mut self, flow: &Flow, message: &Message<'_>) -> Vec<u8> {
+        self.sdp = answer(message.body(), self.public);
+        let tag = self.dialog.local_tag().to_vec();
+        self.write_answer(flow, message, &tag)
+    }
+
     fn write_answer(&self, flow: &Flow, message: &Message<'_>, tag: &[u8]) -> Vec<u8> {
         let mut writer = Writer::reply_from(message, flow.remote, 200, Some(tag));
         writer.header("Contact", format!("<sip:{}>", self.public)).header("Allow", headers::ALLOW);

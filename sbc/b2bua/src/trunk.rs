@@ -2,13 +2,15 @@
 
 use crate::spec::{Source, Spec, Transport};
 use core::net::{IpAddr, SocketAddr};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All sources of one configuration, for look-up.
 #[derive(Clone, Debug, Default)]
 pub struct Identities {
     /// By prefix length (IPv4 counts as 96 more, so that both families share the map), longest first.
     nets: Vec<(u8, BTreeMap<u128, Vec<Entry>>)>,
+    /// Addresses that are called. What comes from there makes no calls by itself, but belongs to some.
+    called: BTreeSet<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,9 @@ impl Identities {
                 }
             }
         }
-        Identities { nets: nets.into_iter().rev().collect() }
+        let hosts = spec.trunks.iter().flat_map(|trunk| &trunk.to).map(|to| to.host.trim_matches(['[', ']']));
+        let called = hosts.filter_map(|host| host.parse().ok()).collect();
+        Identities { nets: nets.into_iter().rev().collect(), called }
     }
 
     /// The trunk that a message is from. Ports of streams are chosen by the peer's system and say nothing, so there
@@ -72,10 +76,10 @@ impl Identities {
         None
     }
 
-    /// Whether an address is any trunk's, whatever its port and listener.
+    /// Whether an address is any trunk's, whatever its port and listener: one that calls or is called.
     pub fn knows(&self, address: IpAddr) -> bool {
         let (bits, _) = widen(address, 0);
-        self.nets.iter().any(|(prefix, nets)| nets.contains_key(&mask(bits, *prefix)))
+        self.called.contains(&address) || self.nets.iter().any(|(prefix, nets)| nets.contains_key(&mask(bits, *prefix)))
     }
 }
 
@@ -145,5 +149,17 @@ mod tests {
         assert_eq!(Identities::new(&spec, &BTreeMap::new()).find(0, Transport::Udp, source, None), None);
         let resolved = BTreeMap::from([("sbc.example".to_owned(), vec!["192.0.2.7".parse().unwrap()])]);
         assert_eq!(Identities::new(&spec, &resolved).find(0, Transport::Udp, source, None), Some(0));
+    }
+
+    #[test]
+    fn who_is_only_called_is_known_and_no_caller() {
+        let mut spec = Spec::default();
+        spec.trunks.push(trunk("out", Vec::new()));
+        let to = |host: &str| crate::spec::Target { host: host.into(), port: None, transport: None, weight: 1 };
+        spec.trunks[0].to = vec![to("192.0.2.7"), to("[2001:db8::7]"), to("carrier.example")];
+        let ids = Identities::new(&spec, &BTreeMap::new());
+        assert_eq!(ids.find(0, Transport::Udp, "192.0.2.7:5060".parse().unwrap(), None), None);
+        let knows = |address: &str| ids.knows(address.parse().unwrap());
+        assert!(knows("192.0.2.7") && knows("2001:db8::7") && !knows("192.0.2.8"));
     }
 }
