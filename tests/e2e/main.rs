@@ -17,6 +17,10 @@ mod hostile; // what nobody should send
 mod attack; // floods from strangers
 mod timeouts; // calls that nobody ends
 mod records; // one record a leg, and the log
+mod balance; // which member of a group gets a call, and who comes next
+mod limits; // how many calls, and who is refused
+mod fraud; // where calls may go, and what is cut
+mod cdrs; // records in all sinks
 mod config_apply; // a configuration that changes, a drain
 mod demo; // commands that need no peer
 mod baresip; // two real phones hear each other

@@ -5,6 +5,8 @@ mod ladder; // a SIP ladder as text becomes a SIPp scenario
 mod net; // addresses and folders of one test
 mod phone; // a datagram socket that speaks SIP by hand
 pub mod softphone; // a phone that calls and answers as it is told
+pub mod attempt; // one call, whatever comes of it
+pub mod line; // lines that take calls by themselves, and who tries them
 pub mod wire; // media sockets that send and receive whole packets
 pub mod command; // the binary's own commands
 pub mod baresip; // a real phone without sound card

@@ -60,7 +60,7 @@ const NAMES: [&str; 17] = [
         ("cause" = Option<String>, Query, description = "This `release_cause`"),
         ("released_by" = Option<String>, Query, description = "`caller`, `callee`, `engine` or `operator`"),
         ("status" = Option<u16>, Query, description = "This final status"),
-        ("policy" = Option<String>, Query, description = "Refused or cut by this rule"),
+        ("policy" = Option<String>, Query, description = "Refused or cut by this policy or limit"),
         ("call" = Option<String>, Query, description = "Legs of this call"),
         ("answered" = Option<bool>, Query, description = "Only those that were answered, or were not"),
         ("order" = Option<String>, Query, description = "`newest` (default) or `oldest` first"),

@@ -36,7 +36,7 @@ pub struct CdrQuery {
     pub released_by: Option<String>,
     /// Final status of the leg.
     pub status: Option<u16>,
-    /// The rule that refused or cut.
+    /// The policy or limit that refused or cut: its name, or with its rule as records have it.
     pub policy: Option<String>,
     /// Legs of this call.
     pub call: Option<CallId>,
@@ -242,12 +242,16 @@ impl Filter {
             ("account = ?", &query.account),
             ("release_cause = ?", &query.cause),
             ("+release_by = ?", &query.released_by),
-            ("policy = ?", &query.policy),
         ];
         for (condition, value) in equal {
             if let Some(value) = value {
                 filter.add(condition, [text(value)]);
             }
+        }
+        if let Some(policy) = &query.policy {
+            // By its name, or by name and rule as the record has them.
+            let bounds = [policy.clone(), format!("{policy}: "), format!("{policy}:!")];
+            filter.add("(policy = ? or (policy >= ? and policy < ?))", bounds.map(Value::Text));
         }
         if let Some(status) = query.status {
             filter.add("+final_status = ?", [Value::Integer(status.into())]);

@@ -189,9 +189,11 @@ pub(crate) fn refused_record(
         trunk: refused.trunk.map(|index| spec.trunks[index].name.clone()),
         account: refused.account.map(|index| spec.accounts[index].name.clone()),
         route: refused.route.map(|index| spec.routes[index].name.clone()),
-        policy: match (&refused.by, &refused.detail) {
-            (Some(by), Some(rule)) => Some(format!("{by}: {rule}")),
-            (by, _) => by.clone(),
+        policy: match (refusal, &refused.by, &refused.detail) {
+            // What a limit has against it is its name.
+            (Refusal::LimitFull | Refusal::TooFast, by, _) | (_, by, None) => by.clone(),
+            (_, Some(by), Some(rule)) => Some(format!("{by}: {rule}")),
+            (_, None, Some(_)) => None,
         },
         billable: false,
         released_by: if refusal == Refusal::Cancelled { ReleasedBy::Caller } else { ReleasedBy::Engine },

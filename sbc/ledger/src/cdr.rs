@@ -67,7 +67,7 @@ pub struct Cdr {
     pub release_cause: String,
     /// Reason header of the BYE, CANCEL or refusal that ended the leg, such as `Q.850;cause=16`.
     pub release_reason: Option<String>,
-    /// The rule that refused the call or cut it, such as `fraud.spend`.
+    /// What refused the call or cut it: a policy and its rule, such as `toll-fraud: spend critical`, or a limit.
     pub policy: Option<String>,
     /// Whether the leg is to be billed: answered, unless the code table says otherwise.
     pub billable: bool,

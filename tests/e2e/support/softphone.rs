@@ -40,6 +40,7 @@ pub struct Dialog {
 }
 
 /// A call that is up between two phones through an engine.
+#[derive(Debug)]
 pub struct Connected {
     pub a: Dialog,
     pub b: Dialog,
@@ -128,13 +129,18 @@ impl Softphone {
         self.memory.borrow_mut().waiting.clear();
     }
 
-    /// Begins a call.
+    /// Begins a call as 2001.
     pub fn invite(&self, engine: SocketAddr, number: &str, sdp: &str) -> Dialog {
+        self.invite_as("2001", engine, number, sdp)
+    }
+
+    /// Begins a call as somebody.
+    pub fn invite_as(&self, caller: &str, engine: SocketAddr, number: &str, sdp: &str) -> Dialog {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
         let (me, n) = (self.address(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let mut dialog = Dialog {
             call_id: format!("{}-{n}@{}", std::process::id(), me.ip()),
-            local: format!("<sip:2001@{me}>;tag=a{n}"),
+            local: format!("<sip:{caller}@{me}>;tag=a{n}"),
             remote: format!("<sip:{number}@{engine}>"),
             target: format!("sip:{number}@{engine}"),
             peer: engine,
@@ -224,6 +230,24 @@ impl Softphone {
         loop {
             let mut memory = self.memory.borrow_mut();
             if let Some(at) = memory.waiting.iter().position(|m| m.kind() == kind) {
+                return memory.waiting.remove(at);
+            }
+            drop(memory);
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            self.receive(left);
+        }
+    }
+
+    /// The next final response to an INVITE, whatever it is, or nothing within the time.
+    pub fn final_answer_within(&self, within: Duration) -> Option<Message> {
+        let end = Instant::now() + within;
+        let is_final = |kind: &str| kind.ends_with(" INVITE") && !kind.starts_with('1');
+        loop {
+            let mut memory = self.memory.borrow_mut();
+            if let Some(at) = memory.waiting.iter().position(|m| is_final(&m.kind())) {
                 return memory.waiting.remove(at);
             }
             drop(memory);

@@ -31,7 +31,7 @@ pub struct Release {
     /// Value of a Reason header that came with the end (RFC 3326).
     reason: Option<Vec<u8>>,
     pub refusal: Option<Refusal>,
-    /// The policy or limit that wanted it.
+    /// The policy with its rule, or the limit that wanted it.
     pub rule: Option<String>,
     pub at: Now,
 }
@@ -82,7 +82,7 @@ impl Release {
     /// A policy ends a call that is up: `rule` is its name and rule.
     pub fn cut(rule: &str, policy: &str) -> Self {
         let reason = Some(crate::refusal::reason(403, &format!("policy {policy}: {rule}")));
-        Release { rule: Some(policy.to_owned()), reason, ..Release::new(ReleasedBy::Engine, "fraud", 403) }
+        Release { rule: Some(format!("{policy}: {rule}")), reason, ..Release::new(ReleasedBy::Engine, "fraud", 403) }
     }
 
     /// SDP that cannot be passed on.
