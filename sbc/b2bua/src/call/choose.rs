@@ -6,10 +6,10 @@ use super::{Call, Chosen};
 use crate::desk::Desk;
 use crate::refusal::Refusal;
 use crate::spec::{Spec, Trunk};
-use base::{Instant, Now};
+use base::{Instant, Now, Rng};
 use ledger::{Class, Lease, LimitHit, Part, Why};
-use routing::explain::Free;
-use routing::group::{Candidate, DEPTH_MAX, Group, Wanted, Way, World, choose};
+use routing::explain::{Free, MemberVerdict, Step, Witness};
+use routing::group::{Candidate, DEPTH_MAX, Group, Outcome, Wanted, Way, World, choose};
 use routing::health::{Attempt, Health};
 
 /// Trunks as a choice sees them.
@@ -83,6 +83,8 @@ impl Call {
         let (member, (lease, trial)) = match chosen {
             Ok(chosen) => chosen,
             Err(outcome) => {
+                let full = || in_the_way(&spec, self.admitted.way, &wanted, &trunks, &mut desk.rng);
+                let hit = hit.or_else(|| (outcome == Outcome::Full).then(full).flatten());
                 let refusal = match (outcome.into(), self.admitted.way, &hit) {
                     // Where there is nobody else, the limit itself is what the caller is told.
                     (Refusal::GroupFull, Way::Trunk(_), Some(hit)) => refusal_of(hit),
@@ -164,6 +166,28 @@ fn has_untried(groups: &[Group], way: Way, tried: &[usize], depth: usize) -> boo
         Way::Group(group) => {
             depth < DEPTH_MAX
                 && groups[group].members.iter().any(|member| has_untried(groups, member.to, tried, depth + 1))
+        }
+    }
+}
+
+/// The first limit that keeps a call from everybody, when none of them was so much as asked: looked for once more, with
+/// somebody who listens.
+fn in_the_way(spec: &Spec, way: Way, wanted: &Wanted<'_>, trunks: &Trunks<'_>, rng: &mut Rng) -> Option<LimitHit> {
+    let wanted = Wanted { dry: true, ..*wanted };
+    let mut full = FirstFull(None);
+    // A place that has become free meanwhile comes too late for this call.
+    let nobody = |_: &Candidate<'_>| -> Result<(), String> { Err(String::new()) };
+    let _ = choose(&spec.groups, way, &wanted, trunks, rng, nobody, &mut full);
+    full.0.filter(|limit| !limit.is_empty()).map(|limit| LimitHit { limit, why: Why::Full })
+}
+
+/// Hears which limit is full.
+struct FirstFull(Option<String>);
+
+impl Witness for FirstFull {
+    fn saw(&mut self, step: Step<'_>) {
+        if let Step::Member { verdict: MemberVerdict::Full(limit), .. } = step {
+            self.0.get_or_insert_with(|| limit.into_owned());
         }
     }
 }
