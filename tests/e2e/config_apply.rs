@@ -1,10 +1,12 @@
 //! A configuration that changes under a running engine, and an engine that takes no more calls.
 
+use crate::sipp_basic::{CALLEE, CALLER};
 use crate::support::command::{said, strowger};
 use crate::support::softphone::{Connected, Softphone, audio};
 use crate::support::wire::{Wire, rtp};
-use crate::support::{Engine, Net, PAIR, SOON, wait_for};
-use std::time::Duration;
+use crate::support::{Engine, Net, PAIR, SOON, Stage, wait_for};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 struct World {
     net: Net,
@@ -109,6 +111,32 @@ fn a_version_is_put_back_by_its_number() {
     let mut call = world.connect();
     world.a.hang_up(&mut call.a, &world.b);
     world.engine.wait_idle();
+}
+
+#[test]
+fn a_hundred_thousand_routes_are_applied_and_no_call_is_lost() {
+    const CALLS: u32 = 120;
+    let Some(stage) = Stage::with(PAIR) else { return };
+    let text = std::fs::read_to_string(stage.engine.config_file()).expect("the file is there");
+    let mut routes = String::new();
+    for n in 0..100_000 {
+        let _ = write!(routes, "[[route]]\nfrom = \"pbx\"\nto = \"+{n:06}XXX\"\nvia = \"carrier\"\n");
+    }
+    let text = text.replacen("[[route]]", &format!("{routes}[[route]]"), 1);
+    let file = stage.engine.folder().join("many.toml");
+    std::fs::write(&file, text).expect("writable");
+    let mut callee = stage.uas(CALLEE).calls(CALLS, 30).start();
+    let mut caller = stage.uac(CALLER).calls(CALLS, 30).start();
+    wait_for("calls", SOON, || (!stage.engine.calls().is_empty()).then_some(()));
+    let began = Instant::now();
+    said(&stage.engine, &["config", "apply", file.to_str().expect("a name")]);
+    eprintln!("100,000 routes applied in {:?} by a build for tests", began.elapsed());
+    let told = said(&stage.engine, &["route", "explain", "--from", "1", "--to", "+099999123", "--trunk", "pbx"]);
+    assert!(told.contains("to trunk    carrier"), "{told}");
+    caller.wait_passed();
+    callee.wait_passed();
+    stage.engine.wait_idle();
+    assert_eq!(stage.engine.metric("strowger_calls_total{trunk=\"pbx\",direction=\"in\",result=\"answered\"}"), f64::from(CALLS));
 }
 
 #[test]
