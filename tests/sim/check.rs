@@ -1,17 +1,21 @@
 //! What must hold after a storm.
 
-use crate::phone::dialog::State;
-use crate::storm::Trouble;
-use crate::world::World;
+use super::phone::dialog::State;
+use super::world::World;
+use b2bua::spec::{Limit, UnknownAnswer};
 use ledger::{Cdr, Direction};
 use std::collections::BTreeMap;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    None,
+    /// Shards are restarted, phones are switched off.
+    Deaths,
+}
+
 /// Nothing is left in the engine, every leg has one record, and no phone saw what no peer should see.
 pub fn nothing_is_left(world: &World, trouble: Trouble) {
-    let mut wrong = Vec::new();
-    engine(world, &mut wrong);
-    records(world, &mut wrong);
-    phones(world, trouble, &mut wrong);
+    let wrong = what_is_wrong(world, trouble);
     if let Some(first) = wrong.first() {
         for line in &wrong {
             eprintln!("WRONG: {line}");
@@ -20,6 +24,47 @@ pub fn nothing_is_left(world: &World, trouble: Trouble) {
             eprintln!("{}", world.story(&text));
         }
         panic!("{} things are wrong; the first: {first}", wrong.len());
+    }
+}
+
+/// As [`nothing_is_left`]: what does not hold.
+pub fn what_is_wrong(world: &World, trouble: Trouble) -> Vec<String> {
+    let mut wrong = Vec::new();
+    engine(world, &mut wrong);
+    limits(world, &mut wrong);
+    records(world, &mut wrong);
+    phones(world, trouble, &mut wrong);
+    wrong
+}
+
+/// All places are free again, and no recount ever found one that nobody held.
+fn limits(world: &World, wrong: &mut Vec<String>) {
+    wrong.extend(world.exceeded.iter().cloned());
+    if world.drift > 0 {
+        wrong.push(format!("recounts of leases differ by {}", world.drift));
+    }
+    let mut used = |name: &str, used: u64| {
+        if used != 0 {
+            wrong.push(format!("{used} places of {name} are still taken"));
+        }
+    };
+    for trunk in &world.spec.trunks {
+        used(&trunk.name, u64::from(trunk.pool.used()));
+        for limit in trunk.limits_in.iter().chain(&trunk.limits_out) {
+            match limit {
+                Limit::Shared(pool) => used(pool.name(), u64::from(pool.used())),
+                Limit::Each(pools, _) => used(pools.name(), pools.used()),
+            }
+        }
+    }
+    for (name, pool) in world.spec.groups.iter().flat_map(|g| &g.members).flat_map(|m| &m.resources) {
+        used(name, u64::from(pool.used()));
+    }
+    used("divert", u64::from(world.spec.unknown.divert.pool.used()));
+    used("fraud", world.shared.fraud.stats().live);
+    used("keys of fraud", world.shared.fraud.stats().pinned);
+    for switch in &world.switches {
+        used("hooks and diverted calls", switch.waiting() as u64);
     }
 }
 
@@ -53,11 +98,6 @@ fn engine(world: &World, wrong: &mut Vec<String>) {
             ));
         }
     }
-    for trunk in &world.spec.trunks {
-        if trunk.pool.used() != 0 {
-            wrong.push(format!("{} places of {} are still taken", trunk.pool.used(), trunk.name));
-        }
-    }
 }
 
 fn records(world: &World, wrong: &mut Vec<String>) {
@@ -68,7 +108,7 @@ fn records(world: &World, wrong: &mut Vec<String>) {
             wrong.push(format!("two records of one leg: {record:?}"));
         }
         *by_call_id.entry(record.sip_call_id.as_bytes()).or_default() += 1;
-        record_is_sound(record, wrong);
+        record_is_sound(record, world.clock_was_set, wrong);
     }
     for (id, legs) in &calls {
         let numbers: Vec<u16> = legs.keys().copied().collect();
@@ -81,7 +121,8 @@ fn records(world: &World, wrong: &mut Vec<String>) {
         if answered > 1 {
             wrong.push(format!("{id:?} has {answered} answered legs"));
         }
-        if caller.is_some_and(|a| a.answered.is_some()) && answered == 0 {
+        let is_held = caller.is_some_and(|a| a.release_cause == "diverted");
+        if caller.is_some_and(|a| a.answered.is_some()) && answered == 0 && !is_held {
             wrong.push(format!("{id:?} was answered by nobody: {legs:?}"));
         }
         let last = legs.values().last();
@@ -94,20 +135,23 @@ fn records(world: &World, wrong: &mut Vec<String>) {
     // Every INVITE that began a leg has one record; those that a dead shard knew may have none.
     for id in world.invited.iter().chain(&world.called) {
         let count = by_call_id.get(id.as_slice()).copied().unwrap_or(0);
-        if count != 1 && !world.forgotten.contains(id) {
+        // A stranger gets no answer, and neither does who finds the place full where nothing leads on.
+        let is_nobody = world.spec.unknown.answer == UnknownAnswer::Divert
+            && count == 0 && world.invited.contains(id) && !world.settled.contains(id);
+        if count != 1 && !is_nobody && !world.forgotten.contains(id) {
             wrong.push(format!("{count} records of {}", String::from_utf8_lossy(id)));
         }
     }
 }
 
-fn record_is_sound(record: &Cdr, wrong: &mut Vec<String>) {
+fn record_is_sound(record: &Cdr, clock_was_set: bool, wrong: &mut Vec<String>) {
     let is_in = record.direction == Direction::In;
     if is_in != (record.leg == 0) {
         wrong.push(format!("direction: {record:?}"));
     }
     let times = [Some(record.created), record.progress, record.answered, Some(record.ended)];
     let times: Vec<_> = times.into_iter().flatten().collect();
-    if !times.is_sorted() {
+    if !times.is_sorted() && !clock_was_set {
         wrong.push(format!("times out of order: {record:?}"));
     }
     let is_2xx = record.final_status.is_some_and(|code| (200..300).contains(&code));
@@ -130,7 +174,7 @@ fn phones(world: &World, trouble: Trouble, wrong: &mut Vec<String>) {
         let is_lenient = trouble == Trouble::Deaths;
         let is_of_death = |fault: &&String| {
             // What a phone may see when a shard has died under its calls.
-            ["gets 481", "was not refreshed", "nobody has", "and then"].iter().any(|w| fault.contains(w))
+            ["gets 481", "was not refreshed", "nobody has", "and then", "a second To tag"].iter().any(|w| fault.contains(w))
         };
         let faults = phone.faults.iter().filter(|fault| !(is_lenient && is_of_death(fault)));
         wrong.extend(faults.map(|fault| format!("{}: {fault}", phone.address)));

@@ -31,7 +31,7 @@ impl MediaShard {
             slots_max: SLOTS,
             events_max: 4096,
             orphan: base::Duration::from_secs(300),
-            own: vec![crate::world::SBC.ip()],
+            own: vec![super::world::SBC.ip()],
             rng,
         };
         MediaShard {

@@ -9,8 +9,8 @@ mod midcall;
 mod session;
 mod talk;
 
-use crate::plan::Plan;
-use crate::world::SBC;
+use super::plan::Plan;
+use super::world::SBC;
 use base::{Duration, Instant, Rng};
 use core::net::SocketAddr;
 use dialog::{Dialog, Todo};
@@ -31,6 +31,13 @@ pub type Answering = Box<dyn FnMut(&mut Rng, u32) -> Plan>;
 pub struct Phone {
     pub address: SocketAddr,
     pub is_alive: bool,
+    /// Does nothing of its own; it only answers.
+    pub is_frozen: bool,
+    /// It has been restarted and knows nothing of the calls that it had.
+    pub has_forgotten: bool,
+    /// Calls that it was offered, and how many it had at most at a time.
+    pub offered: u64,
+    pub most: usize,
     pub outbox: Vec<Sent>,
     pub dialogs: Vec<Dialog>,
     pub answering: Answering,
@@ -110,6 +117,10 @@ impl Phone {
         Phone {
             address,
             is_alive: true,
+            is_frozen: false,
+            has_forgotten: false,
+            offered: 0,
+            most: 0,
             outbox: Vec::new(),
             dialogs: Vec::new(),
             answering,
@@ -129,7 +140,23 @@ impl Phone {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.agenda.keys().next().map(|(at, _)| *at).filter(|_| self.is_alive)
+        self.agenda.keys().next().map(|(at, _)| *at).filter(|_| self.is_alive && !self.is_frozen)
+    }
+
+    /// Calls to it that it believes in.
+    pub fn calls_in(&self) -> usize {
+        let is_up = |id: &usize| !self.dialogs[*id].is_over();
+        let of_call = |server: &&Server| match server.code {
+            ..200 => true,
+            200..300 => server.forks.values().any(is_up),
+            _ => false,
+        };
+        self.servers.iter().filter(|server| server.plan.is_some()).filter(of_call).count()
+    }
+
+    /// Calls of its own that it believes in.
+    pub fn calls_out(&self) -> usize {
+        self.dialogs.iter().filter(|dialog| dialog.is_caller && !dialog.is_over()).count()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -274,7 +301,10 @@ impl Phone {
         let branch = message.top_via().branch().unwrap_or_default().to_vec();
         let key = (branch, message.cseq().method.as_bytes().to_vec());
         let Some(id) = self.by_branch.get(&key).copied() else {
-            return self.faults.push(format!("answers nothing: {message:?}"));
+            if !self.has_forgotten {
+                self.faults.push(format!("answers nothing: {message:?}"));
+            }
+            return;
         };
         if self.is_mute(self.clients[id].dialog) {
             return;

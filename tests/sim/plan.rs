@@ -4,6 +4,8 @@ use base::{Duration, Rng};
 
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// User of From.
+    pub caller: String,
     /// The INVITE has no SDP: the answer brings the offer.
     pub late_offer: bool,
     /// Payload numbers, best first.
@@ -94,6 +96,7 @@ pub fn answer(code: u16) -> Answer {
 impl Default for Plan {
     fn default() -> Self {
         Plan {
+            caller: "caller".into(),
             late_offer: false,
             codecs: vec![0, 8],
             supported: vec!["100rel", "timer"],

@@ -1,9 +1,9 @@
 //! Random worlds. The only input is a seed; it is printed.
 
-use crate::check;
-use crate::phone::Phone;
-use crate::plan::{self, pick, seconds, some_ms};
-use crate::world::{Weather, World, route, trunk};
+use super::check::{self, Trouble};
+use super::phone::Phone;
+use super::plan::{self, pick, seconds, some_ms};
+use super::world::{Weather, World, route, trunk};
 use b2bua::Spec;
 use b2bua::spec::Order;
 use base::{Duration, Rng};
@@ -26,7 +26,7 @@ fn shards_that_die_leave_nothing_behind() {
 }
 
 /// `STROWGER_SEED` replays one world; `STROWGER_FIRST` and `STROWGER_RUNS` make a soak.
-fn each_seed(runs: u64, world: impl Fn(u64)) {
+pub fn each_seed(runs: u64, world: impl Fn(u64)) {
     let fixed = std::env::var("STROWGER_SEED").ok().map(|s| s.parse().expect("a u64"));
     let runs = std::env::var("STROWGER_RUNS").ok().map_or(runs, |s| s.parse().expect("a u64"));
     let begin = std::env::var("STROWGER_FIRST").ok().map(|s| s.parse().expect("a u64"));
@@ -35,13 +35,6 @@ fn each_seed(runs: u64, world: impl Fn(u64)) {
         eprintln!("replay: STROWGER_SEED={seed} cargo test --test sim");
         world(seed);
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    None,
-    /// Shards are restarted, phones are switched off.
-    Deaths,
 }
 
 /// The side of the callers, and that of the callees.

@@ -1,10 +1,10 @@
 //! The whole world in one thread: signalling shards, media shards, phones and the network between them.
 
-use crate::media_shard::MediaShard;
-use crate::phone::{Phone, Sent};
+use super::media_shard::MediaShard;
+use super::phone::{Phone, Sent};
 use b2bua::spec::{Action, Listener, Match, MediaRange, Route, SipBind, Source, Target as SpecTarget};
 use b2bua::{Config, Hop, Output, Query, Shared, Spec, Switch, Transport};
-use base::{Duration, HashKey, Instant, Now, Rng, Wall};
+use base::{Duration, HashKey, Instant, Key, Now, Rng, Wall};
 use command::{Command, Event, Generation};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ledger::{Ask, CallFilter, CallId, CallSummary, Cdr, HookAnswer, HookFailed, Pool, SignallingStats};
@@ -18,6 +18,19 @@ use std::sync::{Arc, Mutex};
 
 /// Where the engine listens.
 pub const SBC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+
+/// What programs do that are asked about calls.
+#[derive(Clone, Debug)]
+pub enum Hooks {
+    /// They are too slow, and the shell says so.
+    Late,
+    /// The question gets lost.
+    Lost,
+    /// They answer this, after a while.
+    Says(Duration, HookAnswer),
+    /// Anything, at any time; trunks and groups that they may name.
+    Anything(Vec<String>),
+}
 
 /// How the network treats datagrams.
 #[derive(Clone, Copy)]
@@ -39,6 +52,9 @@ pub struct World {
     pub rng: Rng,
     pub weather: Weather,
     pub spec: Arc<Spec>,
+    /// The one in force; `spec` is what it began with.
+    pub applied: Arc<Spec>,
+    version: u64,
     pub switches: Vec<Switch>,
     generations: Vec<u32>,
     pub media: Vec<MediaShard>,
@@ -51,6 +67,12 @@ pub struct World {
     /// What the signalling shards have in common; outlives each of them.
     pub shared: Shared,
     pub names: BTreeMap<String, Vec<SocketAddr>>,
+    /// What the wall says now, in µs since 1970, but for the time since the start.
+    pub wall_base: u64,
+    /// What programs that decide about calls do.
+    pub hooks: Hooks,
+    /// Of 1,000 BYEs, those that never arrive however often they are repeated.
+    pub byes_lost: u64,
     pub records: Vec<Cdr>,
     /// Records that would be left if a shard died.
     pub opened: Vec<Cdr>,
@@ -59,6 +81,16 @@ pub struct World {
     pub called: BTreeSet<Vec<u8>>,
     /// Call-IDs that a dead shard knew: their records may be lost.
     pub forgotten: BTreeSet<Vec<u8>>,
+    /// Call-IDs of INVITEs that we answered for good.
+    pub settled: BTreeSet<Vec<u8>>,
+    /// Whether clocks were set: times of records mean little then.
+    pub clock_was_set: bool,
+    /// Places that any recount of leases found wrong.
+    pub drift: u64,
+    /// Limits that let in what they should not.
+    pub exceeded: Vec<String>,
+    /// Limits that are watched at each step.
+    pub watched: Vec<Arc<Pool>>,
     /// All SIP messages, for failures: time, from, to, first line.
     pub ladder: Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
     /// Streams do not open.
@@ -103,6 +135,11 @@ enum Item {
         shard: usize,
         client: sip::stack::ClientTx,
     },
+    Hooked {
+        shard: usize,
+        ticket: Key,
+        answer: HookAnswer,
+    },
 }
 
 impl World {
@@ -113,6 +150,8 @@ impl World {
         let mut world = World {
             now,
             weather: Weather::FINE,
+            applied: Arc::new(spec.clone()),
+            version: 0,
             spec: Arc::new(spec),
             switches: Vec::new(),
             generations: vec![0; shards],
@@ -124,11 +163,19 @@ impl World {
             secret: HashKey::new([rng.u64(), rng.u64()]),
             shared: Shared::new(Now { mono: now, wall: Wall(0) }, HashKey::new([rng.u64(), rng.u64()])),
             names: BTreeMap::new(),
+            wall_base: 1_700_000_000_000_000,
+            hooks: Hooks::Late,
+            byes_lost: 0,
             records: Vec::new(),
             opened: Vec::new(),
             invited: BTreeSet::new(),
             called: BTreeSet::new(),
             forgotten: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            clock_was_set: false,
+            drift: 0,
+            exceeded: Vec::new(),
+            watched: Vec::new(),
             ladder: Vec::new(),
             tcp_bound: false,
             unreachable: BTreeSet::new(),
@@ -147,7 +194,24 @@ impl World {
     }
 
     pub fn time(&self) -> Now {
-        Now { mono: self.now, wall: Wall(1_700_000_000_000_000 + self.now.0 / 1_000) }
+        Now { mono: self.now, wall: Wall(self.wall_base + self.now.0 / 1_000) }
+    }
+
+    /// The machine's clock is set; no timer may care.
+    pub fn set_clock(&mut self, to: u64) {
+        self.wall_base = to;
+        self.clock_was_set = true;
+    }
+
+    /// A changed configuration is in force on all shards.
+    pub fn apply(&mut self, mut spec: Spec) {
+        self.version += 1;
+        spec.version = self.version;
+        let spec = Arc::new(spec);
+        for switch in &mut self.switches {
+            switch.apply(Arc::clone(&spec));
+        }
+        self.applied = spec;
     }
 
     fn make_switch(&mut self, shard: usize) -> Switch {
@@ -166,7 +230,7 @@ impl World {
             shared: self.shared.clone(),
         };
         let stats = Arc::new(SignallingStats::default());
-        let mut switch = Switch::new(self.time(), config, Arc::clone(&self.spec), self.rng.fork(), stats);
+        let mut switch = Switch::new(self.time(), config, Arc::clone(&self.applied), self.rng.fork(), stats);
         switch.set_bound(vec![vec![(Transport::Udp, SBC)]]);
         switch
     }
@@ -191,6 +255,7 @@ impl World {
             Item::Resolved { shard: to, .. }
             | Item::Unreachable { shard: to, .. }
             | Item::SendFailed { shard: to, .. }
+            | Item::Hooked { shard: to, .. }
             | Item::Handed { owner: to, .. } => *to != shard,
             Item::Event { .. } | Item::Datagram { .. } | Item::Command { .. } => true,
         });
@@ -236,6 +301,12 @@ impl World {
     /// A datagram enters the network.
     pub fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let weather = self.weather;
+        if self.byes_lost > 0 && bytes.starts_with(b"BYE ") {
+            let branch = bytes.split(|b| *b == b'\r').find(|line| line.starts_with(b"Via")).unwrap_or_default();
+            if self.secret.of(branch) % 1_000 < self.byes_lost {
+                return;
+            }
+        }
         let copies = if self.rng.below(1_000) < weather.doubled { 2 } else { 1 };
         for _ in 0..copies {
             if self.rng.below(1_000) < weather.lost {
@@ -272,12 +343,16 @@ impl World {
         let now = self.time();
         while let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= now.mono) {
             let item = entry.remove();
+            let before = self.places();
             self.take(item);
             self.flush();
+            self.look_at_limits(&before);
         }
+        let before = self.places();
         for switch in &mut self.switches {
             if switch.poll_timeout().is_some_and(|(at, _)| at <= now.mono) {
                 switch.handle_timeout(now);
+                self.drift += switch.stats().limit_drift.get();
             }
         }
         for media in &mut self.media {
@@ -291,6 +366,44 @@ impl World {
             }
         }
         self.flush();
+        self.look_at_limits(&before);
+    }
+
+    fn places(&self) -> Vec<u32> {
+        self.watched.iter().map(|pool| pool.used()).collect()
+    }
+
+    /// A limit may be exceeded by emergency calls, and by calls that were there when it was lowered; by nobody else.
+    fn look_at_limits(&mut self, before: &[u32]) {
+        for (index, before) in before.iter().enumerate() {
+            let pool = Arc::clone(&self.watched[index]);
+            let most = pool.bounds().calls.min(pool.lowered().unwrap_or(u32::MAX));
+            if pool.used() > *before && pool.used() > most && !self.rows().iter().any(|row| is_emergency(&row.to)) {
+                self.exceeded.push(format!("{} of {most} places of {} taken", pool.used(), pool.name()));
+            }
+        }
+    }
+
+    /// All calls as the shards list them.
+    pub fn rows(&mut self) -> Vec<CallSummary> {
+        let (now, rows) = (self.time(), Arc::new(Mutex::new(Vec::new())));
+        for switch in &mut self.switches {
+            let slot = Arc::clone(&rows);
+            let filter = CallFilter { limit: usize::MAX, ..CallFilter::default() };
+            let answer = move |found: Vec<CallSummary>| slot.lock().expect("one thread").extend(found);
+            switch.handle_ask(now, Ask::List(filter, Box::new(answer)));
+        }
+        std::mem::take(&mut rows.lock().expect("one thread"))
+    }
+
+    /// Lets everything arrive that is under way, while nobody does anything of their own; for networks that lose nothing.
+    pub fn hold_still(&mut self) {
+        self.phones.iter_mut().for_each(|phone| phone.is_frozen = true);
+        self.flush();
+        while let Some(at) = self.queue.keys().next().map(|(at, _)| *at) {
+            self.run_until(at);
+        }
+        self.phones.iter_mut().for_each(|phone| phone.is_frozen = false);
     }
 
     fn take(&mut self, item: Item) {
@@ -325,6 +438,9 @@ impl World {
                 self.switches[shard].handle_unreachable(now, remote, Some(&branch));
             }
             Item::SendFailed { shard, client } => self.switches[shard].handle_send_failed(now, client),
+            Item::Hooked { shard, ticket, answer } => {
+                self.switches[shard].handle_hooked(now, ticket, &answer);
+            }
         }
     }
 
@@ -384,6 +500,11 @@ impl World {
                 let to = transmit.target.remote;
                 self.note(SBC, to, &transmit.bytes);
                 if let Ok(message) = Message::parse(&transmit.bytes, Framing::Stream) {
+                    if message.cseq().method == sip::message::Method::Invite
+                        && message.status().is_some_and(|code| code >= 200)
+                    {
+                        self.settled.insert(message.call_id().to_vec());
+                    }
                     let is_initial = message.is_request()
                         && message.method() == sip::message::Method::Invite
                         && message.to_tag().is_none();
@@ -415,13 +536,35 @@ impl World {
                 self.push(after, Item::Resolved { shard, query, hops });
             }
             Output::Ask { ticket, .. } => {
-                // Nobody asks anything here: the hook is late.
-                let now = self.time();
-                let answer = HookAnswer::Failed(HookFailed::Late);
-                self.switches[shard].handle_hooked(now, ticket, &answer);
+                if let Some((after, answer)) = self.hook() {
+                    self.push(after, Item::Hooked { shard, ticket, answer });
+                }
             }
             Output::Opened(cdr) => self.opened.push(*cdr),
             Output::Ended(cdr) => self.records.push(*cdr),
+        }
+    }
+
+    /// What a hook answers, and when.
+    fn hook(&mut self) -> Option<(Duration, HookAnswer)> {
+        let late = (Duration::ZERO, HookAnswer::Failed(HookFailed::Late));
+        let ms = Duration::from_millis;
+        match &self.hooks {
+            Hooks::Late => Some(late),
+            Hooks::Lost => None,
+            Hooks::Says(after, answer) => Some((*after, answer.clone())),
+            Hooks::Anything(via) => {
+                let via = Some(via[self.rng.below(via.len() as u64) as usize].clone());
+                let route = HookAnswer::Route { via, to: None, from: None, headers: Vec::new(), max_duration: None };
+                match self.rng.below(10) {
+                    0 => None,
+                    1 => Some((ms(2_500 + self.rng.below(3_000)), HookAnswer::Continue)),
+                    2 => Some((ms(self.rng.below(500)), HookAnswer::Reject { status: 486, reason: None })),
+                    3 => Some((ms(self.rng.below(500)), HookAnswer::Failed(HookFailed::Unreachable))),
+                    4..=6 => Some((ms(self.rng.below(1_900)), route)),
+                    _ => Some((ms(self.rng.below(1_900)), HookAnswer::Continue)),
+                }
+            }
         }
     }
 
@@ -478,6 +621,11 @@ impl World {
     pub fn is_quiet(&self) -> bool {
         self.switches.iter().all(Switch::is_empty) && self.media.iter().all(|m| m.bridges.is_empty())
     }
+}
+
+/// Numbers that begin with 9 are emergencies here.
+pub fn is_emergency(number: &str) -> bool {
+    number.starts_with('9')
 }
 
 /// A phone's message as our socket sees it.

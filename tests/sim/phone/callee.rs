@@ -2,7 +2,7 @@
 
 use super::dialog::{End, Reliable, State, Todo, Unacked, copy_lines, number_of, write_session};
 use super::{GIVE_UP, Phone, Sent, T1, T2};
-use crate::plan::{Answer, ms};
+use super::super::plan::{Answer, ms};
 use base::Instant;
 use sip::frame::Framing;
 use sip::message::write::Writer;
@@ -30,6 +30,8 @@ impl Phone {
         let (vanish_after, says_trying) = (plan.vanish_after, plan.says_trying);
         self.servers[server].plan = Some(plan);
         self.servers[server].number = number;
+        self.offered += 1;
+        self.most = self.most.max(self.calls_in());
         let asked = message.session_expires().map(|s| s.seconds);
         if does_timer && asked.is_some_and(|seconds| seconds < min_se) {
             self.respond(now, server, 422, b"short", |writer| {

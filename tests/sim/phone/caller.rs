@@ -2,8 +2,8 @@
 
 use super::dialog::{ALLOW, Dialog, End, State, Todo, number_of, pending};
 use super::{Client, Phone, Purpose, Sent, description};
-use crate::plan::{Acks, Plan};
-use crate::world::SBC;
+use super::super::plan::{Acks, Plan};
+use super::super::world::SBC;
 use base::Instant;
 use core::net::SocketAddr;
 use sip::message::write::Writer;
@@ -17,7 +17,7 @@ impl Phone {
         let id = self.add_dialog(number_of(user), true, call_id.clone(), tag.clone(), plan.clone());
         let mut writer = Writer::request(b"INVITE", format!("sip:{user}@{SBC}").as_bytes());
         writer.header("Via", via).header("Max-Forwards", plan.max_forwards.to_string());
-        let from = format!("<sip:caller@{}>;tag=", self.address);
+        let from = format!("<sip:{}@{}>;tag=", plan.caller, self.address);
         writer.header("From", [from.as_bytes(), &tag].concat());
         writer.header("To", format!("<sip:{user}@{SBC}>")).header("Call-ID", &call_id);
         writer.header("CSeq", "1 INVITE");

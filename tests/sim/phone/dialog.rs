@@ -2,7 +2,7 @@
 
 use super::Phone;
 use super::description::Remote;
-use crate::plan::Plan;
+use super::super::plan::Plan;
 use base::{Duration, Instant};
 use sip::frame::Framing;
 use sip::message::Message;

@@ -3,7 +3,7 @@
 use super::description::Remote;
 use super::dialog::{End, State, Todo, copy_lines, write_session};
 use super::{Client, Phone, Purpose, Sent, description};
-use crate::plan::{Act, seconds};
+use super::super::plan::{Act, seconds};
 use base::Instant;
 use sip::frame::Framing;
 use sip::message::write::Writer;

@@ -2,7 +2,7 @@
 
 use super::Phone;
 use super::dialog::{End, State, Todo};
-use crate::plan::seconds;
+use super::super::plan::seconds;
 use base::Instant;
 use sip::message::{Message, Refresher};
 

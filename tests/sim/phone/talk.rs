@@ -2,7 +2,7 @@
 
 use super::dialog::{State, Todo};
 use super::{Phone, Sent};
-use crate::plan::ms;
+use super::super::plan::ms;
 use base::Instant;
 use media::wire::rtp::Header;
 
