@@ -103,7 +103,10 @@ fn three_media_servers_fill_in_step_up_to_their_caps_and_the_next_call_is_told_w
         let sum: u64 = used.iter().sum();
         for (used, cap) in used.iter().zip(CAPS) {
             let share = cap as f64 * sum as f64 / ALL as f64;
-            assert!((*used as f64 - share).abs() <= 1.001, "{used} of {cap} with {sum} calls: more than one call off");
+            assert!(
+                (*used as f64 - share).abs() <= 1.001,
+                "{used} of {cap} with {sum} calls: more than one call off"
+            );
         }
         sums.insert(sum);
         if used == CAPS {
@@ -208,7 +211,9 @@ fn each_way_to_pick_picks_as_it_says() {
         ["round-robin", "weighted", "priority", "random", "hash:callee", "hash:caller", "least-calls"];
     let mut config = PLAIN.to_owned();
     for (n, pick) in picks.iter().enumerate() {
-        config += &format!("[group.g{n}]\npick = \"{pick}\"\n{members}\n[[route]]\nto = \"{n}.\"\nvia = \"g{n}\"\n");
+        config += &format!(
+            "[group.g{n}]\npick = \"{pick}\"\n{members}\n[[route]]\nto = \"{n}.\"\nvia = \"g{n}\"\n"
+        );
     }
     config += "[group.g7]\npick = \"free-capacity\"\ncompare = \"absolute\"\nties = \"first\"\nmembers = [{ trunk = \
                \"l1\", resources = { pstn = 2 } }, { trunk = \"l2\", resources = { pstn = 4 } }]\n[[route]]\n\
@@ -236,7 +241,8 @@ fn each_way_to_pick_picks_as_it_says() {
     world.lines.iter().for_each(|line| line.says(200));
     let held: Vec<_> = (0..6).map(|_| world.caller.calls("2001", "65550100", "")).collect();
     let calls = world.engine.json("/v1/groups/g6/status");
-    let calls: Vec<_> = calls["members"].as_array().expect("a list").iter().map(|m| m["calls"].as_u64()).collect();
+    let calls: Vec<_> =
+        calls["members"].as_array().expect("a list").iter().map(|m| m["calls"].as_u64()).collect();
     assert_eq!(calls, [Some(1), Some(2), Some(3)], "the fewest calls for the weight");
     held.iter().for_each(|made| world.caller.hangs_up(made));
     let mut filling = Vec::new();
@@ -412,7 +418,9 @@ via = "lines"
     world.caller.cancels(&trying);
     assert_eq!(world.caller.outcome(trying).status(), 487);
     world.lines[0].says(200);
-    wait_for("a call that closes the breaker", SOON, || (world.tried("15550100").0 == [1, 0, 0]).then_some(()));
+    wait_for("a call that closes the breaker", SOON, || {
+        (world.tried("15550100").0 == [1, 0, 0]).then_some(())
+    });
     told(&world.engine, "trunk.up", 1);
     assert_eq!(state(&world.engine, "l1"), "up");
     assert_eq!(world.tried("15550100"), ([1, 0, 0], 200));

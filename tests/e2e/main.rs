@@ -18,6 +18,7 @@ mod attack; // floods from strangers
 mod timeouts; // calls that nobody ends
 mod records; // one record a leg, and the log
 mod balance; // which member of a group gets a call, and who comes next
+mod routing; // where calls go, and what explains it
 mod limits; // how many calls, and who is refused
 mod fraud; // where calls may go, and what is cut
 mod cdrs; // records in all sinks

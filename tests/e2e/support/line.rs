@@ -2,6 +2,7 @@
 
 use super::softphone::{Message, Softphone, audio};
 use super::{Phone, SOON, wait_for};
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -57,18 +58,25 @@ impl Line {
 
     /// INVITEs so far.
     pub fn calls(&self) -> Vec<Message> {
-        self.calls_with_times().into_iter().map(|(_, message)| message).collect()
-    }
-
-    /// INVITEs so far, and when they came.
-    pub fn calls_with_times(&self) -> Vec<(Instant, Message)> {
         let heard = self.state.heard.lock().expect("nobody panics with it");
-        heard.iter().filter(|(_, message)| message.kind() == "INVITE").cloned().collect()
+        heard
+            .iter()
+            .map(|(_, message)| message)
+            .filter(|message| message.kind() == "INVITE")
+            .cloned()
+            .collect()
     }
 
     /// The last INVITE.
     pub fn last_call(&self) -> Message {
-        self.calls().pop().unwrap_or_else(|| panic!("{} has been called", self.address))
+        self.last_call_with_time().1
+    }
+
+    /// The last INVITE, and when it came.
+    pub fn last_call_with_time(&self) -> (Instant, Message) {
+        let heard = self.state.heard.lock().expect("nobody panics with it");
+        let last = heard.iter().rev().find(|(_, message)| message.kind() == "INVITE");
+        last.cloned().unwrap_or_else(|| panic!("{} has been called", self.address))
     }
 
     /// Waits until so many requests of a method have come.
@@ -96,10 +104,11 @@ impl Drop for Line {
 
 impl State {
     fn serve(&self, socket: &UdpSocket) {
-        let mut buffer = vec![0; 65_536];
+        let (mut buffer, mut known) = (vec![0; 65_536], BTreeSet::new());
         let here = socket.local_addr().expect("a bound socket");
         while !self.over.load(Ordering::Acquire) {
             let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
+            let at = Instant::now();
             let message = Message { text: String::from_utf8_lossy(&buffer[..len]).into_owned(), from };
             if self.mute.load(Ordering::Acquire) {
                 continue;
@@ -110,12 +119,9 @@ impl State {
                 "ACK" => 0,
                 _ => 200,
             };
-            let mut heard = self.heard.lock().expect("nobody panics with it");
-            let is_same = |other: &Message| other.kind() == kind && other.header("Via") == message.header("Via");
-            if !heard.iter().any(|(_, other)| is_same(other)) {
-                heard.push((Instant::now(), message.clone()));
+            if known.insert(format!("{kind} {}", message.header("Via"))) {
+                self.heard.lock().expect("nobody panics with it").push((at, message.clone()));
             }
-            drop(heard);
             let status = if status == 0 && kind == "INVITE" { 180 } else { status };
             if status > 0 {
                 let _ = socket.send_to(answer(&message, status, here).as_bytes(), from);
