@@ -19,6 +19,7 @@ use sip::dialog::Dialog;
 use sip::flow::{Flow, Target};
 use sip::message::Message;
 use sip::message::write::Writer;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// How long a target may say nothing at all before the next one is tried. Timer B (32 s) is for the last one.
@@ -391,16 +392,19 @@ impl Call {
                 .header("Min-SE", min_se.to_string());
         }
         writer.header(crate::hop::HEADER, &self.admitted.hop_token);
-        for (name, value) in &self.admitted.set_headers {
-            writer.header(name, value);
-        }
+        let mut set = Cow::Borrowed(self.admitted.set_headers.as_slice());
         if self.admitted.class == Class::Emergency
             && let Some(address) = self.emergency_address()
         {
-            writer.header(headers::EMERGENCY_ADDRESS, address);
+            // Where a caller is, is ours to say: nobody is helped at a place that somebody else has made up.
+            set.to_mut().retain(|(name, _)| !name.eq_ignore_ascii_case(headers::EMERGENCY_ADDRESS));
+            set.to_mut().push((headers::EMERGENCY_ADDRESS.to_owned(), address.clone().into_bytes()));
+        }
+        for (name, value) in &*set {
+            writer.header(name, value);
         }
         if let Some(invite) = &invite {
-            headers::carry(invite, &mut writer, &self.admitted.set_headers);
+            headers::carry(invite, &mut writer, &set);
         }
         if let Some(offer) = offer {
             writer.body(headers::SDP, offer);
