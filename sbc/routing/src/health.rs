@@ -248,8 +248,10 @@ impl Health {
         self.change(|inner| {
             inner.would(now)?;
             inner.step(now);
-            if let Gate::Half { left, .. } = &mut inner.gate {
+            if let (Gate::Half { left, until, .. }, Some(spec)) = (&mut inner.gate, inner.breaker) {
                 *left -= 1;
+                // Who takes a place has the whole time to say what became of it, however long nobody came before.
+                *until = now + spec.open;
             }
             Ok(Pass { turn: inner.turn })
         })
@@ -502,6 +504,18 @@ mod tests {
             health.state(at(36)),
             State { word: Word::Up, since: at(35), until: None, timeouts: 0, probes_missed: 0 }
         );
+    }
+
+    #[test]
+    fn a_trial_that_begins_late_is_no_larger() {
+        let health = guarded();
+        for _ in 0..3 {
+            call(&health, at(1), Attempt::Timeout);
+        }
+        assert_eq!(health.poll(at(32)), changed(Word::Open, Word::HalfOpen));
+        let _trials = [health.may_try(at(100)).unwrap(), health.may_try(at(101)).unwrap()];
+        assert_eq!(health.may_try(at(102)), Err(WhyNot::TrialTaken));
+        assert!(health.may_try(at(131)).is_ok(), "nothing was heard of them for so long");
     }
 
     #[test]

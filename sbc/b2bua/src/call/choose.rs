@@ -41,7 +41,7 @@ impl World for Trunks<'_> {
 impl Call {
     /// Chooses the next trunk and calls it; without one the call ends.
     pub(super) fn next_trunk(&mut self, desk: &mut Desk, now: Now) {
-        self.leave_trunk(desk);
+        self.leave_trunk(desk, now);
         let spec = std::sync::Arc::clone(&self.spec);
         let source = self.a.target.remote.ip().to_string();
         let call_id = self.a.record.sip_call_id().into_owned();
@@ -98,6 +98,7 @@ impl Call {
         self.plan.tried.push(trunk);
         self.plan.next_target = 0;
         self.plan.hops.clear();
+        self.plan.hop = None;
         let group = member.path.first().map(|(group, _)| *group);
         self.chosen = Some(Chosen { trunk, group, shape: member.shape, trial });
         let name = &spec.trunks[trunk].name;
@@ -119,7 +120,10 @@ impl Call {
     }
 
     /// The trunk that was called is left: its places are free for others at once.
-    fn leave_trunk(&mut self, desk: &mut Desk) {
+    fn leave_trunk(&mut self, desk: &mut Desk, now: Now) {
+        // Where no name of it had an address nothing has been said of it yet; what we could not do says nothing.
+        let nowhere = self.plan.hop.is_none();
+        self.note_health(desk, now, if nowhere { Attempt::Unreachable } else { Attempt::Abandoned });
         self.lease_out = None;
         if let Some(left) = self.chosen.take() {
             let name = &self.spec.trunks[left.trunk].name;
