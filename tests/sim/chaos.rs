@@ -631,11 +631,11 @@ mod tests {
 
     #[test]
     fn the_counts_of_the_engine_are_those_of_the_phones() {
-        each_seed(80, Mood::Calm);
+        each_seed(120, Mood::Calm);
     }
 
     #[test]
     fn whatever_dies_every_place_is_free_again() {
-        each_seed(80, Mood::Rough);
+        each_seed(120, Mood::Rough);
     }
 }

@@ -12,11 +12,11 @@ use base::{Duration, Instant, Rng};
 use ledger::{Ask, Bounds, Cdr, ReleasedBy};
 use std::sync::{Arc, Mutex};
 
-const CALLER: usize = 0;
+pub const CALLER: usize = 0;
 /// 203.0.113.1, called by numbers that begin with 1.
-const ONE: usize = 1;
+pub const ONE: usize = 1;
 /// 203.0.113.2.
-const TWO: usize = 2;
+pub const TWO: usize = 2;
 /// 203.0.113.3.
 const THREE: usize = 3;
 
@@ -513,7 +513,7 @@ fn media_outlives_its_signalling_shard_for_a_while() {
 // ---- tools
 
 /// Callers at 198.51.100.1, callees at 203.0.113.1 to 3; the first callee follows this plan, the others are polite.
-fn world(change: impl FnOnce(&mut Spec), callee: Plan) -> World {
+pub fn world(change: impl FnOnce(&mut Spec), callee: Plan) -> World {
     let mut spec = Spec {
         trunks: vec![
             trunk("callers", [198, 51, 100, 0], &["198.51.100.1"]),
@@ -536,25 +536,25 @@ fn world(change: impl FnOnce(&mut Spec), callee: Plan) -> World {
     world
 }
 
-fn phone(ip: &str, plan: Plan) -> Phone {
+pub fn phone(ip: &str, plan: Plan) -> Phone {
     let hidden = if ip.starts_with("198") { "203.0.113." } else { "198.51.100." };
     let address = address(&format!("{ip}:5060"));
     Phone::new(address, hidden, Rng::from_seed(3), Box::new(move |_, _| plan.clone()))
 }
 
 /// Never hangs up.
-fn long() -> Plan {
+pub fn long() -> Plan {
     Plan { bye_after: None, ..Plan::default() }
 }
 
 impl World {
-    fn call(&mut self, plan: &Plan) -> usize {
+    pub fn call(&mut self, plan: &Plan) -> usize {
         let number = self.phones[CALLER].dialogs.len() + 1;
         let now = self.now;
         self.phones[CALLER].call(now, &format!("1{number:04}"), plan)
     }
 
-    fn hang_up(&mut self, call: usize) {
+    pub fn hang_up(&mut self, call: usize) {
         let now = self.now;
         self.phones[CALLER].hang_up(now, call);
     }
@@ -568,13 +568,13 @@ impl World {
     }
 
     /// Waits for what is still on its way; then nothing may be left.
-    fn ends(&mut self) {
+    pub fn ends(&mut self) {
         self.run_for(seconds(100));
         check::nothing_is_left(self, Trouble::None);
     }
 
     /// Records in the order of calls and legs.
-    fn legs(&self) -> Vec<&Cdr> {
+    pub fn legs(&self) -> Vec<&Cdr> {
         let mut records: Vec<&Cdr> = self.records.iter().collect();
         records.sort_by_key(|record| (record.call, record.leg));
         records
@@ -611,7 +611,7 @@ fn after(earlier: Instant, later: Instant) -> u64 {
 }
 
 #[track_caller]
-fn assert_cause(world: &World, cause: &str, by: ReleasedBy) {
+pub fn assert_cause(world: &World, cause: &str, by: ReleasedBy) {
     let last = world.legs().last().copied().expect("a record").clone();
     assert_eq!((last.release_cause.as_str(), last.released_by), (cause, by), "{last:?}");
 }
