@@ -6,8 +6,8 @@ use crate::explain::Tell;
 use crate::headers::SUPPORTED;
 use crate::hop;
 use crate::judge::{self, Who};
-use crate::refusal::Refusal;
 use crate::number::{Pattern, Template};
+use crate::refusal::Refusal;
 use crate::spec::{Action, NumberOf, Route, Spec, Texts, Transport, UnknownAnswer};
 use crate::trunk::Identities;
 use base::{Duration, HashKey, Now};
@@ -197,7 +197,14 @@ pub fn decide(
     let header = |name: &str, holds: &mut dyn FnMut(&[u8]) -> bool| {
         message.headers().any(|f| f.raw_name.eq_ignore_ascii_case(name.as_bytes()) && holds(f.value))
     };
-    let asked = Asked { trunk: Some(trunk), account, caller: &caller, callee: &callee, now: world.now.wall, header: &header };
+    let asked = Asked {
+        trunk: Some(trunk),
+        account,
+        caller: &caller,
+        callee: &callee,
+        now: world.now.wall,
+        header: &header,
+    };
     let found = spec.table.find(&asked, tell).map(|index| (index, &spec.routes[index]));
     let (mut dialled, mut shown) = match found {
         Some((_, route)) => (
@@ -255,7 +262,9 @@ pub fn decide(
         }
         (Some(hook), Some(HookAnswer::Failed(failed))) => {
             let detail = Some(format!("hook {}", failed.name()));
-            tell.say("where", || format!("hook {}: {}; nobody calls without an answer", hook.url, failed.name()));
+            tell.say("where", || {
+                format!("hook {}: {}; nobody calls without an answer", hook.url, failed.name())
+            });
             return Decision::Refuse(Refused { detail, ..refused(Refusal::HookFailed) });
         }
         (Some(_), Some(HookAnswer::Reject { status, reason })) => {
@@ -266,7 +275,10 @@ pub fn decide(
         (Some(_), Some(HookAnswer::Route { via: Some(name), .. })) => match way_named(spec, name) {
             Some(way) => way,
             None => {
-                let detail = Some(format!("hook names no trunk or group: {}", name.chars().take(64).collect::<String>()));
+                let detail = Some(format!(
+                    "hook names no trunk or group: {}",
+                    name.chars().take(64).collect::<String>()
+                ));
                 return Decision::Refuse(Refused { detail, ..refused(Refusal::HookFailed) });
             }
         },
@@ -395,7 +407,10 @@ pub fn unknown(spec: &Spec, message: &Message<'_>) -> Decision {
 fn claims_account(spec: &Spec, message: &Message<'_>) -> bool {
     let Some(from) = message.from().parsed() else { return false };
     let domain_of = |name: &str| name.split_once('@').map(|(_, domain)| domain.to_owned());
-    spec.accounts.iter().filter_map(|a| domain_of(&a.name)).any(|d| d.as_bytes().eq_ignore_ascii_case(from.host))
+    spec.accounts
+        .iter()
+        .filter_map(|a| domain_of(&a.name))
+        .any(|d| d.as_bytes().eq_ignore_ascii_case(from.host))
 }
 
 /// The status that a request earns by itself, whoever sent it.
@@ -407,7 +422,8 @@ pub fn earned(message: &Message<'_>) -> Option<u16> {
 fn callee(message: &Message<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     let uri = message.request_uri()?;
     let user = uri.user_text()?;
-    let is_number = uri.scheme == Scheme::Tel || user.first().is_some_and(|b| *b == b'+' || b.is_ascii_digit());
+    let is_number =
+        uri.scheme == Scheme::Tel || user.first().is_some_and(|b| *b == b'+' || b.is_ascii_digit());
     // Parameters of a telephone number are not part of it (RFC 3966 section 3, RFC 3261 section 19.1.6).
     let end = user.iter().position(|b| *b == b';').filter(|_| is_number).unwrap_or(user.len());
     let (number, params) = user.split_at(end);
@@ -441,9 +457,9 @@ mod tests {
     use crate::spec::{Match, Order, Policy, Source};
     use policy::destination::Destinations;
     use routing::table::{From, Table};
-    use std::sync::Arc;
     use sip::frame::Framing;
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     fn spec() -> Spec {
         let source = Source::Net { address: "198.51.100.0".parse().unwrap(), prefix: 24, port: None };
@@ -465,6 +481,17 @@ mod tests {
         uri: &str,
         fields: &str,
     ) -> Decision {
+        run(change, spec, source, uri, fields, None)
+    }
+
+    fn run(
+        change: impl FnOnce(&mut World<'_>),
+        spec: &Spec,
+        source: &str,
+        uri: &str,
+        fields: &str,
+        answer: Option<&HookAnswer>,
+    ) -> Decision {
         let text = format!(
             "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:100@b>;tag=1\r\nTo: <{uri}>\r\n\
              Call-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:a@h>\r\n{fields}Content-Length: 0\r\n\r\n"
@@ -483,7 +510,7 @@ mod tests {
         change(&mut world);
         let source = source.parse().unwrap();
         let origin = Origin { listener: 0, transport: Transport::Udp, source };
-        admit(&world, origin, &message, None, &mut ())
+        admit(&world, origin, &message, answer, &mut ())
     }
 
     fn refusal(decision: &Decision) -> Option<(Refusal, Option<usize>)> {
@@ -536,7 +563,9 @@ mod tests {
 
     #[test]
     fn a_call_is_admitted_with_its_numbers_and_its_mark() {
-        for (uri, number) in [("sip:12%33@h", "123"), ("tel:1-2(3).4;ext=5", "1234"), ("sip:123;isub=7@h", "123")] {
+        for (uri, number) in
+            [("sip:12%33@h", "123"), ("tel:1-2(3).4;ext=5", "1234"), ("sip:123;isub=7@h", "123")]
+        {
             let decision = decide(|_| {}, &spec(), PBX, uri, "Max-Forwards: 20\r\n");
             let Decision::Admit(admitted) = decision else { panic!("{uri}: {decision:?}") };
             assert_eq!(String::from_utf8_lossy(&admitted.callee), number);
@@ -563,23 +592,7 @@ mod tests {
     }
 
     fn hooked(spec: &Spec, uri: &str, answer: Option<&HookAnswer>) -> Decision {
-        let text = format!(
-            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:100@b>;tag=1\r\nTo: <{uri}>\r\n\
-             Call-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:a@h>\r\nX-Tag: gold\r\nContent-Length: 0\r\n\r\n"
-        );
-        let message = Message::parse(text.as_bytes(), Framing::Datagram).map_err(|e| e.class).unwrap();
-        let identities = Identities::new(spec, &BTreeMap::new());
-        let secret = HashKey::new([1, 2]);
-        let world = World {
-            now: Now::default(),
-            spec,
-            identities: &identities,
-            secret: &secret,
-            draining: false,
-            overloaded: false,
-        };
-        let origin = Origin { listener: 0, transport: Transport::Udp, source: PBX.parse().unwrap() };
-        admit(&world, origin, &message, answer, &mut ())
+        run(|_| {}, spec, PBX, uri, "X-Tag: gold\r\n", answer)
     }
 
     #[test]
@@ -612,10 +625,15 @@ mod tests {
     #[test]
     fn an_emergency_is_asked_nothing() {
         let mut spec = judged();
-        let Decision::Admit(admitted) = hooked(&spec, "sip:911@h", None) else { panic!("an emergency passes") };
+        let Decision::Admit(admitted) = hooked(&spec, "sip:911@h", None) else {
+            panic!("an emergency passes")
+        };
         assert_eq!(admitted.class, Class::Emergency);
         spec.emergency.clear();
-        assert!(matches!(hooked(&spec, "sip:911@h", None), Decision::Refuse(_)), "no number that the table allows");
+        assert!(
+            matches!(hooked(&spec, "sip:911@h", None), Decision::Refuse(_)),
+            "no number that the table allows"
+        );
     }
 
     fn hook(goes_on: bool) -> crate::spec::Hook {
@@ -630,7 +648,10 @@ mod tests {
         let ask = |spec: &Spec, answer: Option<&HookAnswer>| hooked(spec, "sip:+14165551234@h", answer);
         let Decision::Ask(question) = ask(&spec, None) else { panic!("nobody was asked") };
         let fact = |name: &str| question.facts.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        assert_eq!((fact("to"), fact("trunk"), fact("headers.X-Tag")), (Some("+14165551234"), Some("pbx"), Some("gold")));
+        assert_eq!(
+            (fact("to"), fact("trunk"), fact("headers.X-Tag")),
+            (Some("+14165551234"), Some("pbx"), Some("gold"))
+        );
         assert!(matches!(ask(&spec, Some(&HookAnswer::Continue)), Decision::Admit(_)));
         let late = HookAnswer::Failed(ledger::HookFailed::Late);
         assert!(matches!(ask(&spec, Some(&late)), Decision::Admit(_)), "on_timeout = continue");
@@ -678,7 +699,10 @@ mod tests {
                 (Decision::Admit(_), None) => {}
                 (decision, Some(expected)) => {
                     let found = refusal(&decision).map(|(refusal, _)| refusal);
-                    assert!(found == Some(expected) || matches!(found, Some(Refusal::Message(_))), "{shown}: {decision:?}");
+                    assert!(
+                        found == Some(expected) || matches!(found, Some(Refusal::Message(_))),
+                        "{shown}: {decision:?}"
+                    );
                 }
                 (decision, None) => panic!("{shown}: {decision:?}"),
             }
@@ -690,7 +714,9 @@ mod tests {
         let mut spec = judged();
         spec.routes[0].set_headers = vec![("X-accountcode".into(), "{trunk}:{callee}/{unknown}".into())];
         spec.routes[0].set_caller = Some(Template::parse("+1{0-}").unwrap());
-        let Decision::Admit(admitted) = hooked(&spec, "sip:+14165551234@h", None) else { panic!("it passes") };
+        let Decision::Admit(admitted) = hooked(&spec, "sip:+14165551234@h", None) else {
+            panic!("it passes")
+        };
         assert_eq!(admitted.set_headers[0].1, b"pbx:+14165551234/{unknown}");
         assert_eq!(admitted.caller, b"+1100");
     }

@@ -17,8 +17,8 @@ pub(crate) use setup::{Held, escape_user};
 
 use crate::admit::Admitted;
 use crate::desk::{Desk, Hop, Token, What};
-use crate::leg::Leg;
 use crate::judge::Who;
+use crate::leg::Leg;
 use crate::spec::{Route, Spec, Trunk};
 use crate::trace::Step;
 use base::{Instant, Key, Now, Wall};

@@ -45,8 +45,12 @@ impl<'s> Notes<'s> {
 
     fn way(&self, way: Way) -> String {
         match way {
-            Way::Trunk(index) => format!("trunk {}", self.spec.trunks.get(index).map_or("?", |t| t.name.as_str())),
-            Way::Group(index) => format!("group {}", self.spec.groups.get(index).map_or("?", |g| g.name.as_str())),
+            Way::Trunk(index) => {
+                format!("trunk {}", self.spec.trunks.get(index).map_or("?", |t| t.name.as_str()))
+            }
+            Way::Group(index) => {
+                format!("group {}", self.spec.groups.get(index).map_or("?", |g| g.name.as_str()))
+            }
         }
     }
 }
@@ -59,7 +63,10 @@ impl Witness for Notes<'_> {
                 return self.note("what", format!("number rule {name}: {} {from} becomes {to}", whose(*of)));
             }
             Step::TooLong { name, .. } => {
-                return self.note("what", format!("number rule {name} would make the number too long: left as it is"));
+                return self.note(
+                    "what",
+                    format!("number rule {name} would make the number too long: left as it is"),
+                );
             }
             Step::Route { route, verdict } => {
                 let name = self.spec.routes.get(*route).map_or("?", |r| r.name.as_str());
@@ -69,7 +76,8 @@ impl Witness for Notes<'_> {
             Step::Group { group, pick } => format!("group {group} picks by {}", pick_word(*pick)),
             Step::Member { group, member, free, calls, weight, verdict, .. } => {
                 let mut text = format!("group {group}: {member}: {}", member_verdict(verdict));
-                let _ = write!(text, " ({}{calls} calls, weight {weight})", free.map(room).unwrap_or_default());
+                let _ =
+                    write!(text, " ({}{calls} calls, weight {weight})", free.map(room).unwrap_or_default());
                 text
             }
             Step::Trunk { trunk, verdict } => {

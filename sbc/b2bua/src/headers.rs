@@ -36,7 +36,8 @@ pub const EMERGENCY_ADDRESS: &str = "X-Emergency-Address";
 /// Copies what passes, in order; what is `replaced` has been written anew.
 pub fn carry(from: &Message<'_>, to: &mut Writer, replaced: &[(String, Vec<u8>)]) {
     for field in from.headers() {
-        let is_replaced = replaced.iter().any(|(name, _)| field.raw_name.eq_ignore_ascii_case(name.as_bytes()));
+        let is_replaced =
+            replaced.iter().any(|(name, _)| field.raw_name.eq_ignore_ascii_case(name.as_bytes()));
         if passes(field.name, field.raw_name) && !is_replaced {
             to.field(&field);
         }

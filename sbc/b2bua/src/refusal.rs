@@ -127,7 +127,9 @@ impl Refusal {
     /// Reason phrase where it is not the status's usual one.
     pub fn phrase(self, texts: Texts) -> Option<&'static str> {
         match (texts, self) {
-            (Texts::Opensips, Refusal::LimitFull | Refusal::TooFast | Refusal::GroupFull) => Some("Service Full"),
+            (Texts::Opensips, Refusal::LimitFull | Refusal::TooFast | Refusal::GroupFull) => {
+                Some("Service Full")
+            }
             (Texts::Opensips, Refusal::NoDestination) => Some("Service Down"),
             (Texts::Opensips, Refusal::NoResource) => Some("No Resource"),
             (Texts::Opensips, Refusal::Internal) => Some("System Error"),
@@ -185,7 +187,8 @@ impl Refusal {
 
 /// Value of a Reason header (RFC 3326); what would end the quoted text is left out.
 pub fn reason(code: u16, text: &str) -> Vec<u8> {
-    let text: String = text.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).take(160).collect();
+    let text: String =
+        text.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).take(160).collect();
     format!("SIP;cause={code};text=\"{text}\"").into_bytes()
 }
 

@@ -14,8 +14,8 @@ use policy::numbers::Callers;
 use routing::group::{Group, Way};
 use routing::health::Health;
 pub use routing::rewrite::{NumberOf, NumberRule};
-pub use routing::table::{Match, Order};
 use routing::table::Table;
+pub use routing::table::{Match, Order};
 pub use sip::flow::Transport;
 use std::sync::Arc;
 

@@ -16,12 +16,12 @@ use crate::spec::{Spec, Transport};
 use crate::tarpit::{self, Tarpit};
 use crate::trunk::Identities;
 use arrive::{ASKING_MAX, Asking};
-use health::Probes;
-pub(crate) use health::tell as tell_health;
 use base::hash::KeyedMap;
 use base::{Instant, Key, Now, Rng, Slab, Wheel};
 use command::{BridgeId, Event};
 use core::net::{IpAddr, SocketAddr};
+use health::Probes;
+pub(crate) use health::tell as tell_health;
 use ledger::{Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, SignallingStats};
 use sip::flow::{Flow, FlowId};
 use sip::message::write::Writer;
@@ -206,7 +206,9 @@ impl Switch {
     /// The answer to `Output::Resolve`; empty if the name has no address.
     pub fn handle_resolved(&mut self, now: Now, query: Query, hops: Vec<Hop>) {
         match query.of {
-            Of::Call(key) => self.with_call(key, |call, desk| call.handle_resolved(desk, now, query.target, hops)),
+            Of::Call(key) => {
+                self.with_call(key, |call, desk| call.handle_resolved(desk, now, query.target, hops));
+            }
             Of::Probe(round) => self.on_probe_resolved(now, round, &hops),
         }
     }
@@ -433,10 +435,13 @@ impl Switch {
         use sip::stack::Event;
         while let Some(event) = self.desk.stack.poll_event() {
             match event {
-                Event::TimedOut { token, .. } | Event::TransportFailed { token, .. } if token.what == What::Probe => {
+                Event::TimedOut { token, .. } | Event::TransportFailed { token, .. }
+                    if token.what == What::Probe =>
+                {
                     self.on_probe_answer(now, token.call, false);
                 }
-                Event::TimedOut { token, .. } | Event::TransportFailed { token, .. } if token.what == What::Tarpit => {}
+                Event::TimedOut { token, .. } | Event::TransportFailed { token, .. }
+                    if token.what == What::Tarpit => {}
                 Event::TimedOut { tx, token } => {
                     self.with_call(token.call, |call, desk| call.handle_failure(desk, now, tx, token, false));
                 }

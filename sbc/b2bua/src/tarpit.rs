@@ -15,6 +15,7 @@ use sip::message::write::Writer;
 use sip::message::{Message, Method};
 use sip::stack::ServerTx;
 use sip::transaction::{Output, Repeat};
+use std::sync::Arc;
 
 /// The diverted calls of one shard.
 pub(crate) struct Tarpit {
@@ -69,7 +70,8 @@ impl Tarpit {
         let Some(key) = self.held.next_key() else { return false };
         let tag = desk.new_tag(key, LEG);
         let Ok(dialog) = Dialog::uas(message, &tag) else { return false };
-        let Some((_, public)) = desk.local(usize::from(flow.listener), flow.transport, flow.local.ip()) else {
+        let Some((_, public)) = desk.local(usize::from(flow.listener), flow.transport, flow.local.ip())
+        else {
             return false;
         };
         let mut record = Record::new(now, Direction::In, message);
@@ -99,12 +101,7 @@ impl Tarpit {
         );
         let bytes = held.write_answer(flow, message, &tag);
         let bytes = desk.respond(now, tx, 200, bytes);
-        held.unacked = Some(Unacked {
-            cseq: message.cseq().number,
-            bytes,
-            target: sip::stack::reply_target(flow, &message.top_via()),
-            repeat: Repeat::until_ack(now.mono, &desk.config.timers),
-        });
+        held.unacked = Some(unacked(desk, now, flow, message, bytes));
         desk.stats.diverted.add(1);
         self.held.insert(held).is_ok()
     }
@@ -133,12 +130,7 @@ impl Tarpit {
             Method::Invite => {
                 let bytes = held.answer_again(flow, message);
                 let bytes = desk.respond(now, tx, 200, bytes);
-                held.unacked = Some(Unacked {
-                    cseq: message.cseq().number,
-                    bytes,
-                    target: sip::stack::reply_target(flow, &message.top_via()),
-                    repeat: Repeat::until_ack(now.mono, &desk.config.timers),
-                });
+                held.unacked = Some(unacked(desk, now, flow, message, bytes));
             }
             Method::Update if !message.body().is_empty() => {
                 let bytes = held.answer_again(flow, message);
@@ -180,7 +172,9 @@ impl Tarpit {
     /// When to wake, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let due = |held: &Held| {
-            held.unacked.as_ref().map_or(held.until, |unacked| unacked.repeat.poll_timeout().0.min(held.until))
+            held.unacked
+                .as_ref()
+                .map_or(held.until, |unacked| unacked.repeat.poll_timeout().0.min(held.until))
         };
         // There are never more than its cap.
         self.held.iter().map(|(_, held)| (due(held), "diverted")).min()
@@ -196,7 +190,7 @@ impl Tarpit {
             }
             let Some(unacked) = &mut held.unacked else { continue };
             match unacked.repeat.handle_timeout(now.mono) {
-                Some(Output::Resend) => desk.stack.send(unacked.target, std::sync::Arc::clone(&unacked.bytes)),
+                Some(Output::Resend) => desk.stack.send(unacked.target, Arc::clone(&unacked.bytes)),
                 // It never says ACK: a forged source, or a scanner that has moved on.
                 Some(Output::TimedOut) => over.push(key),
                 Some(Output::Ended) | None => {}
@@ -246,6 +240,16 @@ impl Held {
             writer.body(headers::SDP, sdp);
         }
         writer.finish()
+    }
+}
+
+/// A 200 that is repeated until its ACK.
+fn unacked(desk: &Desk, now: Now, flow: &Flow, invite: &Message<'_>, bytes: Arc<[u8]>) -> Unacked {
+    Unacked {
+        cseq: invite.cseq().number,
+        bytes,
+        target: sip::stack::reply_target(flow, &invite.top_via()),
+        repeat: Repeat::until_ack(now.mono, &desk.config.timers),
     }
 }
 

@@ -79,7 +79,8 @@ impl Identities {
     /// Whether an address is any trunk's, whatever its port and listener: one that calls or is called.
     pub fn knows(&self, address: IpAddr) -> bool {
         let (bits, _) = widen(address, 0);
-        self.called.contains(&address) || self.nets.iter().any(|(prefix, nets)| nets.contains_key(&mask(bits, *prefix)))
+        self.called.contains(&address)
+            || self.nets.iter().any(|(prefix, nets)| nets.contains_key(&mask(bits, *prefix)))
     }
 }
 
@@ -155,7 +156,8 @@ mod tests {
     fn who_is_only_called_is_known_and_no_caller() {
         let mut spec = Spec::default();
         spec.trunks.push(trunk("out", Vec::new()));
-        let to = |host: &str| crate::spec::Target { host: host.into(), port: None, transport: None, weight: 1 };
+        let to =
+            |host: &str| crate::spec::Target { host: host.into(), port: None, transport: None, weight: 1 };
         spec.trunks[0].to = vec![to("192.0.2.7"), to("[2001:db8::7]"), to("carrier.example")];
         let ids = Identities::new(&spec, &BTreeMap::new());
         assert_eq!(ids.find(0, Transport::Udp, "192.0.2.7:5060".parse().unwrap(), None), None);

@@ -1,16 +1,18 @@
 //! A call as people see it: a row, all of it, its ladder, and one sentence a leg that explains what its media does.
 
+use crate::admit::Refused;
 use crate::call::{Call, Stage};
 use crate::desk::Desk;
 use crate::leg::{Leg, Record};
-use crate::admit::Refused;
 use crate::refusal::Refusal;
 use crate::spec::Spec;
 use crate::trace::method_name;
 use base::Now;
 use command::{BridgeReport, PortReport, Verdict};
 use core::net::IpAddr;
-use ledger::{CallId, CallState, CallSummary, CallView, Cdr, Direction, LegView, ReleasedBy, TraceEntry, TraceView};
+use ledger::{
+    CallId, CallState, CallSummary, CallView, Cdr, Direction, LegView, ReleasedBy, TraceEntry, TraceView,
+};
 use sdp::{AddressKind, Side, address_kind};
 use sip::flow::Flow;
 use sip::message::Message;

@@ -64,15 +64,17 @@ impl Call {
             trunks.even_dead = even_dead;
             let take = |candidate: &Candidate<'_>| {
                 let trunk = &spec.trunks[candidate.trunk];
-                let lease = take_places(shard, now.mono, class, trunk, candidate, caller, callee, source.as_bytes())
-                    .map_err(|limit| hit.insert(limit).limit.clone())?;
+                let lease =
+                    take_places(shard, now.mono, class, trunk, candidate, caller, callee, source.as_bytes())
+                        .map_err(|limit| hit.insert(limit).limit.clone())?;
                 match trunk.health.may_try(now.mono) {
                     Ok(pass) => Ok((lease, Some(pass))),
                     Err(_) if even_dead => Ok((lease, None)),
                     Err(why) => Err(why.word().to_owned()),
                 }
             };
-            let found = choose(&spec.groups, self.admitted.way, &wanted, &trunks, &mut desk.rng, take, &mut ());
+            let found =
+                choose(&spec.groups, self.admitted.way, &wanted, &trunks, &mut desk.rng, take, &mut ());
             let is_found = found.is_ok();
             chosen = Some(found);
             if is_found || class != Class::Emergency {
@@ -176,7 +178,13 @@ fn has_untried(groups: &[Group], way: Way, tried: &[usize], depth: usize) -> boo
 
 /// The first limit that keeps a call from everybody, when none of them was so much as asked: looked for once more, with
 /// somebody who listens.
-fn in_the_way(spec: &Spec, way: Way, wanted: &Wanted<'_>, trunks: &Trunks<'_>, rng: &mut Rng) -> Option<LimitHit> {
+fn in_the_way(
+    spec: &Spec,
+    way: Way,
+    wanted: &Wanted<'_>,
+    trunks: &Trunks<'_>,
+    rng: &mut Rng,
+) -> Option<LimitHit> {
     let wanted = Wanted { dry: true, ..*wanted };
     let mut full = FirstFull(None);
     // A place that has become free meanwhile comes too late for this call.

@@ -82,7 +82,11 @@ impl Release {
     /// A policy ends a call that is up: `rule` is its name and rule.
     pub fn cut(rule: &str, policy: &str) -> Self {
         let reason = Some(crate::refusal::reason(403, &format!("policy {policy}: {rule}")));
-        Release { rule: Some(format!("{policy}: {rule}")), reason, ..Release::new(ReleasedBy::Engine, "fraud", 403) }
+        Release {
+            rule: Some(format!("{policy}: {rule}")),
+            reason,
+            ..Release::new(ReleasedBy::Engine, "fraud", 403)
+        }
     }
 
     /// SDP that cannot be passed on.
@@ -414,14 +418,16 @@ impl Call {
 
     /// The group by which the trunk of a leg was chosen.
     fn group_of(&self, leg: &Leg) -> Option<String> {
-        let chosen = self.chosen.as_ref().filter(|chosen| leg.side == Side::B && chosen.trunk == leg.trunk)?;
+        let chosen =
+            self.chosen.as_ref().filter(|chosen| leg.side == Side::B && chosen.trunk == leg.trunk)?;
         chosen.group.map(|group| self.spec.groups[group].name.clone())
     }
 
     /// Whether a leg is billed: it was answered, or its failure is of those that are billed all the same.
     fn is_billable(&self, leg: &Leg) -> bool {
         let bills = |code: u16| self.trunk(leg.trunk).codes.bill.iter().any(|range| range.contains(&code));
-        leg.record.answered.is_some() || leg.record.final_answer.as_ref().is_some_and(|(code, _)| bills(*code))
+        leg.record.answered.is_some()
+            || leg.record.final_answer.as_ref().is_some_and(|(code, _)| bills(*code))
     }
 
     /// All ports of one side together.

@@ -143,7 +143,9 @@ impl Call {
     /// There are none.
     pub(super) fn on_offer_ports_refused(&mut self, desk: &mut Desk, now: Now, refusal: Refusal) {
         match (&self.late, &self.exchange) {
-            (Some(late), _) if late.initial => self.release(desk, now, Release::refused(refusal, self.route().texts)),
+            (Some(late), _) if late.initial => {
+                self.release(desk, now, Release::refused(refusal, self.route().texts));
+            }
             (Some(_), _) => self.release(desk, now, Release::engine(refusal.name(), 0)),
             (None, Some(_)) => self.finish_refused(desk, now, refusal.status(self.route().texts), None),
             (None, None) => {}

@@ -176,7 +176,8 @@ impl Call {
             self.plan.no_stream = false;
             return self.prepare(desk, now);
         }
-        let target = self.trunk_out().and_then(|trunk| self.trunk(trunk).to.get(self.plan.next_target)).cloned();
+        let target =
+            self.trunk_out().and_then(|trunk| self.trunk(trunk).to.get(self.plan.next_target)).cloned();
         let Some(target) = target else { return self.next_trunk(desk, now) };
         let query = Query { of: Of::Call(self.key), target: self.plan.next_target as u16 };
         self.plan.next_target += 1;
@@ -187,7 +188,8 @@ impl Call {
     /// Whether there is somebody left to call.
     pub(super) fn has_more(&self) -> bool {
         let of_trunk = self.trunk_out().map_or(0, |trunk| self.trunk(trunk).to.len());
-        let is_left = !self.plan.hops.is_empty() || self.plan.next_target < of_trunk || self.has_more_trunks();
+        let is_left =
+            !self.plan.hops.is_empty() || self.plan.next_target < of_trunk || self.has_more_trunks();
         is_left && self.plan.attempts < ATTEMPTS_MAX
     }
 
@@ -319,7 +321,8 @@ impl Call {
     }
 
     fn emergency_address(&self) -> Option<&String> {
-        let account = self.admitted.account.and_then(|index| self.spec.accounts[index].emergency_address.as_ref());
+        let account =
+            self.admitted.account.and_then(|index| self.spec.accounts[index].emergency_address.as_ref());
         account.or(self.trunk(self.admitted.trunk).emergency_address.as_ref())
     }
 
@@ -363,8 +366,10 @@ impl Call {
         // A line that bills by its own number shows that one; an empty one means the caller's (requirements 2.11).
         let line_caller = shape.and_then(|s| s.caller.as_deref()).filter(|caller| !caller.is_empty());
         let caller = escape_user(line_caller.unwrap_or(&self.admitted.caller));
-        let anonymous =
-            invite.as_ref().and_then(|m| m.from().parsed()).filter(|u| u.host == b"anonymous.invalid" && line_caller.is_none());
+        let anonymous = invite
+            .as_ref()
+            .and_then(|m| m.from().parsed())
+            .filter(|u| u.host == b"anonymous.invalid" && line_caller.is_none());
         match anonymous {
             Some(_) => from.extend_from_slice(b"<sip:anonymous@anonymous.invalid>"),
             None if caller.is_empty() => from.extend_from_slice(format!("<sip:{public}>").as_bytes()),

@@ -89,6 +89,11 @@ impl Switch {
             Decision::Admit(admitted) => self.begin(now, Arrival { tx, flow, message }, admitted),
             Decision::Refuse(refused) => self.refuse_call(now, tx, flow, message, &refused),
             Decision::Ask(question) => self.ask_hook(now, tx, flow, message, question),
+            // Its trunk has left the configuration while the hook was asked; the caller waits for an answer.
+            Decision::Divert | Decision::Silence if hooked.is_some() => {
+                let refused = Refused::new(Refusal::UnknownSource, None);
+                self.refuse_call(now, tx, flow, message, &refused);
+            }
             Decision::Divert => self.divert(now, tx, flow, message, None, None),
             Decision::Silence => self.desk.stack.forget(tx),
         }
@@ -179,7 +184,8 @@ impl Switch {
         };
         let mut found = Vec::new();
         let shared = self.desk.config.shared.clone();
-        let ticket = shared.fraud.begin(now, &profiles, &facts, self.desk.config.shard, key.to_bits(), &mut found);
+        let ticket =
+            shared.fraud.begin(now, &profiles, &facts, self.desk.config.shard, key.to_bits(), &mut found);
         let mut watched = Watched::Goes(Some(ticket));
         for finding in &found {
             let wanted = self.act(now, spec, who, flow.remote.ip(), finding);
@@ -285,7 +291,8 @@ impl Switch {
 
     /// CANCEL of a call that waits for its hook; false if there is none.
     pub(super) fn cancel_asking(&mut self, now: Now, invite: ServerTx) -> bool {
-        let Some(ticket) = self.asking.iter().find(|(_, asking)| asking.tx == invite).map(|(key, _)| key) else {
+        let Some(ticket) = self.asking.iter().find(|(_, asking)| asking.tx == invite).map(|(key, _)| key)
+        else {
             return false;
         };
         let Some(asking) = self.asking.remove(ticket) else { return false };
@@ -390,7 +397,9 @@ pub(super) fn refuse(refused: &Refused, flow: &Flow, message: &Message<'_>, tag:
     // What a policy or limit has against it; a hook's words are its phrase.
     if !matches!(refusal, Refusal::ByHook(_)) {
         let text = match (refusal, &refused.by, &refused.detail) {
-            (Refusal::Policy | Refusal::Fraud, Some(by), Some(detail)) => Some(format!("policy {by}: {detail}")),
+            (Refusal::Policy | Refusal::Fraud, Some(by), Some(detail)) => {
+                Some(format!("policy {by}: {detail}"))
+            }
             (Refusal::Disabled, Some(by), Some(detail)) => Some(format!("{by}: {detail}")),
             (_, _, detail) => detail.clone(),
         };

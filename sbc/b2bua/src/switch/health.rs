@@ -1,9 +1,9 @@
 //! Whether trunks live: OPTIONS to all of their targets from time to time, and what is told when the state of one
 //! changes. A trunk answers a probe when any of its targets gives any answer. One signalling shard probes a trunk.
 
+use super::Switch;
 use crate::desk::{Desk, Hop, Of, Output, Query, Token, What};
 use crate::spec::Spec;
-use super::Switch;
 use base::{Duration, Instant, Key, Now, Slab};
 use ledger::Event;
 use routing::health::{Change, Word};

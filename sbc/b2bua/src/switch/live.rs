@@ -138,7 +138,7 @@ impl Switch {
                 .with("key", &finding.key)
                 .with("value", finding.value)
                 .with("threshold", finding.threshold)
-                .with("actions", finding.actions().iter().map(word_of).collect::<Vec<_>>().join(","));
+                .with("actions", finding.actions().iter().map(word).collect::<Vec<_>>().join(","));
             tracing::warn!(policy, rule, key = %finding.key, value = finding.value, threshold = finding.threshold,
                 level = finding.level.word(), "fraud");
             self.desk.config.shared.events.publish(event);
@@ -203,8 +203,4 @@ fn word(action: &Action) -> &'static str {
         Action::Divert(_) => "divert",
         Action::Lower(_) => "lower",
     }
-}
-
-fn word_of(action: &Action) -> &'static str {
-    word(action)
 }

@@ -68,38 +68,49 @@ fn explain(
     let source = question.source.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5060));
     let origin = Origin { listener: 0, transport: Transport::Udp, source };
     let bytes = invite(question, account.map(|index| spec.accounts[index].name.as_str()), source);
-    let message = Message::parse(&bytes, Framing::Datagram).map_err(|error| format!("the call cannot be made: {}", error.class))?;
+    let message = Message::parse(&bytes, Framing::Datagram)
+        .map_err(|error| format!("the call cannot be made: {}", error.class))?;
     let world = World { now: Now { wall: question.at.unwrap_or(world.now.wall), ..world.now }, ..*world };
     let trunk = trunk.or_else(|| {
         let listeners = 0..spec.listeners.len().max(1);
-        listeners.into_iter().find_map(|l| world.identities.find(l, Transport::Udp, source, Some(source.port())))
+        listeners
+            .into_iter()
+            .find_map(|l| world.identities.find(l, Transport::Udp, source, Some(source.port())))
     });
-    let mut told = Explanation { caller: question.from.clone(), callee: question.to.clone(), ..Explanation::default() };
+    let mut told =
+        Explanation { caller: question.from.clone(), callee: question.to.clone(), ..Explanation::default() };
     told.account = account.map(|index| spec.accounts[index].name.clone());
     let decision = match (trunk, account) {
         (Some(trunk), account) => {
             notes.say("who", || match account {
-                Some(index) => format!("account {} by trunk {}", spec.accounts[index].name, spec.trunks[trunk].name),
+                Some(index) => {
+                    format!("account {} by trunk {}", spec.accounts[index].name, spec.trunks[trunk].name)
+                }
                 None => format!("trunk {}", spec.trunks[trunk].name),
             });
             told.trunk_in = Some(spec.trunks[trunk].name.clone());
             admit::decide(&world, Who { trunk, account }, origin, &message, None, &mut notes)
         }
-        (None, Some(_)) => return Err("an account's calls come by a trunk: name it by `trunk` or `source`".to_owned()),
+        (None, Some(_)) => {
+            return Err("an account's calls come by a trunk: name it by `trunk` or `source`".to_owned());
+        }
         (None, None) => {
             notes.say("who", || format!("{source} belongs to no trunk"));
             admit::unknown(spec, &message)
         }
     };
     match decision {
-        Decision::Admit(admitted) => admit_told(&world, fraud, origin, &message, *admitted, &mut notes, &mut told),
+        Decision::Admit(admitted) => {
+            admit_told(&world, fraud, origin, &message, &admitted, &mut notes, &mut told);
+        }
         Decision::Refuse(refused) => {
             told.route = refused.route.map(|index| spec.routes[index].name.clone());
             refuse_told(&mut told, refused.refusal, refused.texts);
         }
         Decision::Ask(question) => {
             told.verdict = "ask";
-            told.route = question.facts.iter().find(|(name, _)| name == "route").map(|(_, value)| value.clone());
+            told.route =
+                question.facts.iter().find(|(name, _)| name == "route").map(|(_, value)| value.clone());
         }
         Decision::Divert => told.verdict = "divert",
         Decision::Silence => told.verdict = "silence",
@@ -114,7 +125,7 @@ fn admit_told(
     fraud: Option<&Fraud>,
     origin: Origin,
     message: &Message<'_>,
-    admitted: Admitted,
+    admitted: &Admitted,
     notes: &mut Notes<'_>,
     told: &mut Explanation,
 ) {
@@ -184,8 +195,13 @@ fn admit_told(
         let full = |limit: &str| limit.to_owned();
         target.pool.check(world.now.mono, admitted.class).map_err(|_| full(target.pool.name()))?;
         for limit in &target.limits_out {
-            let (name, _, _, verdict) =
-                limit.look(world.now.mono, admitted.class, &admitted.caller, &admitted.callee, source.as_bytes());
+            let (name, _, _, verdict) = limit.look(
+                world.now.mono,
+                admitted.class,
+                &admitted.caller,
+                &admitted.callee,
+                source.as_bytes(),
+            );
             verdict.map_err(|_| full(name))?;
         }
         for pool in candidate.resources.iter() {
@@ -201,7 +217,8 @@ fn admit_told(
             let target = &spec.trunks[chosen.trunk];
             told.trunk_out = Some(target.name.clone());
             told.uri = target.to.first().map(|to| {
-                let number = crate::call::escape_user(&[chosen.shape.prefix.as_slice(), &admitted.callee].concat());
+                let number =
+                    crate::call::escape_user(&[chosen.shape.prefix.as_slice(), &admitted.callee].concat());
                 let host = chosen.shape.host.as_deref().map(str::to_owned);
                 let port = to.port.map(|port| format!(":{port}")).unwrap_or_default();
                 format!("sip:{number}@{}", host.unwrap_or_else(|| format!("{}{port}", to.host)))
