@@ -1,6 +1,5 @@
 //! The examples of the pages for operators: every configuration passes `strowger check`, every command that needs no
 //! running engine says what the page says it does.
-#![expect(clippy::disallowed_methods, reason = "runs the binary")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -20,7 +19,7 @@ fn blocks(page: &str) -> Vec<Block> {
     for (at, line) in page.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(kind)) => {
-                open = Some(Block { line: at + 1, kind: kind.trim().to_owned(), text: String::new() })
+                open = Some(Block { line: at + 1, kind: kind.trim().to_owned(), text: String::new() });
             }
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some(block), None) => block.text.extend([line, "\n"]),

@@ -254,8 +254,8 @@ fn clients_that_are_killed_leave_no_place_taken() {
     let config = r#"
 listener.main = { sip = "udp:IP1:0", media = "IP1:0" }
 limit.lines = { calls = 10 }
-trunk.east = { address = "IP2:5060", limit_in = { pool = "lines" }, media_timeout = "1s" }
-trunk.west = { address = "IP4:5060", limit_in = { pool = "lines" }, media_timeout = "1s" }
+trunk.east = { address = "IP2:5060", limit_in = { pool = "lines" }, media_timeout = "2s" }
+trunk.west = { address = "IP4:5060", limit_in = { pool = "lines" }, media_timeout = "2s" }
 trunk.carrier = { address = "IP3:5060", limit = { calls = 100 } }
 [[route]]
 via = "carrier"
@@ -278,7 +278,7 @@ via = "carrier"
     wait_for("all of them to speak for longer than silence is borne", SOON, || {
         let calls = engine.calls();
         assert_eq!(calls.len(), PLACES as usize, "nobody ends these calls");
-        calls.iter().all(|call| call["duration_ms"].as_u64().is_some_and(|ms| ms > 1_500)).then_some(())
+        calls.iter().all(|call| call["duration_ms"].as_u64().is_some_and(|ms| ms > 2_500)).then_some(())
     });
     // SIGKILL: no BYE, no more media.
     drop(fleets);
