@@ -228,7 +228,7 @@ impl Storm {
         let (world, rng) = (&mut self.world, &mut self.rng);
         let mut spec = Spec::clone(&world.applied);
         let trunk = CALLED + rng.below(CALLEES as u64) as usize;
-        match rng.below(12) {
+        match rng.below(14) {
             0 | 1 => {
                 let pools = pools(&spec);
                 let pool = &pools[rng.below(pools.len() as u64) as usize];
@@ -251,6 +251,7 @@ impl Storm {
             }
             5 => spec.trunks[CALLERS].policies.clear(),
             6 => spec.trunks[CALLERS].limits_in.clear(),
+            7 => spec.policies = policies(rng),
             _ => {
                 // The old one is back.
                 spec = Spec::clone(&world.spec);
@@ -276,6 +277,11 @@ impl Storm {
         }
         if self.rng.below(15) == 0 {
             self.world.switches[shard].handle_ask(now, Ask::HangupAll);
+        }
+        if self.rng.below(3) == 0 {
+            let policy = self.rng.below(self.world.spec.policies.len() as u64) as usize;
+            let key = format!("caller=c{}", self.rng.below(6));
+            self.world.shared.fraud.reset(&self.world.spec.policies[policy].name, &key);
         }
     }
 

@@ -46,6 +46,22 @@ fn a_lost_hook_lets_the_call_go_on_or_not_as_its_route_says() {
     }
 }
 
+#[test]
+fn a_caller_whose_trunk_leaves_while_the_hook_is_asked_is_told() {
+    let mut world = world(|spec| asked(spec, true), Plan::default());
+    world.hooks = Hooks::Says(ms(1_500), HookAnswer::Continue);
+    let call = world.call(&Plan::default());
+    world.run_for(ms(500));
+    let mut spec = Spec::clone(&world.spec);
+    spec.trunks[0].from.clear();
+    world.apply(spec);
+    world.run_for(seconds(2));
+    assert_eq!(world.phones[CALLER].dialogs[call].end, Some(End::Refused(403)));
+    world.apply(Spec::clone(&world.spec));
+    world.ends();
+    assert_eq!(world.legs().len(), 1);
+}
+
 // ---- fraud
 
 #[test]
