@@ -58,7 +58,7 @@ fn lease(c: &mut Criterion) {
     let full = Pool::new("full", 0);
     let refused = [parts[0], parts[1], parts[2], Part::Pool(&full)];
     group.bench_function("refused by the fourth pool", |b| {
-        b.iter(|| assert!(!take(black_box(&refused), NOW)))
+        b.iter(|| assert!(!take(black_box(&refused), NOW)));
     });
     drop(busy);
     group.finish();
@@ -97,7 +97,7 @@ fn bans(c: &mut Criterion) {
         [Ipv4Addr::new(192, 0, 2, 1).into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()];
     let empty = Bans::new(HashKey::new([1, 2]));
     group.bench_function("nobody is banned", |b| {
-        b.iter(|| assert!(!empty.is_banned(now, black_box(free[0]))))
+        b.iter(|| assert!(!empty.is_banned(now, black_box(free[0]))));
     });
     let full = Bans::new(HashKey::new([1, 2]));
     let host = |n: u32| IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + n));

@@ -22,7 +22,7 @@ fn destinations(c: &mut Criterion) {
     };
     let mut turn = 0;
     group.bench_function("judge, default table", |b| {
-        b.iter(|| judge(Destinations::default_table(), &mut turn))
+        b.iter(|| judge(Destinations::default_table(), &mut turn));
     });
     let list =
         |names: &[&str]| names.iter().map(|name| Entry::parse(name).expect("an entry")).collect::<Vec<_>>();
