@@ -271,12 +271,18 @@ members = [
     { trunk = "l2", resources = { pstn = 1 } },
     { trunk = "l3", resources = { pstn = 1 } },
 ]
+[group.nested]
+pick = "priority"
+members = [{ trunk = "l1", priority = 1 }, { trunk = "lines", priority = 2 }]
 [[route]]
 to = "1."
 via = "lines"
 [[route]]
 to = "2."
 via = "l1"
+[[route]]
+to = "3."
+via = "nested"
 "#;
     let world = lines(config, [503, 200, 200]);
     let says = |says: [u16; 3]| world.lines.iter().zip(says).for_each(|(line, status)| line.says(status));
@@ -300,10 +306,11 @@ via = "l1"
     }
     says([503, 200, 200]);
     assert_eq!(world.tried("25550100"), ([1, 0, 0], 404), "a 503 may be mapped too");
+    assert_eq!(world.tried("35550100"), ([1, 1, 0], 200), "who stands in two groups is tried once");
     world.engine.wait_idle();
     assert_eq!(used(&world.engine, "lines"), [0, 0, 0]);
     // Each attempt has its record beside the caller's, and all of a call name one call.
-    let cdrs = world.engine.wait_cdrs(23);
+    let cdrs = world.engine.wait_cdrs(26);
     let attempts = cdrs.iter().filter(|cdr| cdr["leg"] == 3).count();
     assert_eq!(attempts, 2, "two calls went to three lines: {cdrs:#?}");
 }

@@ -275,8 +275,51 @@ resources = ["pstn"]
         1,
         "nobody is called for an explanation"
     );
+
+    // The last place: now both say that all is full.
+    let spare = Line::at((world.net.ip(6), 5060), 200);
+    let last = world.pbx.calls("2001", "15550100", "");
+    assert_eq!((last.status(), spare.calls().len()), (200, 1));
+    let output = alone(&[&arguments[..], &["--json"]].concat());
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&told["status"], &told["refusal"]), (&json!(503), &json!("group_full")), "{told:#}");
+    let refused = world.pbx.tries("2001", "15550100", "");
+    assert_eq!(refused.line(), format!("503 {}", told["reason"].as_str().unwrap_or_default()));
+    world.pbx.hangs_up(&last);
     world.pbx.hangs_up(&call);
     world.engine.wait_idle();
+}
+
+#[test]
+fn the_first_route_wins_or_the_one_that_says_most_of_the_number() {
+    let config = r#"
+[[route]]
+name = "wide"
+to = "1."
+set_headers = { "X-Taken" = "wide" }
+via = "carrier"
+[[route]]
+name = "narrow"
+to = ["1415.", "44."]
+set_headers = { "X-Taken" = "narrow" }
+via = "carrier"
+[[route]]
+name = "one"
+to = "14155550100"
+set_headers = { "X-Taken" = "one" }
+via = "carrier"
+"#;
+    for (order, taken) in
+        [("first", ["wide", "wide", "wide", "narrow"]), ("longest", ["one", "narrow", "wide", "narrow"])]
+    {
+        let world = world(&format!("engine.route_order = \"{order}\"\n{PBX}{config}"));
+        for (number, route) in
+            ["14155550100", "14155550101", "12125550100", "445550100"].into_iter().zip(taken)
+        {
+            assert_eq!(world.pbx.tries("2001", number, "").status(), 200, "{number}");
+            assert_eq!(world.carrier.last_call().header("X-Taken"), route, "{order}: {number}");
+        }
+    }
 }
 
 /// Blocks of the page for operators in one language, in order.
@@ -316,6 +359,20 @@ fn the_examples_of_the_page_for_operators_are_true() {
     for block in blocks("json") {
         serde_json::from_str::<Value>(&block).expect("JSON");
     }
+}
+
+#[test]
+fn a_gateway_takes_calls_of_its_servers_and_tells_all_others_that_they_attack() {
+    let config = "unknown.answer = \"attack\"\n[[route]]\nfrom = \"pbx\"\nvia = \"carrier\"\n";
+    let world = world(&format!("{PBX}{config}"));
+    // Another port of a server's address is somebody else.
+    let stranger = Caller::at((world.net.ip(2), 0), world.engine.sip(0));
+    let made = stranger.tries("2001", "15550100", "");
+    assert_eq!((made.line(), world.carrier.calls().len()), ("500 Attack!!", 0));
+    let told = format!("Attack from {}!!!", stranger.address());
+    wait_for(&told, SOON, || world.engine.log().contains(&told).then_some(()));
+    assert_eq!(world.pbx.tries("2001", "15550100", "").status(), 200);
+    assert_eq!(world.carrier.calls().len(), 1);
 }
 
 #[test]
@@ -523,12 +580,13 @@ fn a_program_decides_what_becomes_of_a_call() {
             }),
             Some(b'4') => json!({ "action": "route", "to": "19005550100" }),
             Some(b'5') => json!({ "action": "route", "via": "nobody" }),
+            Some(b'7') => json!({ "action": "route", "max_duration": 1 }),
             _ => json!({ "action": "dance" }),
         })
     });
     let config = r#"
 trunk.pbx = { address = "IP2:5060", policy = "tame" }
-policy.tame = { destinations = { allow = ["1", "2", "3", "4", "5", "6"], deny = ["1900"] } }
+policy.tame = { destinations = { allow = ["1", "2", "3", "4", "5", "6", "7"], deny = ["1900"] } }
 [[route]]
 name = "asked"
 via = "carrier"
@@ -562,7 +620,10 @@ hook = { url = "http://ADDRESS/route", deadline = "5s", on_timeout = "reject" }
         let made = world.pbx.tries("2001", number, "");
         assert_eq!((made.status(), calls()), (status, (1, 1)), "{number}: {why}");
     }
-    world.engine.wait_idle();
+    let (began, made) = (Instant::now(), world.pbx.calls("2001", "75550100", ""));
+    assert_eq!((made.status(), calls()), (200, (2, 1)));
+    world.pbx.expects("BYE");
+    assert!(began.elapsed() >= Duration::from_millis(950), "it may be as long as the program says");
 }
 
 #[test]
