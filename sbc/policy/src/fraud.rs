@@ -161,7 +161,7 @@ impl Fraud {
 
     /// At set-up: counts the try in each profile and puts what is found into `found`, the worst level first, at most
     /// one finding a profile. `call` is the shard's own name of the call, told back by [`Fraud::tick`]. Whoever then
-    /// refuses the call drops the ticket: the try stays counted, the call is over.
+    /// refuses the call drops the ticket: the try stays counted, the call is over, and counts as no unanswered one.
     pub fn begin(
         &self,
         now: Now,
@@ -355,6 +355,10 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some((inner, shard, key)) = self.held.take() {
             let now = Instant(inner.latest.load(Relaxed));
+            // Refused by us, or lost: nobody was asked, so it says nothing of who answers this key's calls.
+            if let Some(live) = lock(&inner.live[usize::from(shard)]).get_mut(key) {
+                live.refused = true;
+            }
             inner.end(now, shard, key, false);
         }
     }

@@ -60,7 +60,8 @@ impl World {
 
     /// A call that ends at once, unanswered.
     fn try_call(&self, ms: u64, callee: &str) -> String {
-        let (found, _ticket) = self.begin(ms, callee);
+        let (found, ticket) = self.begin(ms, callee);
+        self.fraud.end(at(ms), ticket, false);
         said(&found)
     }
 
@@ -209,6 +210,19 @@ fn a_collapse_of_the_answer_ratio_is_found_and_refused_calls_do_not_feed_it() {
             "else it would never recover"
         );
     }
+}
+
+#[test]
+fn calls_that_a_limit_refuses_do_not_feed_the_answer_ratio() {
+    let answer_ratio = Some(AnswerRatio { below: Levels { warning: 0.5, critical: 0.2 }, min_calls: 2 });
+    let world = World::new([spec(&[Per::Account], Rules { answer_ratio, ..Rules::default() })]);
+    for n in 0..50 {
+        // Nobody was asked: whoever refuses drops the ticket.
+        let (found, ticket) = world.begin(n, "+441");
+        assert_eq!(said(&found), "");
+        drop(ticket);
+    }
+    assert_eq!(world.try_call(100, "+441"), "");
 }
 
 fn rates() -> Option<Arc<Rates>> {
