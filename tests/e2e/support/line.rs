@@ -227,6 +227,11 @@ impl Caller {
         self.phone.expect("200 BYE");
     }
 
+    /// Hears a BYE and answers it.
+    pub fn is_hung_up(&self) {
+        self.phone.expect_bye();
+    }
+
     /// Gives up an INVITE that has no answer yet.
     pub fn cancels(&self, invite: &str) {
         self.phone.send_raw(self.engine, Phone::cancel(invite).as_bytes());
