@@ -21,7 +21,7 @@ fn world(trunk: &str, policies: &str) -> World {
         r#"
 listener.main = {{ sip = "udp:IP1:0", media = "IP1:0" }}
 trunk.pbx = {{ address = "IP2:5060", {trunk} }}
-trunk.carrier = "IP3:5060"
+trunk.carrier = {{ address = "IP3:5060", limit_out = {{ calls = 2 }} }}
 {policies}
 [[number_rule]]
 match = "00ZX."
@@ -264,6 +264,19 @@ fn too_few_answered_calls() {
     }
     world.is_fraud("15550103", "answer_ratio");
     world.told("answer_ratio", &["reject"]);
+}
+
+#[test]
+fn calls_that_a_limit_refuses_are_not_calls_that_nobody_answers() {
+    let world = profile("answer_ratio = { below = [0.6, 0.4], min_calls = 2 }", "\"reject\"");
+    let way = world.way();
+    let calls = [way.connects("15550100"), way.connects("15550101")];
+    for _ in 0..5 {
+        way.is_refused("15550102", 503);
+    }
+    calls.into_iter().for_each(|call| way.ends(call));
+    world.short_call("15550103");
+    assert_eq!(world.engine.metric("strowger_fraud_actions_total"), 0.0);
 }
 
 #[test]

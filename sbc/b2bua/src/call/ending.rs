@@ -166,7 +166,9 @@ impl Call {
         self.no_answer_at = None;
         // The caller went away, or we did: nothing is known of the trunk.
         self.note_health(desk, now, Attempt::Abandoned);
-        if let Some(ticket) = self.ticket.take() {
+        // What we refuse was nobody's to answer: its ticket is only dropped.
+        let counts = release.refusal.is_none() || self.answered.is_some();
+        if let Some(ticket) = self.ticket.take().filter(|_| counts) {
             self.money = desk.config.shared.fraud.end(now, ticket, self.answered.is_some());
         }
         self.tell_ended(desk, now, &release);
