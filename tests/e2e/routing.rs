@@ -322,45 +322,6 @@ via = "carrier"
     }
 }
 
-/// Blocks of the page for operators in one language, in order.
-fn blocks(language: &str) -> Vec<String> {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/routing.md");
-    let page = std::fs::read_to_string(file).expect("the page is there");
-    let begins = format!("```{language}\n");
-    let parts = page.split(&begins).skip(1);
-    parts.map(|part| part.split("```").next().unwrap_or_default().to_owned()).collect()
-}
-
-#[test]
-fn the_examples_of_the_page_for_operators_are_true() {
-    let folder = crate::support::Folder::new();
-    let file = folder.path().join("strowger.toml");
-    // The last configuration is the one that is explained.
-    let config = blocks("toml").pop().expect("a configuration");
-    std::fs::write(&file, config).expect("writable");
-    let console = blocks("console").pop().expect("a command and what it says");
-    let (command, said) = console.split_once('\n').expect("a command and what it says");
-    let file = file.to_str().expect("a name");
-    let arguments: Vec<&str> = command.trim_start_matches("$ strowger ").split(' ').collect();
-    let arguments: Vec<&str> =
-        arguments.into_iter().map(|word| if word == "strowger.toml" { file } else { word }).collect();
-    let output = alone(&arguments);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{}", String::from_utf8_lossy(&output.stderr));
-
-    // The merchants' lines: what the text says of a number, by the configuration above it.
-    let lines = blocks("toml").into_iter().find(|block| block.contains("merchant-01")).expect("it is there");
-    std::fs::write(file, lines).expect("writable");
-    let explain = ["route", "explain", "--from", "2001", "--to", "01442079460000", "--trunk", "media"];
-    let uris = ["sip:9011442079460000@sip.line-a.example", "sip:442079460000@10.0.0.7"];
-    let output = alone(&[&explain[..], &["--config", file, "--json"]].concat());
-    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(uris.iter().any(|uri| told["uri"] == *uri), "{told:#}");
-
-    for block in blocks("json") {
-        serde_json::from_str::<Value>(&block).expect("JSON");
-    }
-}
-
 #[test]
 fn a_gateway_takes_calls_of_its_servers_and_tells_all_others_that_they_attack() {
     let config = "unknown.answer = \"attack\"\n[[route]]\nfrom = \"pbx\"\nvia = \"carrier\"\n";
