@@ -43,7 +43,7 @@ fn main() {
     println!("phones died                {}", all.phones_died);
     println!("clocks set                 {}", all.clocks_set);
     println!("configurations             {}", all.configurations);
-    println!("recounts that are compared {}, with the phones' own {}", all.looks, all.compared);
+    println!("compared with lists        {}, with the phones' own {}", all.looks, all.compared);
     println!("limit drift                {}", all.drift);
     println!("mismatches                 {}", all.mismatches.len());
     for (cause, count) in &all.causes {

@@ -137,7 +137,9 @@ fn records(world: &World, wrong: &mut Vec<String>) {
         let count = by_call_id.get(id.as_slice()).copied().unwrap_or(0);
         // A stranger gets no answer, and neither does who finds the place full where nothing leads on.
         let is_nobody = world.spec.unknown.answer == UnknownAnswer::Divert
-            && count == 0 && world.invited.contains(id) && !world.settled.contains(id);
+            && count == 0
+            && world.invited.contains(id)
+            && !world.settled.contains(id);
         if count != 1 && !is_nobody && !world.forgotten.contains(id) {
             wrong.push(format!("{count} records of {}", String::from_utf8_lossy(id)));
         }
@@ -174,7 +176,9 @@ fn phones(world: &World, trouble: Trouble, wrong: &mut Vec<String>) {
         let is_lenient = trouble == Trouble::Deaths;
         let is_of_death = |fault: &&String| {
             // What a phone may see when a shard has died under its calls.
-            ["gets 481", "was not refreshed", "nobody has", "and then", "a second To tag"].iter().any(|w| fault.contains(w))
+            ["gets 481", "was not refreshed", "nobody has", "and then", "a second To tag"]
+                .iter()
+                .any(|w| fault.contains(w))
         };
         let faults = phone.faults.iter().filter(|fault| !(is_lenient && is_of_death(fault)));
         wrong.extend(faults.map(|fault| format!("{}: {fault}", phone.address)));

@@ -475,7 +475,10 @@ fn a_stranger_hears_nothing() {
     world.run_for(seconds(60));
     assert!(world.phones[4].lone.is_empty());
     let stats = world.switches[0].stats();
-    assert!(stats.unknown_dropped.get() > 0 && stats.banned_dropped.get() > 3, "unknown at first, banned then");
+    assert!(
+        stats.unknown_dropped.get() > 0 && stats.banned_dropped.get() > 3,
+        "unknown at first, banned then"
+    );
 }
 
 // ---- deaths

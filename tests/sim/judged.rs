@@ -34,7 +34,9 @@ fn a_cancel_while_the_hook_is_asked_ends_the_call_and_a_late_answer_changes_noth
 
 #[test]
 fn a_lost_hook_lets_the_call_go_on_or_not_as_its_route_says() {
-    for (goes_on, end, cause) in [(true, Some(End::ByeSent), "normal"), (false, Some(End::Refused(503)), "hook_failed")] {
+    for (goes_on, end, cause) in
+        [(true, Some(End::ByeSent), "normal"), (false, Some(End::Refused(503)), "hook_failed")]
+    {
         let mut world = world(|spec| asked(spec, goes_on), long());
         world.hooks = Hooks::Lost;
         let call = world.call(&Plan { bye_after: Some(seconds(5)), ..Plan::default() });
@@ -154,7 +156,7 @@ fn the_place_of_a_member_that_failed_is_free_before_the_next_one_is_tried() {
 
 #[test]
 fn a_trial_that_is_cancelled_is_given_back() {
-    let mut world = world(|spec| guarded(spec), Plan { answers: vec![(ms(10), answer(503))], ..Plan::default() });
+    let mut world = world(guarded, Plan { answers: vec![(ms(10), answer(503))], ..Plan::default() });
     let failed = world.call(&Plan::default());
     world.run_for(seconds(1));
     assert_eq!(world.phones[CALLER].dialogs[failed].end, Some(End::Refused(500)));
@@ -163,7 +165,8 @@ fn a_trial_that_is_cancelled_is_given_back() {
     world.run_for(seconds(20));
     assert_eq!(world.phones[CALLER].dialogs[early].end, Some(End::Refused(503)), "nobody tries it now");
     assert_eq!(word(&world), Word::HalfOpen);
-    world.phones[ONE].answering = Box::new(|_, _| Plan { answers: vec![(ms(300), answer(180))], ..Plan::default() });
+    world.phones[ONE].answering =
+        Box::new(|_, _| Plan { answers: vec![(ms(300), answer(180))], ..Plan::default() });
     let trial = world.call(&Plan { cancel_after: Some(seconds(3)), ..Plan::default() });
     world.run_for(seconds(1));
     let other = world.call(&Plan::default());
@@ -230,7 +233,8 @@ fn emergency_calls_exceed_every_limit_and_are_counted_all_the_same() {
     };
     let mut world = world(change, long());
     let now = world.now;
-    let calls = ["10003", "90001", "90002", "10004"].map(|user| world.phones[CALLER].call(now, user, &long()));
+    let calls =
+        ["10003", "90001", "90002", "10004"].map(|user| world.phones[CALLER].call(now, user, &long()));
     world.run_for(seconds(12));
     let states = calls.map(|call| world.phones[CALLER].dialogs[call].state);
     assert_eq!(states, [State::Up, State::Up, State::Up, State::Ended]);
@@ -302,7 +306,8 @@ fn watched(spec: &mut Spec, critical: Vec<fraud::Action>) {
         critical,
         rates: None,
     });
-    spec.policies = vec![Policy { name: "watch".into(), destinations: None, callers: None, fraud: Some(profile) }];
+    spec.policies =
+        vec![Policy { name: "watch".into(), destinations: None, callers: None, fraud: Some(profile) }];
     spec.trunks[0].policies = vec![0];
 }
 

@@ -4,7 +4,7 @@
 //! about limits, fraud and hooks; `chaos.rs` storms at all that counts calls, and runs as a bench too.
 #![expect(clippy::print_stderr, reason = "seeds and ladders are for who reads a failed test")]
 
-pub mod chaos;
+pub(crate) mod chaos;
 mod check;
 mod directed;
 mod judged;

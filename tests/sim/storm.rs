@@ -26,7 +26,7 @@ fn shards_that_die_leave_nothing_behind() {
 }
 
 /// `STROWGER_SEED` replays one world; `STROWGER_FIRST` and `STROWGER_RUNS` make a soak.
-pub fn each_seed(runs: u64, world: impl Fn(u64)) {
+pub fn each_seed(runs: u64, mut world: impl FnMut(u64)) {
     let fixed = std::env::var("STROWGER_SEED").ok().map(|s| s.parse().expect("a u64"));
     let runs = std::env::var("STROWGER_RUNS").ok().map_or(runs, |s| s.parse().expect("a u64"));
     let begin = std::env::var("STROWGER_FIRST").ok().map(|s| s.parse().expect("a u64"));

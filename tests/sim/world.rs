@@ -302,7 +302,8 @@ impl World {
     pub fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let weather = self.weather;
         if self.byes_lost > 0 && bytes.starts_with(b"BYE ") {
-            let branch = bytes.split(|b| *b == b'\r').find(|line| line.starts_with(b"Via")).unwrap_or_default();
+            let branch =
+                bytes.split(|b| *b == b'\r').find(|line| line.starts_with(b"Via")).unwrap_or_default();
             if self.secret.of(branch) % 1_000 < self.byes_lost {
                 return;
             }
@@ -378,7 +379,10 @@ impl World {
         for (index, before) in before.iter().enumerate() {
             let pool = Arc::clone(&self.watched[index]);
             let most = pool.bounds().calls.min(pool.lowered().unwrap_or(u32::MAX));
-            if pool.used() > *before && pool.used() > most && !self.rows().iter().any(|row| is_emergency(&row.to)) {
+            if pool.used() > *before
+                && pool.used() > most
+                && !self.rows().iter().any(|row| is_emergency(&row.to))
+            {
                 self.exceeded.push(format!("{} of {most} places of {} taken", pool.used(), pool.name()));
             }
         }
@@ -555,7 +559,8 @@ impl World {
             Hooks::Says(after, answer) => Some((*after, answer.clone())),
             Hooks::Anything(via) => {
                 let via = Some(via[self.rng.below(via.len() as u64) as usize].clone());
-                let route = HookAnswer::Route { via, to: None, from: None, headers: Vec::new(), max_duration: None };
+                let route =
+                    HookAnswer::Route { via, to: None, from: None, headers: Vec::new(), max_duration: None };
                 match self.rng.below(10) {
                     0 => None,
                     1 => Some((ms(2_500 + self.rng.below(3_000)), HookAnswer::Continue)),

@@ -1,8 +1,8 @@
 //! Being called: the answers of a plan, forks, reliable responses, the 2xx until its ACK.
 
+use super::super::plan::{Answer, ms};
 use super::dialog::{End, Reliable, State, Todo, Unacked, copy_lines, number_of, write_session};
 use super::{GIVE_UP, Phone, Sent, T1, T2};
-use super::super::plan::{Answer, ms};
 use base::Instant;
 use sip::frame::Framing;
 use sip::message::write::Writer;

@@ -1,9 +1,9 @@
 //! Calling: the INVITE, what rings, the answer, giving up.
 
-use super::dialog::{ALLOW, Dialog, End, State, Todo, number_of, pending};
-use super::{Client, Phone, Purpose, Sent, description};
 use super::super::plan::{Acks, Plan};
 use super::super::world::SBC;
+use super::dialog::{ALLOW, Dialog, End, State, Todo, number_of, pending};
+use super::{Client, Phone, Purpose, Sent, description};
 use base::Instant;
 use core::net::SocketAddr;
 use sip::message::write::Writer;

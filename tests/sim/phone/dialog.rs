@@ -1,8 +1,8 @@
 //! What a phone does in a call: sets it up from either side, changes it, ends it.
 
+use super::super::plan::Plan;
 use super::Phone;
 use super::description::Remote;
-use super::super::plan::Plan;
 use base::{Duration, Instant};
 use sip::frame::Framing;
 use sip::message::Message;

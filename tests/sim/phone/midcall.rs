@@ -1,9 +1,9 @@
 //! Requests within a dialog, from either side: offers, BYE, and what changes nothing.
 
+use super::super::plan::{Act, seconds};
 use super::description::Remote;
 use super::dialog::{End, State, Todo, copy_lines, write_session};
 use super::{Client, Phone, Purpose, Sent, description};
-use super::super::plan::{Act, seconds};
 use base::Instant;
 use sip::frame::Framing;
 use sip::message::write::Writer;

@@ -1,8 +1,8 @@
 //! Session timers (RFC 4028), by the book and not by the engine.
 
+use super::super::plan::seconds;
 use super::Phone;
 use super::dialog::{End, State, Todo};
-use super::super::plan::seconds;
 use base::Instant;
 use sip::message::{Message, Refresher};
 

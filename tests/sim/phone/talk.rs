@@ -1,8 +1,8 @@
 //! RTP: a packet now and then, named by the number of its call.
 
+use super::super::plan::ms;
 use super::dialog::{State, Todo};
 use super::{Phone, Sent};
-use super::super::plan::ms;
 use base::Instant;
 use media::wire::rtp::Header;
 
