@@ -673,6 +673,15 @@ mod tests {
     }
 
     #[test]
+    fn an_emergency_waits_for_no_hook() {
+        let mut spec = judged();
+        spec.routes[0].hook = Some(hook(false));
+        assert!(matches!(hooked(&spec, "sip:+14165551234@h", None), Decision::Ask(_)));
+        let Decision::Admit(admitted) = hooked(&spec, "sip:911@h", None) else { panic!("an emergency passes") };
+        assert_eq!(admitted.class, Class::Emergency);
+    }
+
+    #[test]
     fn odd_numbers_have_a_defined_outcome() {
         let mut spec = judged();
         spec.policies.clear();
