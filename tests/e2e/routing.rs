@@ -80,6 +80,9 @@ on = "caller"
 trunk = "branch"
 match = "XXX"
 to = "1503555{0-}"
+[[number_rule]]
+match = "4930."
+to = "8{0-}"
 "#;
     let routes = [
         ("blocked", "to = \"1666.\"\nreject = 410"),
@@ -108,7 +111,7 @@ to = "1503555{0-}"
 type Row =
     (&'static str, &'static str, &'static str, bool, Result<(&'static str, &'static str), &'static str>);
 
-const ROWS: [Row; 18] = [
+const ROWS: [Row; 19] = [
     ("2001", "14155550100", "", true, Ok(("by-source", "14155550100"))),
     ("2001", "14155550100", "X-Tag: gold, large\r\n", false, Ok(("by-header", "14155550100"))),
     ("2091", "14155550100", "X-Tag: silver\r\n", false, Ok(("by-caller", "14155550100"))),
@@ -118,6 +121,8 @@ const ROWS: [Row; 18] = [
     ("2001", "35550100", "", false, Ok(("always", "35550100"))),
     ("2001", "de30x5550100", "", false, Ok(("german", "49305550100"))),
     ("2001", "0049305550100", "", false, Ok(("german", "49305550100"))),
+    // A number that a rule has made is rewritten by no other.
+    ("2001", "49305550100", "", false, Err("404 Not Found")),
     ("2001", "612555", "", false, Ok(("rewritten", "55512"))),
     ("2001", "911", "", false, Ok(("emergency", "911"))),
     ("2001", "112", "X-Tag: gold\r\n", false, Ok(("emergency", "112"))),

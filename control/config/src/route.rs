@@ -94,8 +94,8 @@ choices! {
 }
 
 table! {
-    /// Rewrites numbers before routes are looked at. Rules are applied in the order of the file; later ones see what
-    /// earlier ones have made.
+    /// Rewrites numbers before routes are looked at. Of the rules for a number, the first in the file that matches is
+    /// applied, and no other.
     pub struct NumberRule {
         /// Its name; `number-rule-N` if not given.
         name: Name = Name::default();
