@@ -15,6 +15,7 @@ mod restart; // shards that fail, an engine that is killed
 mod shards; // several shards of both kinds
 mod hostile; // what nobody should send
 mod attack; // floods from strangers
+mod strangers; // nobodies: answers, bans, scanners, the tarpit
 mod timeouts; // calls that nobody ends
 mod records; // one record a leg, and the log
 mod balance; // which member of a group gets a call, and who comes next

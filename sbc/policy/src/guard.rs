@@ -123,7 +123,8 @@ impl Guard {
     }
 
     /// Counts an offence. `known` says whether the source is an identified peer after all; it is asked only before a
-    /// ban. A source whose ban was wanted is not named again for a second, while the ban is on its way.
+    /// ban. A source whose ban was wanted is not named again for a second, while the ban is on its way: nothing counts
+    /// meanwhile.
     pub fn offence(
         &self,
         now: Now,
@@ -138,8 +139,15 @@ impl Guard {
             Offence::UnknownRequest | Offence::Malformed | Offence::AuthFailed => false,
         };
         let banned = self.with(now.mono, source, |known_source| {
+            if now.mono < known_source.quiet_until {
+                return false;
+            }
             let offences = known_source.offend(now.mono, spec.window);
             let wanted = at_once || (spec.ban_after > 0 && offences >= spec.ban_after);
+            if wanted {
+                // The ban is for all of them: after it, however short it is, a source begins anew.
+                known_source.offences = [0; QUARTERS];
+            }
             wanted && known_source.may_be_named(now.mono)
         });
         if banned { wanted(&spec, now.mono, source, offence, known) } else { None }
@@ -387,7 +395,8 @@ mod tests {
         let ban = offend(59_900).expect("a ban");
         assert_eq!((ban.source, ban.reason, ban.network.bits), (source, Offence::UnknownRequest, 32));
         assert_eq!(ban.until, Some(at(59_900).mono + Duration::from_secs(3600)));
-        assert_eq!(offend(60_000), None, "told once while the ban is on its way");
+        assert!((0..9).all(|_| offend(60_000).is_none()), "told once while the ban is on its way");
+        assert_eq!((offend(61_000), offend(61_000)), (None, None), "a ban that is over has paid for all before");
         assert!(offend(61_000).is_some(), "who goes on is named again");
         assert_eq!(guard.offence(at(59_900), ip("192.0.2.2"), Offence::UnknownRequest, nobody), None);
     }

@@ -31,10 +31,11 @@ impl Switch {
             false => Offence::UnknownRequest,
         };
         let decision = admit::unknown(&self.desk.spec, message);
-        // Who is to be held in the tarpit is not sent away after three calls; scanners and floods are all the same.
-        let counts = offence == Offence::Scanner || !matches!(decision, Decision::Divert);
-        let banned = self.on_request(now, source) || (counts && self.offend(now, source, offence));
-        if banned && !matches!(decision, Decision::Divert) {
+        // Who is to be held in the tarpit is not sent away after three calls; scanners and floods are all the same. An
+        // ACK is the end of a request that has been counted.
+        let is_more = !matches!(decision, Decision::Divert) && message.method() != Method::Ack;
+        let counts = offence == Offence::Scanner || is_more;
+        if self.on_request(now, source) || (counts && self.offend(now, source, offence)) {
             return;
         }
         match decision {
