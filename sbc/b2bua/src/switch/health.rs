@@ -88,7 +88,8 @@ impl Switch {
         self.probes.due = (0..spec.trunks.len())
             .filter(|trunk| trunk % shards == shard)
             .map(|trunk| {
-                let every = spec.trunks[trunk].probe.unwrap_or(POLL);
+                // Looking at those that are not probed costs less than waking up for each.
+                let every = spec.trunks[trunk].probe.unwrap_or_default();
                 let spread = every.mul_f64((trunk % 16) as f64 / 64.0);
                 (now.mono + spread, trunk, None)
             })
