@@ -677,7 +677,9 @@ mod tests {
         let mut spec = judged();
         spec.routes[0].hook = Some(hook(false));
         assert!(matches!(hooked(&spec, "sip:+14165551234@h", None), Decision::Ask(_)));
-        let Decision::Admit(admitted) = hooked(&spec, "sip:911@h", None) else { panic!("an emergency passes") };
+        let Decision::Admit(admitted) = hooked(&spec, "sip:911@h", None) else {
+            panic!("an emergency passes")
+        };
         assert_eq!(admitted.class, Class::Emergency);
     }
 

@@ -79,6 +79,8 @@ pub(crate) struct Sources {
 pub(crate) struct Load {
     since: Instant,
     busy_ns: u64,
+    /// The last turn took too long.
+    was_slow: bool,
 }
 
 impl Turner<'_> {
@@ -406,8 +408,11 @@ impl Turner<'_> {
             self.world.blocked.catch_up();
             self.switch.publish();
         }
-        // A turn that takes a quarter of a second, or rings that fill, mean that T1 is in danger: new calls are shed.
-        let behind = turn_ns > 250_000_000 || self.world.inbox.fill() > 0.8 || self.world.events.fill() > 0.8;
+        // Turns that take a quarter of a second, or rings that fill, mean that T1 is in danger: new calls are shed. One
+        // such turn alone is a host that looked away for a moment.
+        let is_slow = turn_ns > 250_000_000;
+        let was_slow = core::mem::replace(&mut load.was_slow, is_slow);
+        let behind = is_slow && was_slow || self.world.inbox.fill() > 0.8 || self.world.events.fill() > 0.8;
         self.switch.set_overloaded(behind);
     }
 

@@ -41,7 +41,12 @@ impl Switch {
         match decision {
             Decision::Refuse(refused) if message.method() != Method::Ack => {
                 if matches!(refused.refusal, crate::refusal::Refusal::Attack) {
-                    tracing::warn!(call_id = %String::from_utf8_lossy(message.call_id()), "Attack from {}!!!", flow.remote);
+                    tracing::warn!(
+                        call_id = %String::from_utf8_lossy(message.call_id()),
+                        source = %flow.remote,
+                        tags = ?crate::headers::tags(message),
+                        "Attack from {}!!!", flow.remote
+                    );
                 }
                 self.desk.stats.refused.add(&[refused.refusal.name()], 1);
                 let reply = refuse(&refused, flow, message, b"refused");
