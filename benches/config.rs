@@ -30,7 +30,10 @@ fn bench(criterion: &mut Criterion) {
     for (name, prefixes) in [("100000 routes of one prefix", 1), ("100000 routes of ten prefixes", 10)] {
         let text = routes(prefixes);
         let mut group = criterion.benchmark_group(format!("config, {name}"));
-        group.sample_size(10).measurement_time(Duration::from_secs(10)).throughput(Throughput::Elements(ROUTES));
+        group
+            .sample_size(10)
+            .measurement_time(Duration::from_secs(10))
+            .throughput(Throughput::Elements(ROUTES));
         group.bench_function("check", |b| {
             b.iter(|| config::Config::check(black_box(&text), "bench").expect("a valid configuration"));
         });
@@ -40,7 +43,8 @@ fn bench(criterion: &mut Criterion) {
         });
         group.bench_function("check and spec", |b| {
             b.iter(|| {
-                let checked = config::Config::check(black_box(&text), "bench").expect("a valid configuration");
+                let checked =
+                    config::Config::check(black_box(&text), "bench").expect("a valid configuration");
                 checked.spec(1, &mut config::PoolBook::new())
             });
         });

@@ -196,7 +196,8 @@ impl Engine for Running {
         if known {
             // What the policy has lowered was lowered for what is forgotten now.
             let spec = self.spec();
-            let by_it = |policies: &[usize]| policies.iter().any(|index| spec.policies[*index].name == policy);
+            let by_it =
+                |policies: &[usize]| policies.iter().any(|index| spec.policies[*index].name == policy);
             let trunks = spec.trunks.iter().filter(|trunk| by_it(&trunk.policies)).map(|trunk| &trunk.pool);
             let accounts = spec.accounts.iter().filter(|account| by_it(&account.policies)).map(|a| &a.pool);
             trunks.chain(accounts).for_each(|pool| pool.lower(None));

@@ -131,12 +131,16 @@ fn a_hundred_thousand_routes_are_applied_and_no_call_is_lost() {
     let began = Instant::now();
     said(&stage.engine, &["config", "apply", file.to_str().expect("a name")]);
     eprintln!("100,000 routes applied in {:?} by a build for tests", began.elapsed());
-    let told = said(&stage.engine, &["route", "explain", "--from", "1", "--to", "+099999123", "--trunk", "pbx"]);
+    let told =
+        said(&stage.engine, &["route", "explain", "--from", "1", "--to", "+099999123", "--trunk", "pbx"]);
     assert!(told.contains("to trunk    carrier"), "{told}");
     caller.wait_passed();
     callee.wait_passed();
     stage.engine.wait_idle();
-    assert_eq!(stage.engine.metric("strowger_calls_total{trunk=\"pbx\",direction=\"in\",result=\"answered\"}"), f64::from(CALLS));
+    assert_eq!(
+        stage.engine.metric("strowger_calls_total{trunk=\"pbx\",direction=\"in\",result=\"answered\"}"),
+        f64::from(CALLS)
+    );
 }
 
 #[test]

@@ -120,7 +120,8 @@ fn records_of_calls_survive_a_kill() {
     a.connect(&b, engine.sip(0), "15550101", &offer, &answer);
     engine.wait_call("answered");
     wait_for("both legs to be in the journal", SOON, || {
-        let journal = std::fs::read_to_string(engine.folder().join("strowger.db.journal-cdr")).unwrap_or_default();
+        let journal =
+            std::fs::read_to_string(engine.folder().join("strowger.db.journal-cdr")).unwrap_or_default();
         (journal.matches("sip:15550101@").count() >= 2).then_some(())
     });
     let folder = engine.kill();
