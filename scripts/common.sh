@@ -24,8 +24,15 @@ install() {
     if command -v "$program" >/dev/null; then
         return
     fi
+    install_package "$package" "$why"
+    command -v "$program" >/dev/null || cannot "$package has no $program ($why)"
+}
+
+# install_package PACKAGE WHY: as apt-get does it.
+install_package() {
+    local package=$1 why=$2
     say "installing $package: $why"
-    command -v apt-get >/dev/null || cannot "$program is missing ($why) and there is no apt-get to install $package with"
+    command -v apt-get >/dev/null || cannot "$package is missing ($why) and there is no apt-get to install it with"
     if [ -z "${lists_are_fresh:-}" ]; then
         as_root apt-get update -qq || say "apt-get update failed: trying with the lists that are there"
         lists_are_fresh=1
@@ -44,9 +51,30 @@ install() {
     if [ -n "$made_policy" ]; then
         as_root rm -f "$policy"
     fi
-    if [ -z "$installed" ] || ! command -v "$program" >/dev/null; then
+    if [ -z "$installed" ]; then
         cannot "$package could not be installed ($why)"
     fi
+}
+
+# install_python PROGRAM PACKAGE WHY: nothing if the program is there; else into a folder of its own under target/, with
+# Debian's Python, whose own packages pip may not touch.
+install_python() {
+    local program=$1 package=$2 why=$3
+    local peers=$PWD/target/peers
+    PATH="$PATH:$peers/bin"
+    if command -v "$program" >/dev/null; then
+        return
+    fi
+    install python3 python3 "Python runs $package: $why"
+    # A venv that was cut short is made anew.
+    if ! "$peers/bin/python3" -m pip --version >/dev/null 2>&1; then
+        python3 -c 'import venv, ensurepip' 2>/dev/null || install_package python3-venv "it makes a place for $package"
+        python3 -m venv --clear "$peers" >&2 || cannot "python3 -m venv $peers fails ($why)"
+    fi
+    say "installing the Python package $package: $why"
+    "$peers/bin/python3" -m pip install --quiet --disable-pip-version-check "$package" >&2 ||
+        cannot "the Python package $package could not be installed ($why)"
+    command -v "$program" >/dev/null || cannot "the Python package $package brings no $program ($why)"
 }
 
 # Rust links with cc, and one package (the allocator) is C: no library beyond libc, no cmake.
