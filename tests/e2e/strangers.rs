@@ -302,6 +302,12 @@ fn operators_ban_addresses_and_networks_and_a_restart_forgets_none() {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && error.contains("calls from"), "{error}");
     }
+    // Who insists is obeyed.
+    assert!(said(engine, &["bans", "add", &trunk, "--force"]).contains("is banned"));
+    world.a.invite(world.sip(), NUMBER, &audio((world.net.ip(2), 4000).into()));
+    assert!(world.b.expect_within("INVITE", QUIET).is_none(), "a banned trunk is not heard");
+    assert!(world.a.expect_within("100 INVITE", Duration::ZERO).is_none(), "nor answered");
+    said(engine, &["bans", "remove", &trunk]);
     world.banned(&[&one, &pair]);
     world.call();
 

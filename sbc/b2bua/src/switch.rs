@@ -109,6 +109,9 @@ impl Switch {
 
     /// A checked message has come.
     pub fn handle_message(&mut self, now: Now, flow: &Flow, message: &Message<'_>) {
+        if self.is_shut_out(now, flow) {
+            return;
+        }
         let in_call = message.to_tag().and_then(|tag| self.find_tag(tag));
         let is_stranger = || self.identify(flow, message).is_none() && !self.is_of_past(message);
         if message.is_request() && in_call.is_none() && is_stranger() {
@@ -166,6 +169,9 @@ impl Switch {
 
     /// A message that is none. Known sources are told why, if it can be answered at all.
     pub fn handle_malformed(&mut self, now: Now, flow: &Flow, malformed: &Malformed<'_>) {
+        if self.is_shut_out(now, flow) {
+            return;
+        }
         self.desk.stats.parse_errors.add(&[malformed.class.name()], 1);
         if !self.identities.knows(flow.remote.ip()) {
             return self.on_malformed_stranger(now, flow.remote.ip());

@@ -20,6 +20,8 @@ pub struct Bans {
     /// Whoever changes something holds this; askers never do.
     book: Mutex<Book>,
     len: AtomicUsize,
+    /// Those of operators among them.
+    of_operators: AtomicUsize,
     stopped: AtomicU64,
     displaced: AtomicU64,
     revision: AtomicU64,
@@ -162,6 +164,7 @@ impl Bans {
             spans: RwLock::new(Spans::default()),
             book: Mutex::new(Book::default()),
             len: AtomicUsize::new(0),
+            of_operators: AtomicUsize::new(0),
             stopped: AtomicU64::new(0),
             displaced: AtomicU64::new(0),
             revision: AtomicU64::new(0),
@@ -174,9 +177,22 @@ impl Bans {
         if self.is_empty() {
             return false;
         }
+        let banned = self.covers(now, source);
+        if banned {
+            self.stopped.fetch_add(1, Ordering::Relaxed);
+        }
+        banned
+    }
+
+    /// As [`Bans::is_banned`], for the address of a trunk: only the word of an operator counts, who has been warned.
+    pub fn is_banned_by_operator(&self, now: Wall, source: IpAddr) -> bool {
+        if self.of_operators.load(Ordering::Relaxed) == 0 || !self.covers(now, source) {
+            return false;
+        }
         let banned = {
-            let source = source.to_canonical();
-            self.host_until(Host::of(source)) > now.0 || self.span_until(source) > now.0
+            let book = self.book();
+            let mut covering = covering(&book, source);
+            covering.any(|ban| ban.by == Banner::Operator && until(ban) > now.0)
         };
         if banned {
             self.stopped.fetch_add(1, Ordering::Relaxed);
@@ -187,15 +203,7 @@ impl Bans {
     /// The ban that covers this source, the narrowest if there are several.
     pub fn find(&self, now: Wall, source: IpAddr) -> Option<Ban> {
         let book = self.book();
-        let (source, longest) = match source.to_canonical() {
-            v4 @ IpAddr::V4(_) => (v4, 32),
-            v6 @ IpAddr::V6(_) => (v6, 128),
-        };
-        (0..=longest)
-            .rev()
-            .filter_map(|prefix| book.bans.get(&Net::new(source, prefix)?))
-            .find(|ban| until(ban) > now.0)
-            .cloned()
+        covering(&book, source).find(|ban| until(ban) > now.0).cloned()
     }
 
     /// Adds or prolongs a ban. An automatic one for which there is no room displaces the automatic one that ends first.
@@ -351,6 +359,7 @@ impl Bans {
 
     fn changed(&self, book: &Book) {
         self.len.store(book.bans.len(), Ordering::Relaxed);
+        self.of_operators.store(book.operator.len(), Ordering::Relaxed);
         self.revision.fetch_add(1, Ordering::Release);
     }
 
@@ -360,6 +369,11 @@ impl Bans {
             book.bans.values().filter(|ban| !ban.net.is_host()).partition(|ban| ban.net.address().is_ipv4());
         let spans = Spans { v4: spans(&v4), v6: spans(&v6) };
         *self.spans.write().unwrap_or_else(PoisonError::into_inner) = spans;
+    }
+
+    fn covers(&self, now: Wall, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.host_until(Host::of(source)) > now.0 || self.span_until(source) > now.0
     }
 
     fn host_until(&self, host: Host) -> Until {
@@ -459,6 +473,15 @@ impl Book {
     fn first_to_end(&self) -> Option<(Until, Net)> {
         self.automatic.first().into_iter().chain(self.operator.first()).min().copied()
     }
+}
+
+/// The bans that cover a source, those that have ended included, the narrowest first.
+fn covering(book: &Book, source: IpAddr) -> impl Iterator<Item = &Ban> {
+    let (source, longest) = match source.to_canonical() {
+        v4 @ IpAddr::V4(_) => (v4, 32),
+        v6 @ IpAddr::V6(_) => (v6, 128),
+    };
+    (0..=longest).rev().filter_map(move |prefix| book.bans.get(&Net::new(source, prefix)?))
 }
 
 fn until(ban: &Ban) -> Until {
@@ -664,6 +687,22 @@ mod tests {
         // Prolonging one that is there needs no room.
         bans.add(auto("10.0.0.1", 100_000)).unwrap();
         assert_eq!(bans.displaced(), 1);
+    }
+
+    #[test]
+    fn for_a_trunk_only_the_word_of_an_operator_counts() {
+        let bans = bans();
+        let trunk = ip("203.0.113.7");
+        bans.add(auto("203.0.113.7", 100)).unwrap();
+        bans.add(operator("198.51.100.0/24", None)).unwrap();
+        assert!(bans.is_banned(at(1), trunk) && !bans.is_banned_by_operator(at(1), trunk));
+        bans.add(operator("203.0.113.0/24", Some(50))).unwrap();
+        assert!(bans.is_banned_by_operator(at(1), trunk), "a narrower automatic one hides it not");
+        assert!(!bans.is_banned_by_operator(at(51), trunk), "it has ended");
+        bans.remove(net("203.0.113.0/24")).unwrap();
+        assert!(!bans.is_banned_by_operator(at(1), trunk));
+        bans.remove(net("198.51.100.0/24")).unwrap();
+        assert!(!bans.is_banned_by_operator(at(1), ip("198.51.100.1")));
     }
 
     #[test]

@@ -396,7 +396,11 @@ mod tests {
         assert_eq!((ban.source, ban.reason, ban.network.bits), (source, Offence::UnknownRequest, 32));
         assert_eq!(ban.until, Some(at(59_900).mono + Duration::from_secs(3600)));
         assert!((0..9).all(|_| offend(60_000).is_none()), "told once while the ban is on its way");
-        assert_eq!((offend(61_000), offend(61_000)), (None, None), "a ban that is over has paid for all before");
+        assert_eq!(
+            (offend(61_000), offend(61_000)),
+            (None, None),
+            "a ban that is over has paid for all before"
+        );
         assert!(offend(61_000).is_some(), "who goes on is named again");
         assert_eq!(guard.offence(at(59_900), ip("192.0.2.2"), Offence::UnknownRequest, nobody), None);
     }

@@ -85,6 +85,17 @@ impl Switch {
         wanted.is_some_and(|wanted| self.ban(now, &wanted))
     }
 
+    /// Whether this is a trunk's address that an operator has banned all the same. Of others the edge has let nothing in.
+    pub(super) fn is_shut_out(&self, now: Now, flow: &Flow) -> bool {
+        let source = flow.remote.ip();
+        let shut_out =
+            self.desk.config.shared.bans.is_banned_by_operator(now.wall, source) && self.is_known(source);
+        if shut_out {
+            self.desk.stats.banned_dropped.add(1);
+        }
+        shut_out
+    }
+
     /// Whether an address is a trunk's on any listener: such a one is never banned by itself.
     fn is_known(&self, source: IpAddr) -> bool {
         self.identities.knows(source)
