@@ -139,7 +139,12 @@ struct Scan(Child);
 
 impl Scan {
     fn start(tool: &Path, folder: &Folder, arguments: &[&str]) -> Scan {
+        // Left to itself it takes port 5060 of all addresses, and with it the ports of other tests' phones.
+        let any = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
+        let port = any.local_addr().expect("bound").port();
+        drop(any);
         let child = Command::new(tool)
+            .args(["-P", &port.to_string()])
             .args(arguments)
             .env("HOME", folder.path())
             .current_dir(folder.path())
