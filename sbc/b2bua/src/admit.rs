@@ -105,6 +105,8 @@ pub struct Admitted {
     pub callee: Vec<u8>,
     /// Parameters of the called number, from their first `;` on.
     pub callee_params: Vec<u8>,
+    /// The caller shows another number than its own by our will: what asserts its own does not pass.
+    pub is_renamed: bool,
     /// What it may take of what is reserved.
     pub class: Class,
     /// Headers to set on the outgoing leg.
@@ -117,6 +119,15 @@ pub struct Admitted {
     pub hop_token: Vec<u8>,
 }
 
+/// What the hook of a route has said of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooked {
+    /// Name of the route whose hook it is: the answer means nothing to another.
+    pub route: String,
+    /// What it said.
+    pub answer: HookAnswer,
+}
+
 /// Longest number that is one.
 pub const NUMBER_MAX: usize = 128;
 
@@ -125,7 +136,7 @@ pub fn admit(
     world: &World<'_>,
     origin: Origin,
     message: &Message<'_>,
-    hooked: Option<&HookAnswer>,
+    hooked: Option<&Hooked>,
     tell: &mut impl Tell,
 ) -> Decision {
     // 1. who
@@ -144,7 +155,7 @@ pub fn decide(
     who: Who,
     origin: Origin,
     message: &Message<'_>,
-    hooked: Option<&HookAnswer>,
+    hooked: Option<&Hooked>,
     tell: &mut impl Tell,
 ) -> Decision {
     let Who { trunk, account } = who;
@@ -170,23 +181,12 @@ pub fn decide(
         tell.say("what", || format!("a number of {} characters is none", callee.len().max(caller.len())));
         return refuse(Refusal::BadNumber);
     }
-    let callee = rewrite(&spec.number_rules, NumberOf::Callee, Some(trunk), &callee, tell);
+    let asked_for = callee;
+    let callee = rewrite(&spec.number_rules, NumberOf::Callee, Some(trunk), &asked_for, tell);
     let caller = rewrite(&spec.number_rules, NumberOf::Caller, Some(trunk), &caller, tell);
     if callee.is_empty() || callee.len() > NUMBER_MAX || caller.len() > NUMBER_MAX {
         tell.say("what", || "the number rules leave no number".to_owned());
         return refuse(Refusal::BadNumber);
-    }
-    let emergency = spec.emergency.iter().any(|number| number.as_slice() == callee.as_ref());
-    if emergency {
-        tell.say("what", || format!("{} is an emergency number", text(&callee)));
-    }
-    if !emergency && world.draining {
-        tell.say("guard", || "no new calls are taken: draining".to_owned());
-        return refuse(Refusal::Draining);
-    }
-    if !emergency && world.overloaded {
-        tell.say("guard", || "no new calls are taken: overload".to_owned());
-        return refuse(Refusal::Overload);
     }
     let mark = hop::mark(world.secret, &spec.trunks[trunk].name, &caller, &callee);
     if hop::is_loop(tokens(message), mark) {
@@ -213,7 +213,26 @@ pub fn decide(
         ),
         None => (callee.to_vec(), caller.to_vec()),
     };
+    let is_emergency = |number: &[u8]| spec.emergency.iter().any(|known| known.as_slice() == number);
+    let emergency = is_emergency(&callee) || is_emergency(&dialled);
+    if emergency {
+        tell.say("what", || format!("{} is an emergency number", text(&dialled)));
+    }
+    if !emergency && world.draining {
+        tell.say("guard", || "no new calls are taken: draining".to_owned());
+        return refuse(Refusal::Draining);
+    }
+    if !emergency && world.overloaded {
+        tell.say("guard", || "no new calls are taken: overload".to_owned());
+        return refuse(Refusal::Overload);
+    }
+    // The configuration or the time may lead to another route by now than to the one whose hook was asked.
+    let hooked = hooked
+        .filter(|hooked| !emergency && found.is_some_and(|(_, r)| r.hook.is_some() && r.name == hooked.route))
+        .map(|hooked| &hooked.answer);
+    let mut is_renamed = found.is_some_and(|(_, route)| route.set_caller.is_some());
     if let Some(HookAnswer::Route { to, from, .. }) = hooked {
+        is_renamed |= from.is_some();
         dialled = to.as_ref().map_or(dialled, |to| to.as_bytes().to_vec());
         shown = from.as_ref().map_or(shown, |from| from.as_bytes().to_vec());
     }
@@ -229,7 +248,7 @@ pub fn decide(
     };
     if emergency {
         tell.say("may it", || "an emergency: no policy is asked".to_owned());
-    } else if let Err(denied) = judge::may(world, who, &shown, &dialled, tell) {
+    } else if let Err(denied) = judge::may(world, who, &callers(&shown, message), &dialled, tell) {
         let detail = Some(denied.rule);
         return Decision::Refuse(Refused { by: Some(denied.policy), detail, ..refused(denied.refusal) });
     }
@@ -294,6 +313,8 @@ pub fn decide(
         max_duration = [max_duration, *hooked_max].into_iter().flatten().min();
     }
     let own = spec.trunks[trunk].class;
+    // What belongs to the number that was asked for says nothing about another one.
+    let callee_params = if !emergency && dialled == asked_for { callee_params } else { Vec::new() };
     Decision::Admit(Box::new(Admitted {
         trunk,
         account,
@@ -308,6 +329,7 @@ pub fn decide(
         caller: shown,
         callee: dialled,
         callee_params,
+        is_renamed,
     }))
 }
 
@@ -349,6 +371,14 @@ fn facts(
     known.chain(business.map(|(name, value)| (format!("headers.{name}"), value))).collect()
 }
 
+/// All that the caller says to be: the number it shows, and those that it asserts (RFC 3325).
+fn callers(shown: &[u8], message: &Message<'_>) -> Vec<Vec<u8>> {
+    let asserted = [Name::PAssertedIdentity, Name::PPreferredIdentity];
+    let of_headers = asserted.into_iter().flat_map(|name| message.addresses(name));
+    let users = of_headers.filter_map(|address| Some(address.parsed()?.user_text()?.into_owned()));
+    core::iter::once(shown.to_vec()).chain(users).collect()
+}
+
 /// A header's value with what stands in braces filled in.
 fn fill(value: &str, spec: &Spec, who: Who, caller: &[u8], callee: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len() + 16);
@@ -357,8 +387,9 @@ fn fill(value: &str, spec: &Spec, who: Who, caller: &[u8], callee: &[u8]) -> Vec
         out.extend_from_slice(&rest.as_bytes()[..at]);
         let Some(end) = rest[at..].find('}') else { break };
         match &rest[at + 1..at + end] {
-            "caller" => out.extend_from_slice(caller),
-            "callee" => out.extend_from_slice(callee),
+            // What a caller wrote cannot end an address or begin another one.
+            "caller" => out.extend_from_slice(crate::call::escape_strictly(caller).as_bytes()),
+            "callee" => out.extend_from_slice(crate::call::escape_strictly(callee).as_bytes()),
             "trunk" => out.extend_from_slice(spec.trunks[who.trunk].name.as_bytes()),
             "account" => {
                 let name = who.account.map(|a| spec.accounts[a].name.as_str()).unwrap_or_default();
@@ -418,23 +449,30 @@ pub fn earned(message: &Message<'_>) -> Option<u16> {
     message.earns(&SUPPORTED)
 }
 
-/// The number that was asked for and its parameters: user of a `sip:` URI, or number of a `tel:` one.
+/// The number that was asked for and what belongs to it: user of a `sip:` URI, or number of a `tel:` one. Of the
+/// parameters of a telephone number (RFC 3966 section 3, RFC 3261 section 19.1.6) only those pass that lead no switch
+/// to another number: `rn`, `cic` and `npdi` (RFC 4694) would, unjudged.
 fn callee(message: &Message<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     let uri = message.request_uri()?;
     let user = uri.user_text()?;
     let is_number =
         uri.scheme == Scheme::Tel || user.first().is_some_and(|b| *b == b'+' || b.is_ascii_digit());
-    // Parameters of a telephone number are not part of it (RFC 3966 section 3, RFC 3261 section 19.1.6).
-    let end = user.iter().position(|b| *b == b';').filter(|_| is_number).unwrap_or(user.len());
-    let (number, params) = user.split_at(end);
-    match uri.scheme {
-        // Separators of tel numbers are for people (RFC 3966 section 5.1.1).
-        Scheme::Tel => {
-            let number = number.iter().copied().filter(|b| !matches!(b, b'-' | b'.' | b'(' | b')')).collect();
-            Some((number, Vec::new()))
-        }
-        _ => Some((number.to_vec(), params.to_vec())),
+    if !is_number {
+        return Some((user.into_owned(), Vec::new()));
     }
+    let mut parts = user.split(|b| *b == b';');
+    // Separators of tel numbers are for people (RFC 3966 section 5.1.1).
+    let is_digit = |b: &u8| uri.scheme != Scheme::Tel || !matches!(b, b'-' | b'.' | b'(' | b')');
+    let number = parts.next().unwrap_or_default().iter().copied().filter(is_digit).collect();
+    let mut params = Vec::new();
+    for part in parts {
+        let name = part.split(|b| *b == b'=').next().unwrap_or_default();
+        if [&b"isub"[..], b"ext", b"postd"].iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            params.push(b';');
+            params.extend_from_slice(part);
+        }
+    }
+    Some((number, params))
 }
 
 fn tokens<'m>(message: &'m Message<'_>) -> impl Iterator<Item = &'m [u8]> {
@@ -450,285 +488,4 @@ pub fn is_taken(method: Method<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::number::Pattern;
-    use crate::spec::tests::trunk;
-    use crate::spec::{Match, Order, Policy, Source};
-    use policy::destination::Destinations;
-    use routing::table::{From, Table};
-    use sip::frame::Framing;
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
-    fn spec() -> Spec {
-        let source = Source::Net { address: "198.51.100.0".parse().unwrap(), prefix: 24, port: None };
-        let from = From { trunks: vec![0], ..From::default() };
-        let matching = Match { from, to: vec![Pattern::parse("1X.").unwrap()], ..Match::default() };
-        Spec {
-            trunks: vec![trunk("pbx", vec![source]), trunk("carrier", Vec::new())],
-            routes: vec![Route::new("out", Action::To(Way::Trunk(1)))],
-            table: Arc::new(Table::compile(vec![matching], Order::First)),
-            ..Spec::default()
-        }
-    }
-
-    /// An INVITE to this URI with these fields, from this address.
-    fn decide(
-        change: impl FnOnce(&mut World<'_>),
-        spec: &Spec,
-        source: &str,
-        uri: &str,
-        fields: &str,
-    ) -> Decision {
-        run(change, spec, source, uri, fields, None)
-    }
-
-    fn run(
-        change: impl FnOnce(&mut World<'_>),
-        spec: &Spec,
-        source: &str,
-        uri: &str,
-        fields: &str,
-        answer: Option<&HookAnswer>,
-    ) -> Decision {
-        let text = format!(
-            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:100@b>;tag=1\r\nTo: <{uri}>\r\n\
-             Call-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:a@h>\r\n{fields}Content-Length: 0\r\n\r\n"
-        );
-        let message = Message::parse(text.as_bytes(), Framing::Datagram).map_err(|e| e.class).unwrap();
-        let identities = Identities::new(spec, &BTreeMap::new());
-        let secret = HashKey::new([1, 2]);
-        let mut world = World {
-            now: Now::default(),
-            spec,
-            identities: &identities,
-            secret: &secret,
-            draining: false,
-            overloaded: false,
-        };
-        change(&mut world);
-        let source = source.parse().unwrap();
-        let origin = Origin { listener: 0, transport: Transport::Udp, source };
-        admit(&world, origin, &message, answer, &mut ())
-    }
-
-    fn refusal(decision: &Decision) -> Option<(Refusal, Option<usize>)> {
-        match decision {
-            Decision::Refuse(refused) => Some((refused.refusal, refused.trunk)),
-            _ => None,
-        }
-    }
-
-    const PBX: &str = "198.51.100.7:5060";
-
-    #[test]
-    fn each_step_refuses_what_is_its_to_refuse() {
-        let spec = spec();
-        let check = |uri: &str, fields: &str, expected: Refusal| {
-            let decision = decide(|_| {}, &spec, PBX, uri, fields);
-            assert_eq!(refusal(&decision), Some((expected, Some(0))), "{uri} {fields}");
-        };
-        check("sip:123@h", "Max-Forwards: 0\r\n", Refusal::TooManyHops);
-        check("sip:123@h", "Require: foo\r\n", Refusal::Message(420));
-        check("http://h/", "", Refusal::Message(416));
-        check("sip:h", "", Refusal::BadNumber);
-        check(&format!("sip:1{}@h", "2".repeat(NUMBER_MAX)), "", Refusal::BadNumber);
-        check("sip:23@h", "", Refusal::NoRoute);
-        let mark = hop::mark(&HashKey::new([1, 2]), "pbx", b"100", b"123");
-        check("sip:123@h", &format!("X-Hop-Token: {mark:016x}\r\n"), Refusal::Loop);
-        let draining = decide(|w| w.draining = true, &spec, PBX, "sip:123@h", "");
-        assert_eq!(refusal(&draining), Some((Refusal::Draining, Some(0))));
-        let behind = decide(|w| w.overloaded = true, &spec, PBX, "sip:123@h", "");
-        assert_eq!(refusal(&behind), Some((Refusal::Overload, Some(0))));
-    }
-
-    #[test]
-    fn strangers_get_what_the_configuration_says() {
-        let mut spec = spec();
-        for (unknown, expected) in [
-            (UnknownAnswer::Silent, Decision::Silence),
-            (UnknownAnswer::Forbidden, Decision::Refuse(Refused::new(Refusal::UnknownSource, None))),
-            (UnknownAnswer::Attack, Decision::Refuse(Refused::new(Refusal::Attack, None))),
-            (UnknownAnswer::Divert, Decision::Divert),
-        ] {
-            spec.unknown.answer = unknown;
-            assert_eq!(decide(|_| {}, &spec, "203.0.113.1:5060", "sip:123@h", ""), expected);
-        }
-        spec.unknown.answer = UnknownAnswer::Attack;
-        spec.accounts.push(crate::spec::tests::account("2001@b"));
-        let decision = decide(|_| {}, &spec, "203.0.113.1:5060", "sip:123@h", "");
-        assert_eq!(refusal(&decision), Some((Refusal::AttackRegistrar, None)), "b is a domain of ours");
-    }
-
-    #[test]
-    fn a_call_is_admitted_with_its_numbers_and_its_mark() {
-        for (uri, number) in
-            [("sip:12%33@h", "123"), ("tel:1-2(3).4;ext=5", "1234"), ("sip:123;isub=7@h", "123")]
-        {
-            let decision = decide(|_| {}, &spec(), PBX, uri, "Max-Forwards: 20\r\n");
-            let Decision::Admit(admitted) = decision else { panic!("{uri}: {decision:?}") };
-            assert_eq!(String::from_utf8_lossy(&admitted.callee), number);
-            assert_eq!((admitted.trunk, admitted.route, admitted.max_forwards), (0, 0, 19));
-            assert_eq!((admitted.caller.as_slice(), admitted.hop_token.len()), (&b"100"[..], 16));
-        }
-    }
-
-    // ---- judgement
-
-    /// Two policies: `geo` with the default table on trunk 0, and a route `out` that takes everything.
-    fn judged() -> Spec {
-        let mut spec = spec();
-        spec.policies.push(Policy {
-            name: "geo".into(),
-            destinations: Some(Arc::clone(Destinations::default_table())),
-            callers: None,
-            fraud: None,
-        });
-        spec.trunks[0].policies = vec![0];
-        spec.emergency = vec![b"911".to_vec()];
-        spec.set_routes([(Match::default(), Route::new("out", Action::To(Way::Trunk(1))))], Order::First);
-        spec
-    }
-
-    fn hooked(spec: &Spec, uri: &str, answer: Option<&HookAnswer>) -> Decision {
-        run(|_| {}, spec, PBX, uri, "X-Tag: gold\r\n", answer)
-    }
-
-    #[test]
-    fn a_policy_judges_the_number_that_would_be_dialled() {
-        let mut spec = judged();
-        let by = |decision: Decision| match decision {
-            Decision::Refuse(refused) => refused.by,
-            Decision::Admit(_) => None,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(by(hooked(&spec, "sip:+18765551234@h", None)).as_deref(), Some("geo"));
-        assert_eq!(by(hooked(&spec, "sip:+14165551234@h", None)), None);
-        assert_eq!(by(hooked(&spec, "sip:00018765551234@h", None)).as_deref(), Some("geo"), "not E.164");
-        // A route that makes another number of it is judged by that one.
-        spec.routes[0].callee = Some(Template::parse("+1876{2-}").unwrap());
-        assert_eq!(by(hooked(&spec, "sip:+14165551234@h", None)).as_deref(), Some("geo"));
-        // So is a hook.
-        spec.routes[0].callee = None;
-        spec.routes[0].hook = Some(hook(true));
-        let elsewhere = HookAnswer::Route {
-            via: None,
-            to: Some("+5355512345".into()),
-            from: None,
-            headers: Vec::new(),
-            max_duration: None,
-        };
-        assert_eq!(by(hooked(&spec, "sip:+14165551234@h", Some(&elsewhere))).as_deref(), Some("geo"));
-    }
-
-    #[test]
-    fn an_emergency_is_asked_nothing() {
-        let mut spec = judged();
-        let Decision::Admit(admitted) = hooked(&spec, "sip:911@h", None) else {
-            panic!("an emergency passes")
-        };
-        assert_eq!(admitted.class, Class::Emergency);
-        spec.emergency.clear();
-        assert!(
-            matches!(hooked(&spec, "sip:911@h", None), Decision::Refuse(_)),
-            "no number that the table allows"
-        );
-    }
-
-    fn hook(goes_on: bool) -> crate::spec::Hook {
-        let (deadline, cache) = (Duration::from_millis(200), Duration::from_secs(10));
-        crate::spec::Hook { url: "http://192.0.2.9/route".into(), deadline, cache, goes_on }
-    }
-
-    #[test]
-    fn a_hook_is_asked_and_its_answer_holds() {
-        let mut spec = judged();
-        spec.routes[0].hook = Some(hook(true));
-        let ask = |spec: &Spec, answer: Option<&HookAnswer>| hooked(spec, "sip:+14165551234@h", answer);
-        let Decision::Ask(question) = ask(&spec, None) else { panic!("nobody was asked") };
-        let fact = |name: &str| question.facts.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        assert_eq!(
-            (fact("to"), fact("trunk"), fact("headers.X-Tag")),
-            (Some("+14165551234"), Some("pbx"), Some("gold"))
-        );
-        assert!(matches!(ask(&spec, Some(&HookAnswer::Continue)), Decision::Admit(_)));
-        let late = HookAnswer::Failed(ledger::HookFailed::Late);
-        assert!(matches!(ask(&spec, Some(&late)), Decision::Admit(_)), "on_timeout = continue");
-        spec.routes[0].hook = Some(hook(false));
-        assert_eq!(refusal(&ask(&spec, Some(&late))), Some((Refusal::HookFailed, Some(0))));
-        let reject = HookAnswer::Reject { status: 404, reason: Some("No Such Client".into()) };
-        assert_eq!(refusal(&ask(&spec, Some(&reject))), Some((Refusal::ByHook(404), Some(0))));
-        let elsewhere = |via: &str| HookAnswer::Route {
-            via: Some(via.into()),
-            to: None,
-            from: Some("+15035550100".into()),
-            headers: vec![("X-Client".into(), "a\r\nb".into())],
-            max_duration: Some(Duration::from_secs(60)),
-        };
-        let Decision::Admit(admitted) = ask(&spec, Some(&elsewhere("pbx"))) else { panic!("pbx is a trunk") };
-        assert_eq!((admitted.way, admitted.caller.as_slice()), (Way::Trunk(0), &b"+15035550100"[..]));
-        assert_eq!(admitted.set_headers, [("X-Client".to_owned(), b"a  b".to_vec())], "no line of its own");
-        assert_eq!(refusal(&ask(&spec, Some(&elsewhere("nobody")))), Some((Refusal::HookFailed, Some(0))));
-    }
-
-    #[test]
-    fn an_emergency_waits_for_no_hook() {
-        let mut spec = judged();
-        spec.routes[0].hook = Some(hook(false));
-        assert!(matches!(hooked(&spec, "sip:+14165551234@h", None), Decision::Ask(_)));
-        let Decision::Admit(admitted) = hooked(&spec, "sip:911@h", None) else {
-            panic!("an emergency passes")
-        };
-        assert_eq!(admitted.class, Class::Emergency);
-    }
-
-    #[test]
-    fn odd_numbers_have_a_defined_outcome() {
-        let mut spec = judged();
-        spec.policies.clear();
-        spec.trunks[0].policies.clear();
-        let long = "1".repeat(10_000);
-        for (uri, expected) in [
-            ("sip:alice@h".to_owned(), None),
-            (format!("sip:{long}@h"), Some(Refusal::BadNumber)),
-            ("sip:+@h".to_owned(), None),
-            ("sip:%2B1416%35551234@h".to_owned(), None),
-            ("sip:%00@h".to_owned(), None),
-            ("sip:@h".to_owned(), Some(Refusal::BadNumber)),
-            ("sip:h".to_owned(), Some(Refusal::BadNumber)),
-            ("tel:".to_owned(), Some(Refusal::BadNumber)),
-        ] {
-            let text = format!(
-                "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:1@b>;tag=1\r\nTo: <sip:h>\r\n\
-                 Call-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:a@h>\r\nContent-Length: 0\r\n\r\n"
-            );
-            // A URI that is none is refused before anybody looks at its number.
-            let Ok(_) = Message::parse(text.as_bytes(), Framing::Datagram) else { continue };
-            let shown = &uri[..uri.len().min(30)];
-            match (hooked(&spec, &uri, None), expected) {
-                (Decision::Admit(_), None) => {}
-                (decision, Some(expected)) => {
-                    let found = refusal(&decision).map(|(refusal, _)| refusal);
-                    assert!(
-                        found == Some(expected) || matches!(found, Some(Refusal::Message(_))),
-                        "{shown}: {decision:?}"
-                    );
-                }
-                (decision, None) => panic!("{shown}: {decision:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn headers_are_set_with_what_the_call_is() {
-        let mut spec = judged();
-        spec.routes[0].set_headers = vec![("X-accountcode".into(), "{trunk}:{callee}/{unknown}".into())];
-        spec.routes[0].set_caller = Some(Template::parse("+1{0-}").unwrap());
-        let Decision::Admit(admitted) = hooked(&spec, "sip:+14165551234@h", None) else {
-            panic!("it passes")
-        };
-        assert_eq!(admitted.set_headers[0].1, b"pbx:+14165551234/{unknown}");
-        assert_eq!(admitted.caller, b"+1100");
-    }
-}
+mod tests;

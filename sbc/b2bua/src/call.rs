@@ -13,7 +13,7 @@ mod ending; // BYE, CANCEL, failures; records
 pub(crate) use choose::{Trunks, refusal_of};
 pub use ending::Release;
 pub(crate) use ending::with_phrase;
-pub(crate) use setup::{Held, escape_user};
+pub(crate) use setup::{Held, escape_strictly, escape_user};
 
 use crate::admit::Admitted;
 use crate::desk::{Desk, Hop, Token, What};

@@ -33,12 +33,14 @@ fn passes(name: Name, raw_name: &[u8]) -> bool {
 /// Tells an emergency centre where the caller is.
 pub const EMERGENCY_ADDRESS: &str = "X-Emergency-Address";
 
-/// Copies what passes, in order; what is `replaced` has been written anew.
-pub fn carry(from: &Message<'_>, to: &mut Writer, replaced: &[(String, Vec<u8>)]) {
+/// Say who a caller really is (RFC 3325).
+pub const IDENTITIES: [&str; 2] = ["P-Asserted-Identity", "P-Preferred-Identity"];
+
+/// Copies what passes, in order, but for what is `ours` to say.
+pub fn carry(from: &Message<'_>, to: &mut Writer, ours: &[&str]) {
     for field in from.headers() {
-        let is_replaced =
-            replaced.iter().any(|(name, _)| field.raw_name.eq_ignore_ascii_case(name.as_bytes()));
-        if passes(field.name, field.raw_name) && !is_replaced {
+        let is_ours = ours.iter().any(|name| field.raw_name.eq_ignore_ascii_case(name.as_bytes()));
+        if passes(field.name, field.raw_name) && !is_ours {
             to.field(&field);
         }
     }

@@ -30,12 +30,12 @@ pub struct Denied {
     pub rule: String,
 }
 
-/// Whether they may call this number: the trunk and the account are in use, and every policy of both allows the caller
+/// Whether they may call this number as any of `callers`: the trunk and the account are in use, and every policy of both allows the caller
 /// and the number.
 pub fn may(
     world: &World<'_>,
     who: Who,
-    caller: &[u8],
+    callers: &[Vec<u8>],
     callee: &[u8],
     tell: &mut impl Tell,
 ) -> Result<(), Denied> {
@@ -64,8 +64,9 @@ pub fn may(
         }
     }
     for policy in policies(spec, who) {
-        if let Some(callers) = &policy.callers {
-            let verdict = callers.judge(caller);
+        for caller in policy.callers.iter().flat_map(|_| callers) {
+            let Some(list) = &policy.callers else { continue };
+            let verdict = list.judge(caller);
             let (allowed, rule) = (verdict.allowed, verdict.rule.to_string());
             tell.say("may it", || format!("policy {}: caller {} {}", policy.name, word(allowed), rule));
             if !allowed {

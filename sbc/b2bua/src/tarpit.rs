@@ -52,7 +52,7 @@ pub(crate) struct Diverted<'m> {
 }
 
 /// Whatever the cap says.
-const HELD_MAX: u32 = 65_536;
+const HELD_MAX: u32 = 1 << 17;
 
 impl Tarpit {
     /// An empty one.

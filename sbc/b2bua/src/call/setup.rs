@@ -398,18 +398,24 @@ impl Call {
         }
         writer.header(crate::hop::HEADER, &self.admitted.hop_token);
         let mut set = Cow::Borrowed(self.admitted.set_headers.as_slice());
-        if self.admitted.class == Class::Emergency
-            && let Some(address) = self.emergency_address()
-        {
+        let mut ours: Vec<&str> = Vec::new();
+        if self.admitted.class == Class::Emergency {
             // Where a caller is, is ours to say: nobody is helped at a place that somebody else has made up.
+            ours.push(headers::EMERGENCY_ADDRESS);
             set.to_mut().retain(|(name, _)| !name.eq_ignore_ascii_case(headers::EMERGENCY_ADDRESS));
-            set.to_mut().push((headers::EMERGENCY_ADDRESS.to_owned(), address.clone().into_bytes()));
+            if let Some(address) = self.emergency_address() {
+                set.to_mut().push((headers::EMERGENCY_ADDRESS.to_owned(), address.clone().into_bytes()));
+            }
         }
+        if self.admitted.is_renamed || line_caller.is_some() {
+            ours.extend(headers::IDENTITIES);
+        }
+        ours.extend(set.iter().map(|(name, _)| name.as_str()));
         for (name, value) in &*set {
             writer.header(name, value);
         }
         if let Some(invite) = &invite {
-            headers::carry(invite, &mut writer, &set);
+            headers::carry(invite, &mut writer, &ours);
         }
         if let Some(offer) = offer {
             writer.body(headers::SDP, offer);
@@ -434,6 +440,20 @@ impl Call {
             _ => self.on_failure_response(desk, now, message, code),
         }
     }
+}
+
+/// A number as part of a header's value: nothing in it ends an address, a quoted text or a list.
+pub(crate) fn escape_strictly(number: &[u8]) -> String {
+    let mut out = String::with_capacity(number.len());
+    for byte in number {
+        match byte {
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'_' | b'.' | b'*' => {
+                out.push(char::from(*byte));
+            }
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
 }
 
 /// A number as the user part of a URI: what is not allowed there is escaped (RFC 3261 section 25.1).

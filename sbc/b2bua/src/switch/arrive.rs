@@ -2,7 +2,7 @@
 //! (fraud, limits) is taken here, after `admit` has decided, and given back with whatever ends the call.
 
 use super::Switch;
-use crate::admit::{self, Admitted, Decision, Origin, Refused};
+use crate::admit::{self, Admitted, Decision, Hooked, Origin, Refused};
 use crate::call::{Call, Held, Release, refusal_of};
 use crate::desk::{Output, Token, What};
 use crate::headers;
@@ -26,6 +26,8 @@ pub(super) struct Asking {
     tx: ServerTx,
     flow: Flow,
     raw: Box<[u8]>,
+    /// The route whose hook it is.
+    route: String,
     /// The answer should have come by then; the shell keeps the deadline, this is for a lost one.
     until: Instant,
 }
@@ -83,7 +85,7 @@ impl Switch {
         tx: ServerTx,
         flow: &Flow,
         message: &Message<'_>,
-        hooked: Option<&HookAnswer>,
+        hooked: Option<&Hooked>,
     ) {
         match admit::admit(&self.world(now), origin(flow), message, hooked, &mut ()) {
             Decision::Admit(admitted) => self.begin(now, Arrival { tx, flow, message }, admitted),
@@ -94,7 +96,7 @@ impl Switch {
                 let refused = Refused::new(Refusal::UnknownSource, None);
                 self.refuse_call(now, tx, flow, message, &refused);
             }
-            Decision::Divert => self.divert(now, tx, flow, message, None, None),
+            Decision::Divert => self.divert_stranger(now, tx, flow, message),
             Decision::Silence => self.desk.stack.forget(tx),
         }
     }
@@ -126,7 +128,13 @@ impl Switch {
                 }
                 Watched::Diverted(policy) => {
                     let name = spec.trunks[trunk].name.clone();
-                    return self.divert(now, tx, flow, message, Some(policy), Some(name));
+                    if !self.divert(now, tx, flow, message, Some(policy.clone()), Some(name)) {
+                        // Strangers get nothing where there is no place; a trunk of ours is told.
+                        let detail = Some("diverted, and no place for it".to_owned());
+                        let refused = Refused { by: Some(policy), detail, ..refused(Refusal::Fraud) };
+                        self.refuse_call(now, tx, flow, message, &refused);
+                    }
+                    return;
                 }
             }
         }
@@ -138,11 +146,12 @@ impl Switch {
                 return self.refuse_call(now, tx, flow, message, &Refused { detail, ..refused });
             }
         };
+        let lost = refused(Refusal::Internal);
         let call = match Call::new(&mut self.desk, now, key, arrival, admitted, Held { lease, ticket }) {
             Ok(call) => call,
             Err(refusal) => {
-                let refused = Refused::new(refusal, Some(trunk));
-                return self.refuse_call(now, tx, flow, message, &refused);
+                let lost = Refused { refusal, ..lost };
+                return self.refuse_call(now, tx, flow, message, &lost);
             }
         };
         self.by_id.insert(call.id, key);
@@ -223,7 +232,15 @@ impl Switch {
         Lease::take(shard, now.mono, admitted.class, pools.map(Part::Pool).chain(further))
     }
 
-    /// Answers a call that is to lead nowhere; without a place for it there, nothing is answered at all.
+    /// Diverts a call of nobody; without a place for it there, nothing is answered at all.
+    pub(super) fn divert_stranger(&mut self, now: Now, tx: ServerTx, flow: &Flow, message: &Message<'_>) {
+        if !self.divert(now, tx, flow, message, None, None) {
+            self.desk.stats.unknown_dropped.add(1);
+            self.desk.stack.forget(tx);
+        }
+    }
+
+    /// Answers a call that is to lead nowhere; false without a place for it there.
     pub(super) fn divert(
         &mut self,
         now: Now,
@@ -232,13 +249,9 @@ impl Switch {
         message: &Message<'_>,
         by: Option<String>,
         trunk: Option<String>,
-    ) {
+    ) -> bool {
         let divert = self.desk.spec.unknown.divert.clone();
-        let call = Diverted { tx, flow, message, by, trunk };
-        if !self.tarpit.take(&mut self.desk, now, &divert, call) {
-            self.desk.stats.unknown_dropped.add(1);
-            self.desk.stack.forget(tx);
-        }
+        self.tarpit.take(&mut self.desk, now, &divert, Diverted { tx, flow, message, by, trunk })
     }
 
     /// Asks the route's hook; the INVITE waits.
@@ -251,11 +264,16 @@ impl Switch {
         question: Box<HookQuestion>,
     ) {
         let until = now.mono + question.deadline + GRACE;
-        let asking = Asking { tx, flow: *flow, raw: message.raw().into(), until };
+        let route = question.facts.iter().find(|(name, _)| name == "route").map(|(_, name)| name.clone());
+        let route = route.unwrap_or_default();
+        let asking = Asking { tx, flow: *flow, raw: message.raw().into(), route, until };
         self.asking_due = self.asking_due.min(until);
         match self.asking.insert(asking) {
             Ok(ticket) => self.desk.output.push_back(Output::Ask { ticket, question }),
-            Err(_) => self.on_invite(now, tx, flow, message, Some(&HookAnswer::Failed(HookFailed::Busy))),
+            Err(asking) => {
+                let answer = HookAnswer::Failed(HookFailed::Busy);
+                self.on_invite(now, tx, flow, message, Some(&Hooked { route: asking.route, answer }));
+            }
         }
     }
 
@@ -267,7 +285,8 @@ impl Switch {
         if !self.desk.stack.is_unanswered(asking.tx) {
             return;
         }
-        self.on_invite(now, asking.tx, &asking.flow, &message, Some(answer));
+        let hooked = Hooked { route: asking.route, answer: answer.clone() };
+        self.on_invite(now, asking.tx, &asking.flow, &message, Some(&hooked));
     }
 
     /// Hooks that the shell has lost.

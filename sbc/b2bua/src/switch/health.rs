@@ -108,6 +108,9 @@ impl Switch {
 
     fn begin_round(&mut self, spec: &Arc<Spec>, trunk: usize) -> Option<Key> {
         let targets = &spec.trunks[trunk].to;
+        if targets.is_empty() {
+            return None;
+        }
         let round = Round { spec: Arc::clone(spec), trunk, waits: targets.len(), answered: false };
         let key = self.probes.rounds.insert(round).ok()?;
         for (target, to) in targets.iter().enumerate() {
@@ -130,7 +133,7 @@ impl Switch {
     /// The answer to an OPTIONS, or that there is none.
     pub(super) fn on_probe_answer(&mut self, now: Now, key: Key, answered: bool) {
         let Some(round) = self.probes.rounds.get_mut(key) else { return };
-        round.waits -= 1;
+        round.waits = round.waits.saturating_sub(1);
         let is_over = round.waits == 0;
         let is_news = (answered || is_over) && !round.answered;
         round.answered |= answered;

@@ -54,7 +54,7 @@ impl Switch {
             }
             Decision::Divert => {
                 if let Incoming::Request(tx) = self.desk.stack.handle_message(now.mono, flow, message) {
-                    self.divert(now, tx, flow, message, None, None);
+                    self.divert_stranger(now, tx, flow, message);
                 }
             }
             Decision::Refuse(_) | Decision::Silence | Decision::Admit(_) | Decision::Ask(_) => {}

@@ -143,18 +143,28 @@ fn admit_told(
             callee: &admitted.callee,
             source: origin.source.ip(),
         };
+        let (mut is_refused, mut is_diverted) = (false, false);
         for finding in fraud.peek(world.now, &judge::profiles(spec, who), &facts) {
             notes.say("may it", || {
                 let (policy, rule, level) = (&finding.profile.name, finding.rule, finding.level.word());
                 format!("policy {policy}: {rule} is {} of {} ({level})", finding.value, finding.threshold)
             });
-            if finding.actions().contains(&Action::Reject) {
-                return refuse_told(told, Refusal::Fraud, route.texts);
+            for action in finding.actions() {
+                // As `Switch::act`: what puts a trunk out of use refuses the call that did it.
+                is_refused |= match action {
+                    Action::Reject => true,
+                    Action::Disable(_) => finding.first,
+                    _ => false,
+                };
+                is_diverted |= matches!(action, Action::Divert(_));
             }
-            if finding.actions().iter().any(|action| matches!(action, Action::Divert(_))) {
-                told.verdict = "divert";
-                return;
-            }
+        }
+        if is_refused {
+            return refuse_told(told, Refusal::Fraud, route.texts);
+        }
+        if is_diverted {
+            told.verdict = "divert";
+            return;
         }
     }
     let source = origin.source.ip().to_string();
@@ -188,7 +198,7 @@ fn admit_told(
         call_id: message.call_id(),
         source: source.as_bytes(),
     };
-    let trunks = Trunks { spec, now: world.now.mono, even_dead: false };
+    let mut trunks = Trunks { spec, now: world.now.mono, even_dead: false };
     // A look takes nothing: a limit that has room now counts as taken.
     let look = |candidate: &Candidate<'_>| {
         let target = &spec.trunks[candidate.trunk];
@@ -210,7 +220,13 @@ fn admit_told(
         Ok(())
     };
     let mut rng = Rng::from_seed(world.now.mono.0);
-    match choose(&spec.groups, admitted.way, &wanted, &trunks, &mut rng, look, notes) {
+    let mut chosen = choose(&spec.groups, admitted.way, &wanted, &trunks, &mut rng, look, notes);
+    if chosen.is_err() && admitted.class == Class::Emergency {
+        notes.say("where", || "an emergency: what may be dead is tried too".to_owned());
+        trunks.even_dead = true;
+        chosen = choose(&spec.groups, admitted.way, &wanted, &trunks, &mut rng, look, notes);
+    }
+    match chosen {
         Ok((chosen, ())) => {
             told.verdict = "route";
             told.group = chosen.path.first().map(|(group, _)| spec.groups[*group].name.clone());
