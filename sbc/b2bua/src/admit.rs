@@ -188,6 +188,7 @@ pub fn decide(
         tell.say("what", || "the number rules leave no number".to_owned());
         return refuse(Refusal::BadNumber);
     }
+    let asks_for_help = is_emergency(spec, &callee, tell);
     let mark = hop::mark(world.secret, &spec.trunks[trunk].name, &caller, &callee);
     if hop::is_loop(tokens(message), mark) {
         return refuse(Refusal::Loop);
@@ -213,11 +214,8 @@ pub fn decide(
         ),
         None => (callee.to_vec(), caller.to_vec()),
     };
-    let is_emergency = |number: &[u8]| spec.emergency.iter().any(|known| known.as_slice() == number);
-    let emergency = is_emergency(&callee) || is_emergency(&dialled);
-    if emergency {
-        tell.say("what", || format!("{} is an emergency number", text(&dialled)));
-    }
+    // A route may make an emergency number of what was asked for.
+    let emergency = asks_for_help || is_emergency(spec, &dialled, tell);
     if !emergency && world.draining {
         tell.say("guard", || "no new calls are taken: draining".to_owned());
         return refuse(Refusal::Draining);
@@ -369,6 +367,14 @@ fn facts(
     let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let business = crate::headers::tags(message).into_iter();
     known.chain(business.map(|(name, value)| (format!("headers.{name}"), value))).collect()
+}
+
+fn is_emergency(spec: &Spec, number: &[u8], tell: &mut impl Tell) -> bool {
+    let is_one = spec.emergency.iter().any(|known| known.as_slice() == number);
+    if is_one {
+        tell.say("what", || format!("{} is an emergency number", text(number)));
+    }
+    is_one
 }
 
 /// All that the caller says to be: the number it shows, and those that it asserts (RFC 3325).
