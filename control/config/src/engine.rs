@@ -415,7 +415,7 @@ table! {
     pub struct Unknown {
         /// What they are answered.
         answer: Answer = Answer::Silent;
-        /// So many offences within `window` (requests of nobody, what is no SIP, wrong passwords) and the source is banned;
+        /// So many offences within `window` (requests of nobody, malformed SIP, wrong passwords) and the source is banned;
         /// 0 never bans for them.
         ban_after: u32 = 3, in 0..=1_000_000;
         /// How long a ban holds.

@@ -148,7 +148,9 @@ impl Switch {
             },
             Incoming::Response { token, .. } if token.what == What::Tarpit => {}
             Incoming::Response { token, .. } if token.what == What::Probe => {
-                self.on_probe_answer(now, token.call, true);
+                if message.status().is_some_and(|code| code >= 200) {
+                    self.on_probe_answer(now, token.call, true);
+                }
             }
             Incoming::Response { token, .. } if self.calls.get(token.call).is_none() => {
                 // The call has gone; an answer that comes now makes one at the far end, which must not go on.
