@@ -2,7 +2,7 @@
 
 use api::standing::{GroupStatus, LimitStatus, MemberStatus, Refusals, ResourceStatus, TrunkStatus};
 use b2bua::Spec;
-use b2bua::spec::{Limit, Trunk};
+use b2bua::spec::Trunk;
 use base::{Instant, Now, Wall};
 use ledger::{Bounds, KeyedPools, Pool, Refused};
 use routing::group::{Group, HashOf, Pick, Way};
@@ -90,18 +90,12 @@ fn pick(pick: Pick) -> &'static str {
 /// Every limit that a call may meet, each once, by name.
 pub fn limits(spec: &Spec) -> Vec<LimitStatus> {
     let mut known = Known::default();
-    for trunk in &spec.trunks {
-        known.pool(&trunk.pool);
-        trunk.limits_in.iter().chain(&trunk.limits_out).for_each(|limit| known.limit(limit));
+    for limit in spec.limits() {
+        match limit {
+            ledger::Limit::Pool(pool) => known.pool(pool),
+            ledger::Limit::Keyed(pools) => known.keyed(pools),
+        }
     }
-    for account in &spec.accounts {
-        known.pool(&account.pool);
-        account.limits.iter().for_each(|limit| known.limit(limit));
-    }
-    for member in spec.groups.iter().flat_map(|group| &group.members) {
-        member.resources.iter().for_each(|(_, pool)| known.pool(pool));
-    }
-    known.pool(&spec.unknown.divert.pool);
     known.by_name.into_values().collect()
 }
 
@@ -112,13 +106,6 @@ struct Known {
 }
 
 impl Known {
-    fn limit(&mut self, limit: &Limit) {
-        match limit {
-            Limit::Shared(pool) => self.pool(pool),
-            Limit::Each(pools, _) => self.keyed(pools),
-        }
-    }
-
     fn pool(&mut self, pool: &Arc<Pool>) {
         let key = (pool.name().to_owned(), Arc::as_ptr(pool).addr());
         self.by_name.entry(key).or_insert_with(|| LimitStatus {
@@ -153,6 +140,7 @@ fn status(name: &str, bounds: Bounds, refused: Refused) -> LimitStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use b2bua::spec::Limit;
     use base::Duration;
     use routing::group::{Compare, GroupState, Member, Shape, Ties};
 

@@ -57,6 +57,23 @@ impl Spec {
         self.routes.push(route);
     }
 
+    /// Every limit that a call may meet; one that is named in several places comes as often.
+    pub fn limits(&self) -> impl Iterator<Item = ledger::Limit<'_>> {
+        let of_trunks = self.trunks.iter().flat_map(|trunk| {
+            let further = trunk.limits_in.iter().chain(&trunk.limits_out).map(Limit::places);
+            core::iter::once(ledger::Limit::Pool(&trunk.pool)).chain(further)
+        });
+        let of_accounts = self.accounts.iter().flat_map(|account| {
+            let further = account.limits.iter().map(Limit::places);
+            core::iter::once(ledger::Limit::Pool(&account.pool)).chain(further)
+        });
+        let members = self.groups.iter().flat_map(|group| &group.members);
+        let of_members = members.flat_map(|member| member.resources.iter());
+        let of_members = of_members.map(|(_, pool)| ledger::Limit::Pool(pool));
+        let diverted = core::iter::once(ledger::Limit::Pool(&self.unknown.divert.pool));
+        of_trunks.chain(of_accounts).chain(of_members).chain(diverted)
+    }
+
     /// All routes, in the order of the file.
     pub fn set_routes(&mut self, routes: impl IntoIterator<Item = (Match, Route)>, order: Order) {
         let (matches, routes) = routes.into_iter().unzip();
@@ -203,16 +220,8 @@ impl Limit {
         }
     }
 
-    /// Forgets keys without calls.
-    pub fn expire(&self, now: Instant) {
-        match self {
-            Limit::Shared(_) => {}
-            Limit::Each(pools, _) => pools.expire(now),
-        }
-    }
-
-    /// For the auditor.
-    pub fn audited(&self) -> ledger::Limit<'_> {
+    /// As the ledger sees it.
+    fn places(&self) -> ledger::Limit<'_> {
         match self {
             Limit::Shared(pool) => ledger::Limit::Pool(pool),
             Limit::Each(pools, _) => ledger::Limit::Keyed(pools),

@@ -192,9 +192,8 @@ impl Switch {
             source: flow.remote.ip(),
         };
         let mut found = Vec::new();
-        let shared = self.desk.config.shared.clone();
-        let ticket =
-            shared.fraud.begin(now, &profiles, &facts, self.desk.config.shard, key.to_bits(), &mut found);
+        let fraud = &self.desk.config.shared.fraud;
+        let ticket = fraud.begin(now, &profiles, &facts, self.desk.config.shard, key.to_bits(), &mut found);
         let mut watched = Watched::Goes(Some(ticket));
         for finding in &found {
             let wanted = self.act(now, spec, who, flow.remote.ip(), finding);

@@ -59,9 +59,8 @@ impl Switch {
     }
 
     fn judge_live(&mut self, now: Now) {
-        let shared = self.desk.config.shared.clone();
         let mut found: Vec<LiveFinding> = Vec::new();
-        shared.fraud.tick(now, self.desk.config.shard, &mut found);
+        self.desk.config.shared.fraud.tick(now, self.desk.config.shard, &mut found);
         for LiveFinding { call, finding } in found {
             let key = Key::from_bits(call);
             let Some(live) = self.calls.get(key) else { continue };
@@ -148,24 +147,8 @@ impl Switch {
 
     /// Recounts the places of this shard's calls; what differs is a leak, which is told and never repaired.
     fn audit(&mut self) {
-        let spec = Arc::clone(&self.desk.spec);
-        let of_trunks = spec.trunks.iter().flat_map(|trunk| {
-            let further = trunk.limits_in.iter().chain(&trunk.limits_out).map(crate::spec::Limit::audited);
-            core::iter::once(Limit::Pool(&trunk.pool)).chain(further)
-        });
-        let of_accounts = spec.accounts.iter().flat_map(|account| {
-            let further = account.limits.iter().map(crate::spec::Limit::audited);
-            core::iter::once(Limit::Pool(&account.pool)).chain(further)
-        });
-        let of_groups = spec
-            .groups
-            .iter()
-            .flat_map(|group| &group.members)
-            .flat_map(|member| member.resources.iter().map(|(_, pool)| Limit::Pool(pool)));
-        let diverted = core::iter::once(Limit::Pool(&spec.unknown.divert.pool));
-        let configured = of_trunks.chain(of_accounts).chain(of_groups).chain(diverted);
         let leases = self.calls.iter().flat_map(|(_, call)| call.leases()).chain(self.tarpit.leases());
-        let recount = self.auditor.recount(configured, leases);
+        let recount = self.auditor.recount(self.desk.spec.limits(), leases);
         self.desk.stats.limit_drift.set(recount.drift());
         for drift in &recount.drifts {
             tracing::error!(limit = %drift.limit, held = drift.held, counted = drift.counted, "limit drifts");
@@ -175,10 +158,10 @@ impl Switch {
     /// Forgets what has ended by itself: bans, keys of limits without calls, accounts out of use.
     fn tidy(&mut self, now: Now) {
         let spec = Arc::clone(&self.desk.spec);
-        let of_trunks = spec.trunks.iter().flat_map(|trunk| trunk.limits_in.iter().chain(&trunk.limits_out));
-        let of_accounts = spec.accounts.iter().flat_map(|account| &account.limits);
-        for limit in of_trunks.chain(of_accounts) {
-            limit.expire(now.mono);
+        for limit in spec.limits() {
+            if let Limit::Keyed(pools) = limit {
+                pools.expire(now.mono);
+            }
         }
         for account in &spec.accounts {
             if let Some(change) = account.health.poll(now.mono) {
