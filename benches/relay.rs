@@ -135,6 +135,7 @@ fn port(index: u16, rtp: SocketAddr) -> PortSpec {
             sends: true,
             receives: true,
             keys: None,
+            sealed: false,
         }],
         active: Some(RemoteTag(0)),
         mux: RtcpMux::Separate,
@@ -146,6 +147,7 @@ fn port(index: u16, rtp: SocketAddr) -> PortSpec {
         dscp: 46,
         secure: None,
         ice: None,
+        voice: command::Voice::default(),
     }
 }
 

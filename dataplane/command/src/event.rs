@@ -2,6 +2,7 @@
 
 use crate::ids::{BridgeId, Generation, PortIndex, Ticket};
 use crate::report::BridgeReport;
+use crate::voice::{Ended, Signal};
 use base::Duration;
 use core::net::SocketAddr;
 
@@ -87,12 +88,32 @@ pub enum Event {
         /// How long it was pressed.
         duration: Duration,
     },
-    /// A playing ended by itself.
-    PlayEnded {
+    /// A tone that is no digit was heard.
+    Signal {
+        /// Whose.
+        bridge: BridgeId,
+        /// From which port.
+        port: PortIndex,
+        /// What.
+        signal: Signal,
+    },
+    /// Somebody in a room has begun to speak, or has stopped.
+    Talking {
+        /// The room.
+        bridge: BridgeId,
+        /// Who.
+        who: (BridgeId, PortIndex),
+        /// Began.
+        on: bool,
+    },
+    /// An order has ended, by itself or not; every order that was taken ends once.
+    Ended {
         /// Whose.
         bridge: BridgeId,
         /// Which order.
         ticket: Ticket,
+        /// How.
+        ended: Ended,
     },
     /// The report that was asked for.
     Report {

@@ -2,6 +2,8 @@
 
 use crate::ids::{BridgeId, Generation, PortIndex, Ticket};
 use crate::spec::BridgeSpec;
+use crate::voice::{PlayMode, Recording, Sound};
+use base::Duration;
 use core::net::IpAddr;
 
 /// One request to a media shard, on a bounded ring. When the ring is full the call is refused, nothing waits.
@@ -41,7 +43,7 @@ pub enum Command {
         /// Comes back with the answer.
         ticket: Ticket,
     },
-    /// Something short-lived; answered by events, or by `Unsupported`.
+    /// Something that ends by itself or by another order; answered by `Ended`, or by `Unsupported`.
     Order {
         /// Whose.
         bridge: BridgeId,
@@ -81,37 +83,48 @@ pub struct PortWant {
     pub address: IpAddr,
 }
 
-/// Short-lived orders to a bridge.
+/// Orders to a bridge. A room takes `Play` (heard by all), `Record` and what ends them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
-    /// Plays a source towards a port.
+    /// Plays a sound. Several for one port are played one after the other, those that mix beside each other.
     Play {
-        /// Who hears it.
-        port: PortIndex,
-        /// Path or tone name; resolved and opened by control, never by the shard.
-        source: String,
-        /// Whether it repeats until stopped.
-        looped: bool,
+        /// Who hears it; `None` is everybody in the room.
+        port: Option<PortIndex>,
+        /// What.
+        sound: Sound,
+        /// How it meets what is heard otherwise.
+        mode: PlayMode,
+        /// How often; `None` until stopped.
+        times: Option<u32>,
+        /// Where it begins.
+        start: Duration,
+        /// Hundredths of a decibel.
+        gain_centibel: i16,
     },
-    /// Sends digits towards a port.
+    /// Sends digits towards a port, as its [`crate::Voice::digits`] says.
     Dtmf {
         /// Who gets them.
         port: PortIndex,
-        /// `0-9A-D*#`.
+        /// `0-9A-D*#`, at most 100.
         digits: String,
-        /// Milliseconds a digit.
+        /// Milliseconds a digit, 40 to 6,000.
         duration_ms: u16,
-        /// Milliseconds between digits.
+        /// Milliseconds between digits, at least 40.
         gap_ms: u16,
     },
-    /// Starts recording the bridge.
-    Record {
-        /// The file's name stem.
-        name: String,
-        /// Two channels, by party.
-        stereo: bool,
+    /// Records the bridge or room.
+    Record(Recording),
+    /// What is recorded from now on is silence, marked in the file.
+    Pause {
+        /// The recording's ticket.
+        started: Ticket,
     },
-    /// Ends an earlier order.
+    /// Goes on after a pause.
+    Resume {
+        /// The recording's ticket.
+        started: Ticket,
+    },
+    /// Ends an earlier order; of one that has ended nothing is told.
     Stop {
         /// That order's ticket.
         started: Ticket,
@@ -123,8 +136,9 @@ mod tests {
     use super::*;
     use crate::ids::{Party, RemoteTag};
     use crate::spec::{
-        Accept, Audience, EdgeSpec, Learn, MediaClass, Phase, PortSpec, RtcpMux, SendTo, Timeouts, Transform,
+        Accept, Audience, EdgeSpec, Learn, MediaClass, Phase, PortSpec, RtcpMux, SendTo, Transform,
     };
+    use crate::voice::Voice;
 
     /// Two ports with edges both ways; `faced` says which of them face somebody.
     fn set(phase: Phase, faced: [bool; 2], transform: &Transform) -> Command {
@@ -143,6 +157,7 @@ mod tests {
             dscp: 0,
             secure: None,
             ice: None,
+            voice: Voice::default(),
         };
         let edge = |from, to| EdgeSpec {
             from: PortIndex(from),
@@ -152,7 +167,7 @@ mod tests {
             audience: Audience::All,
         };
         let (ports, edges) = (vec![port(0), port(1)], vec![edge(0, 1), edge(1, 0)]);
-        let spec = Box::new(BridgeSpec { phase, timeouts: Timeouts::default(), ports, edges });
+        let spec = Box::new(BridgeSpec { phase, ports, edges, ..BridgeSpec::default() });
         Command::Set { bridge: BridgeId::new(0, 0, 0, 1), spec }
     }
 

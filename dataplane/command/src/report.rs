@@ -43,8 +43,33 @@ pub struct PortReport {
     pub foreign: Option<SocketAddr>,
     /// Packets that the kernel dropped because the socket's queue was full.
     pub kernel_drops: u64,
+    /// What became of its speech, where it is decoded or made here.
+    pub voice: Option<VoiceReport>,
     /// The streams that the peer sent, in order of appearance; the last ones when there were too many.
     pub streams: Vec<StreamReport>,
+}
+
+/// Speech of one port that is decoded (what the peer says) or encoded (what it hears).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct VoiceReport {
+    /// Encoding name of what is decoded, in lower case.
+    pub decodes: Option<&'static str>,
+    /// Encoding name of what is made.
+    pub encodes: Option<&'static str>,
+    /// What was played of the peer's speech, gaps and all.
+    pub played: Duration,
+    /// How much of that was concealment.
+    pub concealed: Duration,
+    /// Frames that were won back by forward error correction.
+    pub recovered: u64,
+    /// Packets that came too late to be played.
+    pub late: u64,
+    /// What waits to be played, now.
+    pub delay: Duration,
+    /// Time that was taken out, and put in, to follow the sender's clock and the jitter.
+    pub shortened: Duration,
+    /// See `shortened`.
+    pub stretched: Duration,
 }
 
 /// Packets and bytes (of UDP payload).
@@ -130,6 +155,7 @@ mod tests {
                 dropped: Vec::new(),
                 foreign: None,
                 kernel_drops: 0,
+                voice: None,
                 streams: streams.iter().map(stream).collect(),
             };
             report.mos()

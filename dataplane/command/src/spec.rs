@@ -2,6 +2,8 @@
 //! a restart restores everything. Hold, fork, early media, re-INVITE and promotion are changes of the spec.
 
 use crate::ids::{Party, PortIndex, RemoteTag};
+use crate::secure::SdesKeys;
+use crate::voice::{RoomSpec, Voice};
 use base::Duration;
 use core::net::{IpAddr, SocketAddr};
 
@@ -16,6 +18,8 @@ pub struct BridgeSpec {
     pub ports: Vec<PortSpec>,
     /// What goes from where to where. A pair without an edge passes nothing.
     pub edges: Vec<EdgeSpec>,
+    /// What holds for the seats that name this bridge as their room.
+    pub room: Option<RoomSpec>,
 }
 
 impl BridgeSpec {
@@ -101,6 +105,8 @@ pub struct PortSpec {
     pub secure: Option<Secure>,
     /// ICE, where this peer does it.
     pub ice: Option<Ice>,
+    /// Speech and digits, where they are more than passed on.
+    pub voice: Voice,
 }
 
 /// How packets of a port are told apart.
@@ -127,8 +133,10 @@ pub struct Remote {
     pub sends: bool,
     /// Its SDP says that it receives: it is sent to.
     pub receives: bool,
-    /// The keys that it encrypts with, when media is encrypted by SDES.
+    /// The keys that it encrypts with, where encryption ends here ([`PortSpec::secure`]).
     pub keys: Option<SdesKeys>,
+    /// What it sends is encrypted with keys that pass through: only headers are looked at.
+    pub sealed: bool,
 }
 
 /// Where RTCP lives (RFC 5761).
@@ -219,16 +227,16 @@ pub enum Transform {
         /// A new header identity, after a demotion or where SSRCs must not show.
         rewrite: Option<Rewrite>,
     },
-    /// Decoded and encoded, driven by arrival.
+    /// Audio is decoded and encoded, driven by arrival. Payload types of the source that the sink has, too, under the
+    /// same name and clock (events, noise) are mapped; those of other clocks are scaled; other kinds of media on the
+    /// same port pass.
     Transcode {
         /// The sink's payload type to make.
         to_payload: u8,
         /// Packet time towards the sink in milliseconds.
         ptime_ms: u16,
     },
-    /// Into the sink's mix.
-    Mix,
-    /// Replaced by the codec's silence.
+    /// Replaced by the codec's silence, packet for packet (mute); dropped where the codec is not known.
     Silence,
     /// Counted and dropped: hold, early media before its SDP, a muted leg.
     #[default]
@@ -259,7 +267,8 @@ pub enum Audience {
 /// Encryption towards one peer. Relayed ports have none: keys of SDES then pass in the SDP.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Secure {
-    /// RFC 4568: our keys here, the peer's in [`Remote::keys`].
+    /// RFC 4568: our keys here, the peer's in [`Remote::keys`]. While the peer's have not come, what it sends is
+    /// dropped ([`crate::Verdict::NoKey`]).
     Sdes(SdesKeys),
     /// RFC 5763.
     Dtls {
@@ -268,22 +277,6 @@ pub enum Secure {
         /// The peer's certificate: hash name and fingerprint as in SDP.
         fingerprint: (String, String),
     },
-}
-
-/// One key of RFC 4568.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SdesKeys {
-    /// Suite name as in SDP, such as `AES_CM_128_HMAC_SHA1_80`.
-    pub suite: String,
-    /// Key and salt.
-    pub key: Vec<u8>,
-}
-
-impl core::fmt::Debug for SdesKeys {
-    /// Keys are never printed.
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "SdesKeys({})", self.suite)
-    }
 }
 
 /// ICE credentials of both sides (RFC 8445).

@@ -58,6 +58,18 @@ verdicts! {
     AuthFailed = "auth_failed",
     /// It was seen before.
     Replayed = "replayed",
+    /// Its payload is not of a format that was negotiated, where media is decoded.
+    NoCodec = "no_codec",
+    /// Its payload is not what its format allows: empty, too long, or with lengths that contradict each other.
+    Undecodable = "undecodable",
+    /// It came when its time was over, where media is decoded.
+    Late = "late",
+    /// It came twice, where media is decoded.
+    Duplicate = "duplicate",
+    /// A digit, where digits are blocked.
+    DigitBlocked = "digit_blocked",
+    /// More waits to be played than may.
+    Overrun = "overrun",
     /// The kernel did not take it.
     SendFailed = "send_failed",
 }

@@ -549,7 +549,8 @@ impl Bridges {
     fn count_drop(&mut self, place: Place, verdict: Verdict) {
         self.counters.dropped[verdict as usize] += 1;
         if let Some((_, port)) = self.ports.at_mut(place.port()) {
-            port.dropped[verdict as usize] += 1;
+            let dropped = &mut port.dropped[verdict as usize];
+            *dropped = dropped.saturating_add(1);
         }
     }
 
@@ -709,7 +710,6 @@ fn check(spec: &BridgeSpec, opened: usize) -> Result<(), Unsupported> {
         match &edge.transform {
             Transform::Relay { .. } | Transform::Drop => {}
             Transform::Transcode { .. } => return Err(Unsupported("transcoding")),
-            Transform::Mix => return Err(Unsupported("mixing")),
             Transform::Silence => return Err(Unsupported("replacement by silence")),
         }
     }

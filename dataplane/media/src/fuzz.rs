@@ -96,6 +96,7 @@ fn spec(bytes: &[u8]) -> BridgeSpec {
             sends: flags & 1 == 0,
             receives: flags & 2 == 0,
             keys: None,
+            sealed: false,
         };
         PortSpec {
             port: PortIndex(index),
@@ -115,6 +116,7 @@ fn spec(bytes: &[u8]) -> BridgeSpec {
             dscp: 0,
             secure: None,
             ice: None,
+            voice: command::Voice::default(),
         }
     };
     let edge = |from: u16, to: u16| {
@@ -135,6 +137,7 @@ fn spec(bytes: &[u8]) -> BridgeSpec {
         timeouts: Timeouts::default(),
         ports: (0..2).map(port).collect(),
         edges: vec![edge(0, 1), edge(1, 0)],
+        room: None,
     }
 }
 

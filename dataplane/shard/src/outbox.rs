@@ -89,12 +89,15 @@ fn is_answer(event: &Event) -> bool {
         | Event::Refused { .. }
         | Event::Unsupported { .. }
         | Event::Report { .. }
-        | Event::PlayEnded { .. }
+        | Event::Ended { .. }
         | Event::Silent { .. }
         | Event::Closed { .. } => true,
-        Event::Learned { .. } | Event::Foreign { .. } | Event::OneSideSilent { .. } | Event::Digit { .. } => {
-            false
-        }
+        Event::Learned { .. }
+        | Event::Foreign { .. }
+        | Event::OneSideSilent { .. }
+        | Event::Digit { .. }
+        | Event::Signal { .. }
+        | Event::Talking { .. } => false,
     }
 }
 

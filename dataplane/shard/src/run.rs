@@ -530,7 +530,9 @@ fn bridge_of(event: &Event) -> Option<BridgeId> {
         | Event::OneSideSilent { bridge, .. }
         | Event::Silent { bridge, .. }
         | Event::Digit { bridge, .. }
-        | Event::PlayEnded { bridge, .. }
+        | Event::Signal { bridge, .. }
+        | Event::Talking { bridge, .. }
+        | Event::Ended { bridge, .. }
         | Event::Report { bridge, .. }
         | Event::Closed { bridge, .. } => Some(*bridge),
     }
@@ -610,6 +612,7 @@ mod tests {
             dscp,
             secure: None,
             ice: None,
+            voice: command::Voice::default(),
         };
         let ports = vec![port(0), port(1)];
         Box::new(BridgeSpec { phase: Phase::Early, timeouts: Timeouts::default(), ports, edges: Vec::new() })

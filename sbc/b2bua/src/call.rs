@@ -348,8 +348,12 @@ impl Call {
                 );
             }
             Event::Unsupported { what, .. } => self.tell(now, format!("media cannot do: {what}")),
-            Event::Started { .. } | Event::Learned { .. } | Event::Digit { .. } | Event::PlayEnded { .. } => {
-            }
+            Event::Started { .. }
+            | Event::Learned { .. }
+            | Event::Digit { .. }
+            | Event::Signal { .. }
+            | Event::Talking { .. }
+            | Event::Ended { .. } => {}
         }
     }
 

@@ -202,7 +202,9 @@ impl Switch {
             | Event::OneSideSilent { bridge, .. }
             | Event::Silent { bridge, .. }
             | Event::Digit { bridge, .. }
-            | Event::PlayEnded { bridge, .. }
+            | Event::Signal { bridge, .. }
+            | Event::Talking { bridge, .. }
+            | Event::Ended { bridge, .. }
             | Event::Report { bridge, .. }
             | Event::Closed { bridge, .. } => *bridge,
         };

@@ -259,6 +259,7 @@ fn view(id: &str) -> CallView {
         dropped: vec![(Verdict::SourceLocked, 212)],
         foreign: Some("203.0.113.66:9".parse().unwrap()),
         kernel_drops: 0,
+        voice: None,
         streams: vec![stream],
     };
     let leg = |name: &str, direction, remote: &str| LegView {

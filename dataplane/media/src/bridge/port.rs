@@ -63,7 +63,8 @@ pub(super) struct Port {
     others: Vec<Candidate>,
     signalling_source: Option<IpAddr>,
     probes: Probes,
-    pub dropped: [u64; Verdict::COUNT],
+    /// By reason; 32 bits keep the port small.
+    pub dropped: [u32; Verdict::COUNT],
     /// The last foreign source that was refused.
     pub foreign: Option<SocketAddr>,
     moves: u32,
@@ -456,7 +457,8 @@ impl Port {
 
     /// What came and went; `before` is the round trip between here and the peer, if known.
     pub fn report(&self, before: Option<Duration>) -> PortReport {
-        let dropped = Verdict::ALL.iter().map(|verdict| (*verdict, self.dropped[*verdict as usize]));
+        let dropped =
+            Verdict::ALL.iter().map(|verdict| (*verdict, u64::from(self.dropped[*verdict as usize])));
         PortReport {
             port: self.index,
             party: self.party,
@@ -472,6 +474,7 @@ impl Port {
             dropped: dropped.filter(|(_, n)| *n > 0).collect(),
             foreign: self.foreign,
             kernel_drops: self.kernel_drops.iter().sum(),
+            voice: None,
             streams: self.streams.report(before),
         }
     }
@@ -511,7 +514,7 @@ impl Candidate {
         let before = (self.rtp, self.rtcp, self.sends, self.receives);
         (self.rtp, self.rtcp, self.sends, self.receives) =
             (remote.rtp, remote.rtcp, remote.sends, remote.receives);
-        self.sealed = remote.keys.is_some();
+        self.sealed = remote.sealed;
         let changed = before != (self.rtp, self.rtcp, self.sends, self.receives);
         let control = self.control_signalled();
         if replaces(&mut self.known.0, self.rtp) {

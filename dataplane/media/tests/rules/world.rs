@@ -48,7 +48,7 @@ pub fn address(text: &str) -> SocketAddr {
 
 pub fn remote(tag: u32, rtp: &str) -> Remote {
     let rtp = (!rtp.is_empty()).then(|| address(rtp));
-    Remote { tag: RemoteTag(tag), rtp, rtcp: None, sends: true, receives: true, keys: None }
+    Remote { tag: RemoteTag(tag), rtp, rtcp: None, sends: true, receives: true, keys: None, sealed: false }
 }
 
 pub fn port(index: u16, rtp: &str) -> PortSpec {
@@ -73,6 +73,7 @@ pub fn port(index: u16, rtp: &str) -> PortSpec {
         dscp: 46,
         secure: None,
         ice: None,
+        voice: command::Voice::default(),
     }
 }
 

@@ -188,6 +188,7 @@ fn port(index: u16, phone: &Phone) -> PortSpec {
         sends: true,
         receives: true,
         keys: None,
+        sealed: false,
     };
     PortSpec {
         port: PortIndex(index),
@@ -204,6 +205,7 @@ fn port(index: u16, phone: &Phone) -> PortSpec {
         dscp: 0,
         secure: None,
         ice: None,
+        voice: command::Voice::default(),
     }
 }
 

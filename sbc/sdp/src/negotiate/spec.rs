@@ -68,7 +68,7 @@ pub(super) fn build(negotiation: &Negotiation) -> BridgeSpec {
     };
     ports.sort_by_key(|port| port.port);
     edges.sort_by_key(|edge| (edge.from, edge.to));
-    BridgeSpec { phase, timeouts: negotiation.config.timeouts, ports, edges }
+    BridgeSpec { phase, timeouts: negotiation.config.timeouts, ports, edges, room: None }
 }
 
 fn edge(from: PortIndex, to: PortIndex, relays: bool, map: impl FnOnce() -> Vec<(u8, u8)>) -> EdgeSpec {
@@ -192,6 +192,7 @@ impl LiveLine<'_, '_> {
             dscp: config.dscp,
             secure: None,
             ice: None,
+            voice: command::Voice::default(),
         }
     }
 
@@ -242,6 +243,7 @@ fn remote(tag: RemoteTag, media: &Media<'_>, is_muxed: bool, config: &SideConfig
         sends: direction.sends(),
         receives: direction.receives(),
         keys: None,
+        sealed: false,
     }
 }
 
