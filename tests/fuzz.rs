@@ -40,6 +40,16 @@ fn sdp_offer_and_answer() {
 }
 
 #[test]
+fn sdp_crypto() {
+    let lines = [
+        "1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4 WSH=128",
+        "2 AEAD_AES_128_GCM inline:QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYg==",
+    ];
+    let lines = lines.map(|line| line.as_bytes().to_vec());
+    drive("sdp_crypto", sdp::fuzz::crypto, &lines, &[b"|", b":", b"inline:", b"2^31", b"KDR=1", b"=="]);
+}
+
+#[test]
 fn media_wire() {
     drive("media_wire", media::fuzz::wire, &datagrams(), RTP_WORDS);
 }

@@ -1,5 +1,6 @@
 //! Entries for fuzzers: plain functions on bytes, which must neither panic nor break what they state.
 
+use crate::crypto::CryptoLine;
 use crate::edit::{Edit, LineEdit, OriginEdit, write};
 use crate::negotiate::{Negotiation, NegotiationConfig, Side, SideConfig};
 use crate::parse::Sdp;
@@ -22,6 +23,14 @@ pub fn parse_and_write(data: &[u8]) {
     assert_eq!(again.media().len(), sdp.media().len(), "m-lines keep their number");
     write(&again, &as_ours(&lines), &mut twice);
     assert_eq!(once, twice, "writing twice changes nothing more");
+}
+
+/// One `a=crypto` value: what can be read can be written, and reads back as the same.
+pub fn crypto(data: &[u8]) {
+    let Ok(line) = CryptoLine::parse(data) else { return };
+    let mut written = Vec::new();
+    line.write(&mut written);
+    assert_eq!(CryptoLine::parse(&written), Ok(line), "a line that we write is one that we read");
 }
 
 /// The first half is offered by A, the second answered by B, then both the other way; the spec is built at each step.

@@ -4,6 +4,7 @@
 pub mod address; // what kind of address a peer named
 mod line; // lines and words
 pub mod parse; // the borrowed reader and its limits
+pub mod crypto; // keys of encrypted media: a=crypto
 pub mod codec; // payload types and what they name
 mod reveal; // addresses and host names in lines that would be kept
 pub mod edit; // writing an SDP as ours: what is kept, rewritten, dropped
