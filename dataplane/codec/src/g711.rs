@@ -1,6 +1,82 @@
 //! G.711: µ-law and A-law, octets as on the wire (A-law with the even bits inverted), samples of 16 bits.
 //! Encoding rounds as the reference code of CCITT does, so that decode and encode are exact over all inputs (G.711).
 
+use crate::coder::{Decoder, Encoder, EncoderSettings, Format, PACKET_MS_MAX, PAYLOAD_MAX, Undecodable};
+use crate::registry::Codec;
+
+/// µ-law.
+pub static PCMU: Codec = Codec {
+    name: "pcmu",
+    clock: RATE,
+    channels: 1,
+    rates: &[RATE],
+    ptime_max_ms: 60,
+    decoder: |_, _| Box::new(LawDecoder { decode: decode_ulaw }),
+    encoder: |_, _: EncoderSettings| Box::new(LawEncoder { encode: encode_ulaw }),
+    bandwidth: |_: &Format<'_>| RATE,
+    silence: |samples, payload| constant(0xff, samples, payload),
+};
+
+/// A-law.
+pub static PCMA: Codec = Codec {
+    name: "pcma",
+    decoder: |_, _| Box::new(LawDecoder { decode: decode_alaw }),
+    encoder: |_, _| Box::new(LawEncoder { encode: encode_alaw }),
+    silence: |samples, payload| constant(0xd5, samples, payload),
+    ..PCMU
+};
+
+const RATE: u32 = 8_000;
+const SAMPLES_MAX: usize = (RATE / 1_000 * PACKET_MS_MAX) as usize;
+
+struct LawDecoder {
+    decode: fn(&[u8], &mut [i16]),
+}
+
+impl Decoder for LawDecoder {
+    fn rate(&self) -> u32 {
+        RATE
+    }
+
+    fn samples(&self, payload: &[u8]) -> Result<usize, Undecodable> {
+        if (1..=SAMPLES_MAX).contains(&payload.len()) { Ok(payload.len()) } else { Err(Undecodable) }
+    }
+
+    fn decode(&mut self, payload: &[u8], pcm: &mut [i16]) -> Result<usize, Undecodable> {
+        let samples = self.samples(payload)?;
+        let pcm = pcm.get_mut(..samples).ok_or(Undecodable)?;
+        (self.decode)(payload, pcm);
+        Ok(samples)
+    }
+
+    fn conceal(&mut self, pcm: &mut [i16]) {
+        pcm.fill(0);
+    }
+}
+
+struct LawEncoder {
+    encode: fn(&[i16], &mut [u8]),
+}
+
+impl Encoder for LawEncoder {
+    fn rate(&self) -> u32 {
+        RATE
+    }
+
+    fn encode(&mut self, pcm: &[i16], payload: &mut [u8; PAYLOAD_MAX]) -> usize {
+        (self.encode)(pcm, payload);
+        pcm.len().min(PAYLOAD_MAX)
+    }
+
+    fn reset(&mut self) {}
+}
+
+/// A payload of the same code throughout.
+fn constant(code: u8, samples: usize, payload: &mut [u8]) -> Option<usize> {
+    payload.get_mut(..samples)?.fill(code);
+    Some(samples)
+}
+
 /// Decodes µ-law. Stops at the end of the shorter slice.
 pub fn decode_ulaw(coded: &[u8], samples: &mut [i16]) {
     for (sample, code) in samples.iter_mut().zip(coded) {

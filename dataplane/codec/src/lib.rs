@@ -1,5 +1,7 @@
 //! Codecs and the facts about payload formats. Bytes and samples in, bytes and samples out: no packets, no streams.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // but in g711/avx2.rs and opus/opusic.rs
 pub mod payload; // what is known of payload formats: numbers, clocks, frames
 pub mod coder; // what a codec is: two traits
 pub mod g711; // µ-law and A-law
+pub mod l16; // samples as they are
+pub mod registry; // the list of codecs
