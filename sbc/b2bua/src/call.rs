@@ -7,6 +7,7 @@ mod answer; // the answer, and what the caller is told
 mod choose; // who is called next
 mod failover; // attempts that fail
 mod midcall; // requests within the call
+mod control; // what is asked of a call that is up, by the API
 mod offer; // offers that pass from one side to the other, once the call is up
 mod ending; // BYE, CANCEL, failures; records
 
@@ -436,12 +437,14 @@ impl Call {
             && self.b.as_ref().is_none_or(Leg::is_done)
     }
 
-    /// Sends the wanted state to the media shard.
-    fn set_media(&mut self, desk: &mut Desk) {
+    /// Sends the wanted state to the media shard: what the sides have agreed, and on top what was asked of this call
+    /// (mute, hold, rooms). The one place that does.
+    pub(crate) fn send_spec(&mut self, desk: &mut Desk) {
         if let Some(bridge) = self.bridge
             && self.media == Media::Open
         {
-            let spec = Box::new(self.negotiation.spec());
+            let mut spec = Box::new(self.negotiation.spec());
+            self.overlay(&mut spec);
             desk.media(bridge.media_shard(), Command::Set { bridge, spec });
         }
     }

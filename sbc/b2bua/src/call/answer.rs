@@ -99,7 +99,7 @@ impl Call {
             self.reoffer = Some(Reoffer { from: Side::B, sdp: sdp.into(), at: now.mono });
         }
         self.answer_caller(desk, now, sdp.as_deref(), Some(message));
-        self.set_media(desk);
+        self.send_spec(desk);
     }
 
     fn acknowledge_b(&mut self, desk: &mut Desk, now: Now, cseq: u32, sdp: Option<&[u8]>) {

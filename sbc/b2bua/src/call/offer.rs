@@ -292,7 +292,7 @@ impl Call {
         };
         match answered.and_then(|a| self.negotiation.commit(tag).map(|_| a.sdp)) {
             Ok(answer) => {
-                self.set_media(desk);
+                self.send_spec(desk);
                 self.tell(now, format!("{} has agreed to other media", name(side)));
                 let Some(inbound) = &exchange.inbound else { return };
                 if exchange.cancelled {
@@ -360,7 +360,7 @@ impl Call {
         match answered {
             Ok(answer) => {
                 self.acknowledge(desk, now, late.offerer, late.cseq, Some(&answer));
-                self.set_media(desk);
+                self.send_spec(desk);
             }
             Err(error) => {
                 // No SDP in the ACK means BYE to both (media.md).

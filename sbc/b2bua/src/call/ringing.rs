@@ -58,7 +58,7 @@ impl Call {
                 Ok(answered) => {
                     self.b_tag = tag;
                     self.negotiation.open_early();
-                    self.set_media(desk);
+                    self.send_spec(desk);
                     sdp = Some(answered.sdp);
                 }
                 Err(error) => self.tell(now, format!("SDP of B in {code}: {error}")),
