@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod wire; // rtp, rtcp: borrowed views; what a datagram is
 pub mod quality; // RFC 3550 statistics of a stream, and what a listener would say (emodel)
+pub mod playout; // from packets of one source to speech at the tick
 pub mod bridge; // the bridges of one shard: port, learn, relay, silence, reports
 pub mod fuzz; // fuzz entries: plain functions on bytes
 
