@@ -4,8 +4,10 @@ pub mod payload; // what is known of payload formats: numbers, clocks, frames
 pub mod coder; // what a codec is: two traits
 pub mod pcm; // blocks of samples: level, gain, sum
 pub mod resample; // from one sampling rate to another
+pub mod noise; // comfort noise
 pub mod g711; // µ-law and A-law
 pub mod l16; // samples as they are
+pub mod opus; // libopus behind checks of our own
 pub mod registry; // the list of codecs
 pub mod stretch; // shorter or longer without a change of pitch
 pub mod wav; // WAV files as bytes
