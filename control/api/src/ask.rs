@@ -55,10 +55,19 @@ pub(crate) async fn ask_owner<T: Send + 'static>(
     }
     match ask(api, call.shard(), |reply| question(call, reply)).await? {
         Ok(answer) => Ok(answer),
-        Err(AskFailed::NoCall) => Err(no_call()),
-        Err(AskFailed::Ending) => {
-            Err(Problem::new(Class::WrongState, format!("call {id} is ending already")))
-        }
+        Err(failed) => Err(refused(id, failed)),
+    }
+}
+
+/// What a client is told of a question that a shard did not answer with what was asked for.
+pub(crate) fn refused(what: &str, failed: AskFailed) -> Problem {
+    match failed {
+        AskFailed::NoCall => Problem::new(Class::NoCall, format!("there is no call {what}")),
+        AskFailed::NoOrder => Problem::new(Class::NotFound, format!("nothing of that id goes on in {what}")),
+        AskFailed::NoRoom => Problem::new(Class::NotFound, format!("there is no room {what}")),
+        AskFailed::Ending => Problem::new(Class::WrongState, format!("call {what} is ending already")),
+        AskFailed::WrongState(why) | AskFailed::Unsupported(why) => Problem::new(Class::WrongState, why),
+        AskFailed::Elsewhere(_) => Problem::new(Class::Busy, "try again in a moment"),
     }
 }
 

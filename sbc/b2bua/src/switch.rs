@@ -6,6 +6,7 @@ mod stranger; // sources that are nobody
 mod health; // probes of trunks
 mod live; // what is watched while calls are up
 mod told; // decisions without a call
+mod rooms; // what is asked of the media of calls and rooms
 
 pub use told::explain_offline;
 
@@ -266,6 +267,17 @@ impl Switch {
                 };
                 reply(answer);
             }
+            ask @ (Ask::Play(..)
+            | Ask::Stop(..)
+            | Ask::Dtmf(..)
+            | Ask::Record(..)
+            | Ask::Mute(..)
+            | Ask::Hold(..)
+            | Ask::Join(..)
+            | Ask::Leave(..)
+            | Ask::PutRoom(..)
+            | Ask::Rooms(..)
+            | Ask::CloseRoom(..)) => self.handle_media_ask(now, ask),
             Ask::Explain(question, reply) => reply(self.explain(now, &question).map(Box::new)),
             Ask::Drain(on) => self.draining = on,
             Ask::HangupAll => {

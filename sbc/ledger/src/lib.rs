@@ -12,6 +12,9 @@ pub mod net; // networks by prefix
 pub mod ban; // banned sources
 pub mod event; // what the engine tells the world
 pub mod cdr; // one record a leg
+pub mod control; // what may be asked of the media of a call or room
+pub mod rooms; // rooms and who sits in them, of all shards
+pub mod recordings; // recordings that run, and those whose record is still to be kept
 pub mod view; // what a call looks like from outside
 pub mod ask; // questions of control to a signalling shard, and their answers
 pub mod explain; // a decision told step by step, without a call
@@ -22,6 +25,10 @@ pub use ask::{Answer, Ask, AskFailed, CallFilter, Reply};
 pub use audit::{Auditor, Drift, Limit, Recount};
 pub use ban::{Added, Ban, Banner, Bans, BansFull, DropList, NoDropList};
 pub use cdr::{Cdr, Direction, Quality, ReleasedBy};
+pub use control::{
+    Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom, RecordStart, Recorded,
+    RoomOptions, SeatOptions, SendDigits, Subject,
+};
 pub use event::{Event, EventBus, Numbered, Subscribed, Subscription};
 pub use explain::{ExplainQuestion, ExplainStep, Explanation};
 pub use hook::{HookAnswer, HookFailed, HookQuestion};
@@ -32,5 +39,7 @@ pub use limit::{Bounds, Class, LimitHit, Refused, SHARDS_MAX, Why};
 pub use net::{Net, NoNet};
 pub use pool::Pool;
 pub use rate::Rate;
+pub use recordings::{RecordingRow, RecordingState, Recordings};
+pub use rooms::Rooms;
 pub use stats::SignallingStats;
-pub use view::{CallState, CallSummary, CallView, LegView, TraceEntry, TraceView};
+pub use view::{CallState, CallSummary, CallView, LegView, RoomMember, RoomView, TraceEntry, TraceView};

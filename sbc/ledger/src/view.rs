@@ -1,6 +1,7 @@
 //! What a call looks like from outside: rows for a list, all of one call, its ladder.
 
 use crate::cdr::Direction;
+use crate::control::{OrderId, RoomOptions, SeatOptions};
 use crate::id::CallId;
 use base::Wall;
 use command::PortReport;
@@ -63,6 +64,59 @@ pub struct CallView {
     pub legs: Vec<LegView>,
     /// What happened, in order.
     pub timeline: Vec<(Wall, String)>,
+    /// The room that it sits in.
+    pub room: Option<String>,
+    /// What was asked of its media and goes on.
+    pub orders: Vec<OrderView>,
+}
+
+/// A sound, digits or a recording on their way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderView {
+    /// Which.
+    pub id: OrderId,
+    /// `play`, `dtmf` or `record`.
+    pub kind: &'static str,
+    /// The sound's name, or the recording's file.
+    pub what: String,
+    /// Since when.
+    pub since: Wall,
+    /// A recording that is paused.
+    pub paused: bool,
+}
+
+/// A room and who sits in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomView {
+    /// Its name.
+    pub name: String,
+    /// Unique over restarts; what plays and is recorded in it is named by it.
+    pub id: CallId,
+    /// Since when.
+    pub created: Wall,
+    /// It ends by itself.
+    pub ad_hoc: bool,
+    /// It is being ended.
+    pub is_closing: bool,
+    /// What holds for it.
+    pub options: RoomOptions,
+    /// The media shard that mixes it, once somebody has joined.
+    pub media_shard: Option<usize>,
+    /// The signalling shard that owns it.
+    pub owner: usize,
+    /// Who sits in it.
+    pub members: Vec<RoomMember>,
+}
+
+/// A call in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomMember {
+    /// Which.
+    pub call: CallId,
+    /// Since when.
+    pub joined: Wall,
+    /// How the caller's leg sits, and the callee's.
+    pub seats: [SeatOptions; 2],
 }
 
 /// One leg.
