@@ -11,3 +11,5 @@ pub mod opus; // libopus behind checks of our own
 pub mod registry; // the list of codecs
 pub mod stretch; // shorter or longer without a change of pitch
 pub mod wav; // WAV files as bytes
+pub mod ogg; // Opus in Ogg files, as bytes
+pub mod fuzz; // entries for tests that feed it anything
