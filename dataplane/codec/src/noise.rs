@@ -169,8 +169,8 @@ impl ComfortNoise {
             self.made.copy_within(..ORDER_MAX - 1, 1);
             self.made[0] = value;
             self.gain += step;
-            sum += value * value;
             *sample = value.round() as i16;
+            sum += f32::from(*sample) * f32::from(*sample);
         }
         self.gain = target;
         // Noise is louder now and then; here it is not.
