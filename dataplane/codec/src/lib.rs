@@ -5,7 +5,9 @@ pub mod coder; // what a codec is: two traits
 pub mod pcm; // blocks of samples: level, gain, sum
 pub mod resample; // from one sampling rate to another
 pub mod noise; // comfort noise
+pub mod plc; // concealment for codecs that code sample by sample
 pub mod g711; // µ-law and A-law
+pub mod g722; // 7 kHz in 64 kbit/s
 pub mod l16; // samples as they are
 pub mod opus; // libopus behind checks of our own
 pub mod registry; // the list of codecs
