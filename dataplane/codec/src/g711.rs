@@ -2,6 +2,7 @@
 //! Encoding rounds as the reference code of CCITT does, so that decode and encode are exact over all inputs (G.711).
 
 use crate::coder::{Decoder, Encoder, EncoderSettings, Format, PACKET_MS_MAX, PAYLOAD_MAX, Undecodable};
+use crate::plc::Plc;
 use crate::registry::Codec;
 
 /// µ-law.
@@ -10,8 +11,8 @@ pub static PCMU: Codec = Codec {
     clock: RATE,
     channels: 1,
     rates: &[RATE],
-    ptime_max_ms: 60,
-    decoder: |_, _| Box::new(LawDecoder { decode: decode_ulaw }),
+    ptimes: &[10, 20, 30, 40, 60],
+    decoder: |_, _| Box::new(LawDecoder { decode: decode_ulaw, plc: Plc::new(RATE) }),
     encoder: |_, _: EncoderSettings| Box::new(LawEncoder { encode: encode_ulaw }),
     bandwidth: |_: &Format<'_>| RATE,
     silence: |samples, payload| constant(0xff, samples, payload),
@@ -20,7 +21,7 @@ pub static PCMU: Codec = Codec {
 /// A-law.
 pub static PCMA: Codec = Codec {
     name: "pcma",
-    decoder: |_, _| Box::new(LawDecoder { decode: decode_alaw }),
+    decoder: |_, _| Box::new(LawDecoder { decode: decode_alaw, plc: Plc::new(RATE) }),
     encoder: |_, _| Box::new(LawEncoder { encode: encode_alaw }),
     silence: |samples, payload| constant(0xd5, samples, payload),
     ..PCMU
@@ -31,6 +32,7 @@ const SAMPLES_MAX: usize = (RATE / 1_000 * PACKET_MS_MAX) as usize;
 
 struct LawDecoder {
     decode: fn(&[u8], &mut [i16]),
+    plc: Plc,
 }
 
 impl Decoder for LawDecoder {
@@ -46,11 +48,12 @@ impl Decoder for LawDecoder {
         let samples = self.samples(payload)?;
         let pcm = pcm.get_mut(..samples).ok_or(Undecodable)?;
         (self.decode)(payload, pcm);
+        self.plc.heard(pcm);
         Ok(samples)
     }
 
     fn conceal(&mut self, pcm: &mut [i16]) {
-        pcm.fill(0);
+        self.plc.conceal(pcm);
     }
 }
 

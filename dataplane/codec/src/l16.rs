@@ -2,26 +2,27 @@
 //! mixed at; other clocks (the static types 10 and 11 have 44,100) pass as relay.
 
 use crate::coder::{Decoder, Encoder, PACKET_MS_MAX, PAYLOAD_MAX, Undecodable};
+use crate::plc::Plc;
 use crate::registry::Codec;
 
 /// At 8 kHz.
-pub static L16_8000: Codec = at::<8_000>(&[8_000], 60);
+pub static L16_8000: Codec = at::<8_000>(&[8_000], &[10, 20, 30, 40, 60]);
 /// At 16 kHz.
-pub static L16_16000: Codec = at::<16_000>(&[16_000], 40);
+pub static L16_16000: Codec = at::<16_000>(&[16_000], &[10, 20, 30, 40]);
 /// At 32 kHz.
-pub static L16_32000: Codec = at::<32_000>(&[32_000], 20);
+pub static L16_32000: Codec = at::<32_000>(&[32_000], &[10, 20]);
 /// At 48 kHz.
-pub static L16_48000: Codec = at::<48_000>(&[48_000], 10);
+pub static L16_48000: Codec = at::<48_000>(&[48_000], &[10]);
 
-const fn at<const RATE: u32>(rates: &'static [u32], ptime_max_ms: u8) -> Codec {
+const fn at<const RATE: u32>(rates: &'static [u32], ptimes: &'static [u8]) -> Codec {
     Codec {
         name: "l16",
         clock: RATE,
         channels: 1,
         rates,
-        ptime_max_ms,
-        decoder: |_, _| Box::new(Wide { rate: RATE }),
-        encoder: |_, _| Box::new(Wide { rate: RATE }),
+        ptimes,
+        decoder: |_, _| Box::new(L16Decoder { rate: RATE, plc: Plc::new(RATE) }),
+        encoder: |_, _| Box::new(L16Encoder { rate: RATE }),
         bandwidth: |_| RATE,
         silence: |samples, payload| {
             payload.get_mut(..samples.checked_mul(2)?)?.fill(0);
@@ -30,11 +31,12 @@ const fn at<const RATE: u32>(rates: &'static [u32], ptime_max_ms: u8) -> Codec {
     }
 }
 
-struct Wide {
+struct L16Decoder {
     rate: u32,
+    plc: Plc,
 }
 
-impl Decoder for Wide {
+impl Decoder for L16Decoder {
     fn rate(&self) -> u32 {
         self.rate
     }
@@ -51,15 +53,20 @@ impl Decoder for Wide {
         for (sample, bytes) in pcm.iter_mut().zip(payload.chunks_exact(2)) {
             *sample = i16::from_be_bytes([bytes[0], bytes[1]]);
         }
+        self.plc.heard(pcm);
         Ok(samples)
     }
 
     fn conceal(&mut self, pcm: &mut [i16]) {
-        pcm.fill(0);
+        self.plc.conceal(pcm);
     }
 }
 
-impl Encoder for Wide {
+struct L16Encoder {
+    rate: u32,
+}
+
+impl Encoder for L16Encoder {
     fn rate(&self) -> u32 {
         self.rate
     }

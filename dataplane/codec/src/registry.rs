@@ -2,11 +2,19 @@
 //! line in [`CODECS`]; what only passes as relay is not here (its facts are in `payload`).
 
 use crate::coder::{Decoder, Encoder, EncoderSettings, Format};
-use crate::{g711, l16};
+use crate::{g711, g722, l16, opus};
 
 /// Every codec, once a clock.
-pub static CODECS: &[&Codec] =
-    &[&g711::PCMU, &g711::PCMA, &l16::L16_8000, &l16::L16_16000, &l16::L16_32000, &l16::L16_48000];
+pub static CODECS: &[&Codec] = &[
+    &g711::PCMU,
+    &g711::PCMA,
+    &g722::G722,
+    &l16::L16_8000,
+    &l16::L16_16000,
+    &l16::L16_32000,
+    &l16::L16_48000,
+    &opus::OPUS,
+];
 
 /// One codec: what it is called, and how its two halves are made. Its file fills this in.
 pub struct Codec {
@@ -18,8 +26,9 @@ pub struct Codec {
     pub channels: u8,
     /// PCM rates that it can be run at, narrowest first.
     pub rates: &'static [u32],
-    /// The longest packet that its encoder writes, in milliseconds: what fits into `PAYLOAD_MAX`, 60 at most.
-    pub ptime_max_ms: u8,
+    /// Lengths of packets that its encoder takes, in milliseconds, shortest first: what the format allows and what fits
+    /// into `PAYLOAD_MAX`.
+    pub ptimes: &'static [u8],
     pub(crate) decoder: fn(&Format<'_>, u32) -> Box<dyn Decoder>,
     pub(crate) encoder: fn(&Format<'_>, EncoderSettings) -> Box<dyn Encoder>,
     pub(crate) bandwidth: fn(&Format<'_>) -> u32,
