@@ -7,6 +7,7 @@ pub mod sys; // the calls into the kernel that std and socket2 lack
 pub mod ports; // pairs of ports: order, rest, sockets
 pub mod io; // packets from and to the kernel: Batch, epoll, io_uring
 pub mod outbox; // events on their way to signalling
+pub mod recorder; // recordings and forks, off the media cores
 pub mod run; // Shard: the turn
 pub mod spawn; // the thread, its supervision, probing of back ends
 

@@ -15,7 +15,7 @@ fn what_is_recorded_is_heard_at_its_time() {
         let heard = parsed.mono(&mut decoders(1, rate), usize::MAX).unwrap();
         assert_eq!(heard.len(), pcm.len());
         let likeness = correlation(&heard, &pcm);
-        assert!(likeness > 0.97, "{likeness} at {rate} Hz");
+        assert!(likeness > 0.95, "{likeness} at {rate} Hz");
     }
 }
 
