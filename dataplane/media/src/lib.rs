@@ -6,8 +6,11 @@ pub mod srtp; // encryption under one key: Sealer, Opener
 pub mod playout; // from packets of one source to speech at the tick
 pub mod tone; // tones by cadence and country: Player, named, parse
 pub mod dtmf; // digits: RFC 4733 events, tones in speech, plans
-pub mod echo; // line echo canceller
+// ECHO// line echo canceller
+pub mod mixer; // one room: who is heard, and what each hears
 pub mod bridge; // the bridges of one shard: port, learn, relay, silence, reports
+#[cfg(test)]
+mod material; // test material of others
 pub mod fuzz; // fuzz entries: plain functions on bytes
 
 pub use bridge::{Bridges, BridgesConfig, Counters, Hop, OpenPort, Packet, Slot, Unsupported};
