@@ -7,7 +7,7 @@ mod answer; // the answer, and what the caller is told
 mod choose; // who is called next
 mod failover; // attempts that fail
 mod midcall; // requests within the call
-mod control; // what is asked of a call that is up, by the API
+pub(crate) mod control; // what is asked of a call that is up, by the API
 mod offer; // offers that pass from one side to the other, once the call is up
 mod ending; // BYE, CANCEL, failures; records
 
@@ -23,7 +23,8 @@ use crate::leg::Leg;
 use crate::spec::{Route, Spec, Trunk};
 use crate::trace::Step;
 use base::{Instant, Key, Now, Wall};
-use command::{BridgeId, BridgeReport, Command, Event, OpenRefusal, RemoteTag, Ticket};
+use command::{BridgeId, BridgeReport, Command, Event, OpenRefusal, Outcome, RemoteTag, Ticket};
+use control::Control;
 use core::net::IpAddr;
 use ledger::{AskFailed, CallId, CallView, Lease, Reply};
 use offer::{Exchange, Late, Pass, Reoffer};
@@ -92,6 +93,8 @@ pub struct Call {
     /// When the wheel will wake this call next.
     pub(crate) alarm: Instant,
     one_way_noted: bool,
+    /// What was asked of its media by the API, if anything was.
+    control: Option<Box<Control>>,
 }
 
 /// Where a call stands.
@@ -315,11 +318,15 @@ impl Call {
                 self.media = Media::Closed;
                 self.report = Some(report);
                 self.answer_shows(desk, None);
+                self.on_orders_closed(desk, now, Outcome::Closed);
                 if self.stage != Stage::Ending {
                     self.release(desk, now, Release::engine("media_failed", 500));
                 }
             }
-            Event::Report { ticket, report, .. } => self.answer_shows(desk, Some((ticket, &report))),
+            Event::Report { ticket, report, .. } => {
+                self.answer_shows(desk, Some((ticket, &report)));
+                self.on_fence(desk, now, ticket);
+            }
             Event::Silent { silent, .. } => {
                 self.tell(now, format!("no media from any side for {} s", silent.as_secs()));
                 self.release(desk, now, Release::engine("media_timeout", 0));
@@ -348,13 +355,17 @@ impl Call {
                     ),
                 );
             }
-            Event::Unsupported { what, .. } => self.tell(now, format!("media cannot do: {what}")),
+            Event::Unsupported { ticket, what, .. } => self.on_unsupported(desk, now, ticket, what),
+            Event::Ended { ticket, ended, .. } => self.on_order_ended(desk, now, ticket, ended),
+            Event::Digit { port, digit, duration, .. } => {
+                self.on_digit(desk, now, self.side_of_port(port), digit, duration);
+            }
+            Event::Signal { port, signal, .. } => {
+                self.on_signal(desk, now, self.side_of_port(port), signal);
+            }
             Event::Started { .. }
             | Event::Learned { .. }
-            | Event::Digit { .. }
-            | Event::Signal { .. }
-            | Event::Talking { .. }
-            | Event::Ended { .. } => {}
+            | Event::Talking { .. } => {}
         }
     }
 
@@ -366,6 +377,7 @@ impl Call {
         }
         self.media = Media::Closed;
         self.answer_shows(desk, None);
+        self.on_orders_closed(desk, now, Outcome::Failed);
         self.tell(now, "the media shard has failed");
         self.release(desk, now, Release::engine("media_failed", 500));
     }

@@ -6,7 +6,7 @@ use crate::trace::{Step, Trace, method_number};
 use base::{HashKey, Key, Now, Rng};
 use command::{BridgeId, Command};
 use core::net::{IpAddr, SocketAddr};
-use ledger::{Bans, CallIds, Cdr, EventBus, HookQuestion, SignallingStats};
+use ledger::{Bans, CallIds, Cdr, EventBus, HookQuestion, Recordings, Rooms, SignallingStats};
 use policy::fraud::Fraud;
 use policy::guard::{Guard, GuardSpec};
 use sip::flow::{Flow, Target};
@@ -57,6 +57,12 @@ pub struct Shared {
     pub bans: Arc<Bans>,
     /// What the world is told.
     pub events: Arc<EventBus>,
+    /// Rooms, and who sits in them.
+    pub rooms: Arc<Rooms>,
+    /// Recordings that run.
+    pub recordings: Arc<Recordings>,
+    /// Where their files are, as the recorder shall find them.
+    pub recording_folder: Arc<str>,
 }
 
 impl Shared {
@@ -67,6 +73,9 @@ impl Shared {
             guard: Arc::new(Guard::new(key, GuardSpec::default(), STRANGERS_MAX)),
             bans: Arc::new(Bans::new(key)),
             events: EventBus::new(now.wall),
+            rooms: Arc::default(),
+            recordings: Arc::default(),
+            recording_folder: "recordings".into(),
         }
     }
 }
@@ -219,6 +228,12 @@ impl Desk {
         self.bridges_made += 1;
         let shard = self.bridges_made % self.config.media_shards.max(1) as u64;
         BridgeId::new(self.config.node, shard as u8, self.config.shard, self.bridges_made)
+    }
+
+    /// The serial of a bridge whose media shard is not known yet.
+    pub(crate) fn new_bridge_serial(&mut self) -> u64 {
+        self.bridges_made += 1;
+        self.bridges_made
     }
 
     pub(crate) fn new_ticket(&mut self) -> command::Ticket {

@@ -11,6 +11,7 @@ pub mod admit; // whether a request becomes a call
 pub mod session; // session timers
 pub mod trace; // recent messages
 pub mod desk; // what every call works with
+mod orders; // sounds, digits and recordings of a call or room that go on
 mod leg; // one leg
 mod call; // one call
 mod view; // a call as people see it

@@ -160,6 +160,8 @@ pub struct Trunk {
     pub class: Class,
     /// What an emergency centre is told about where its callers are.
     pub emergency_address: Option<String>,
+    /// Its calls are recorded from their answer on.
+    pub record: bool,
 }
 
 impl Trunk {
@@ -185,6 +187,7 @@ impl Trunk {
             policies: Vec::new(),
             class: Class::Normal,
             emergency_address: None,
+            record: false,
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Switch {
     probes: Probes,
     auditor: Auditor,
     watch: live::Watch,
+    /// What goes on in rooms of this shard.
+    room_orders: rooms::RoomOrders,
     draining: bool,
     overloaded: bool,
 }
@@ -61,6 +63,9 @@ impl Switch {
         let steering = config.steering;
         let (calls_max, shard) = (config.calls_max, config.shard);
         config.shared.guard.set(spec.unknown.guard.clone());
+        // What an earlier generation of this shard has left behind.
+        config.shared.rooms.forget_shard(config.node, usize::from(shard));
+        config.shared.recordings.interrupt_shard(config.node, usize::from(shard));
         Switch {
             identities: Identities::new(&spec, &BTreeMap::new()),
             desk: Desk::new(now, config, spec, rng, stats),
@@ -75,6 +80,7 @@ impl Switch {
             probes: Probes::new(),
             auditor: Auditor::new(shard),
             watch: live::Watch::default(),
+            room_orders: rooms::RoomOrders::new(),
             draining: false,
             overloaded: false,
         }
@@ -209,8 +215,9 @@ impl Switch {
             | Event::Report { bridge, .. }
             | Event::Closed { bridge, .. } => *bridge,
         };
-        if let Some(key) = self.by_bridge.get(&bridge).copied() {
-            self.with_call(key, |call, desk| call.handle_media(desk, now, event));
+        match self.by_bridge.get(&bridge).copied() {
+            Some(key) => self.with_call(key, |call, desk| call.handle_media(desk, now, event)),
+            None => self.handle_room_media(now, bridge, event),
         }
     }
 
@@ -413,6 +420,7 @@ impl Switch {
         for key in lost {
             self.with_call(key, |call, desk| call.handle_media_lost(desk, now));
         }
+        self.on_rooms_lost(now, shard);
     }
 
     /// Lets a call act, then looks after what follows: its bridge, its alarm, its end.

@@ -53,8 +53,8 @@ impl Call {
             route: Some(self.route().name.clone()),
             legs: legs.into_iter().flatten().map(|leg| self.leg_view(leg, report)).collect(),
             timeline: self.timeline.clone(),
-            room: None,
-            orders: Vec::new(),
+            room: self.room().map(str::to_owned),
+            orders: self.order_views(),
         }
     }
 

@@ -23,8 +23,8 @@ pub enum Ask {
     Hangup(CallId, Reply<Result<(), AskFailed>>),
     /// Plays a sound; answered when it has been taken.
     Play(Subject, Box<Play>, Reply<Result<OrderId, AskFailed>>),
-    /// Ends what was asked for: a sound, digits, a recording. Of what has ended by itself nothing is told.
-    Stop(Subject, OrderId, Reply<Result<(), AskFailed>>),
+    /// Ends what was asked for: a sound, digits, a recording; all sounds and digits if nothing is named.
+    Stop(Subject, Option<OrderId>, Reply<Result<(), AskFailed>>),
     /// Sends digits.
     Dtmf(CallId, Box<SendDigits>, Reply<Result<OrderId, AskFailed>>),
     /// Begins, ends or pauses a recording.
@@ -61,7 +61,7 @@ impl core::fmt::Debug for Ask {
             Ask::Trace(id, _) => write!(f, "Trace({id})"),
             Ask::Hangup(id, _) => write!(f, "Hangup({id})"),
             Ask::Play(subject, play, _) => write!(f, "Play({subject:?}, {play:?})"),
-            Ask::Stop(subject, id, _) => write!(f, "Stop({subject:?}, {id})"),
+            Ask::Stop(subject, id, _) => write!(f, "Stop({subject:?}, {id:?})"),
             Ask::Dtmf(id, digits, _) => write!(f, "Dtmf({id}, {} digits)", digits.digits.len()),
             Ask::Record(subject, record, _) => write!(f, "Record({subject:?}, {record:?})"),
             Ask::Mute(id, mute, _) => write!(f, "Mute({id}, {mute:?})"),

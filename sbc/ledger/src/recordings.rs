@@ -33,8 +33,6 @@ pub struct RecordingRow {
 /// Where a recording stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordingState {
-    /// It begins when the call is answered.
-    Waiting,
     /// It runs.
     Recording,
     /// Silence is written.
@@ -51,7 +49,6 @@ impl RecordingState {
     /// Stable word.
     pub fn name(self) -> &'static str {
         match self {
-            RecordingState::Waiting => "waiting",
             RecordingState::Recording => "recording",
             RecordingState::Paused => "paused",
             RecordingState::Done => "done",
@@ -62,15 +59,15 @@ impl RecordingState {
 
     /// The state of that name.
     pub fn named(name: &str) -> Option<RecordingState> {
-        use RecordingState::{Done, Failed, Interrupted, Paused, Recording, Waiting};
-        [Waiting, Recording, Paused, Done, Failed, Interrupted].into_iter().find(|state| state.name() == name)
+        use RecordingState::{Done, Failed, Interrupted, Paused, Recording};
+        [Recording, Paused, Done, Failed, Interrupted].into_iter().find(|state| state.name() == name)
     }
 
     /// Whether nothing changes any more.
     pub fn is_over(self) -> bool {
-        use RecordingState::{Done, Failed, Interrupted, Paused, Recording, Waiting};
+        use RecordingState::{Done, Failed, Interrupted, Paused, Recording};
         match self {
-            Waiting | Recording | Paused => false,
+            Recording | Paused => false,
             Done | Failed | Interrupted => true,
         }
     }
@@ -131,15 +128,14 @@ impl Recordings {
         }
     }
 
-    /// Whether a recording still runs, or waits to.
+    /// Whether a recording still runs.
     pub fn is_live(&self, id: OrderId) -> bool {
         self.lock().rows.get(&id).is_some_and(|(row, _)| !row.state.is_over())
     }
 
     /// How many run now.
     pub fn active(&self) -> usize {
-        let is_active = |state| matches!(state, RecordingState::Recording | RecordingState::Paused);
-        self.lock().rows.values().filter(|(row, _)| is_active(row.state)).count()
+        self.lock().rows.values().filter(|(row, _)| !row.state.is_over()).count()
     }
 
     /// Rows that were lost because the store did not take them.
@@ -222,7 +218,7 @@ mod tests {
 
     #[test]
     fn states_have_names_of_their_own() {
-        for state in ["waiting", "recording", "paused", "done", "failed", "interrupted"] {
+        for state in ["recording", "paused", "done", "failed", "interrupted"] {
             assert_eq!(RecordingState::named(state).map(RecordingState::name), Some(state));
         }
         assert_eq!(RecordingState::named("x"), None);

@@ -2,7 +2,7 @@
 //! joins, leaves or looks. A room is owned by the shard that made it, which gets the events of its media; the media
 //! shard that mixes it is that of its first member.
 
-use crate::control::{RoomOptions, SeatOptions};
+use crate::control::{RecordStart, RoomOptions, SeatOptions};
 use crate::id::CallId;
 use crate::view::{RoomMember, RoomView};
 use base::Wall;
@@ -26,6 +26,8 @@ struct Room {
     ad_hoc: bool,
     is_closing: bool,
     options: RoomOptions,
+    /// Its recording has been begun.
+    is_recorded: bool,
     members: BTreeMap<CallId, Member>,
 }
 
@@ -119,6 +121,7 @@ impl Rooms {
             ad_hoc,
             is_closing: false,
             options,
+            is_recorded: false,
             members: BTreeMap::new(),
         };
         let view = room.view(name);
@@ -214,6 +217,31 @@ impl Rooms {
         let rooms = self.lock();
         let is_alone = |room: &Room| room.ad_hoc && room.members.keys().eq([&call]);
         rooms.get(name).is_some_and(is_alone)
+    }
+
+    /// Whether a room has no place in media, and nobody sits in it.
+    pub fn is_empty(&self, name: &str) -> bool {
+        self.lock().get(name).is_some_and(|room| room.bridge.is_none() && room.members.is_empty())
+    }
+
+    /// Whether there is no room at all.
+    pub fn is_none(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Rooms of a signalling shard whose recording is to begin now; each comes once.
+    pub fn take_to_record(&self, owner: usize) -> Vec<(RoomView, BridgeId, RecordStart)> {
+        let mut found = Vec::new();
+        for (name, room) in self.lock().iter_mut() {
+            if let (Some(bridge), Some(start)) = (room.bridge, room.options.record)
+                && room.id.shard() == owner
+                && !room.is_closing
+                && !core::mem::replace(&mut room.is_recorded, true)
+            {
+                found.push((room.view(name), bridge, start));
+            }
+        }
+        found
     }
 
     /// All rooms in the order of their names, or one.

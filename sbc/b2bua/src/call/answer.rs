@@ -100,6 +100,7 @@ impl Call {
         }
         self.answer_caller(desk, now, sdp.as_deref(), Some(message));
         self.send_spec(desk);
+        self.begin_recordings(desk, now);
     }
 
     fn acknowledge_b(&mut self, desk: &mut Desk, now: Now, cseq: u32, sdp: Option<&[u8]>) {

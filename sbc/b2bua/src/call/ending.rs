@@ -178,6 +178,7 @@ impl Call {
         self.end_leg_a(desk, now);
         self.end_leg_b(desk, now);
         self.close_bridge(desk);
+        self.end_control(desk, now);
         // Places are free from now on, whatever last messages are still to come.
         self.lease_in = None;
         self.lease_out = None;

@@ -110,6 +110,7 @@ impl Call {
             no_answer_at: None,
             alarm: Instant(u64::MAX),
             one_way_noted: false,
+            control: None,
             admitted,
             spec,
         };

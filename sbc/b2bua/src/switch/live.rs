@@ -40,6 +40,7 @@ impl Switch {
         if self.watch.tick_at <= now.mono {
             self.watch.tick_at = now.mono + TICK;
             self.judge_live(now);
+            self.tend_rooms(now);
         }
         if self.watch.audit_at <= now.mono {
             self.watch.audit_at = now.mono + AUDIT;
