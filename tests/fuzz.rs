@@ -55,6 +55,16 @@ fn media_wire() {
 }
 
 #[test]
+fn media_srtp() {
+    let seeds: Vec<_> = datagrams()
+        .iter()
+        .zip((0..6).cycle())
+        .map(|(datagram, how)| [&[how], &datagram[..]].concat())
+        .collect();
+    drive("media_srtp", media::fuzz::srtp, &seeds, RTP_WORDS);
+}
+
+#[test]
 fn media_bridge() {
     // A story is records of a length, an instruction and the bytes.
     let story = |steps: [u8; 4]| {

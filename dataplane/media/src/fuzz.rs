@@ -2,6 +2,7 @@
 //! cargo-fuzz) feeds them.
 
 use crate::bridge::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
+use crate::srtp::{OVERHEAD_MAX, Opener, Sealer};
 use crate::wire::classify::classify;
 use crate::wire::rtcp::Compound;
 use crate::wire::rtp::Rtp;
@@ -9,7 +10,7 @@ use base::{Duration, Instant, Now, Rng, Wall};
 use command::spec::{Audience, Rewrite};
 use command::{
     Accept, BridgeId, BridgeSpec, EdgeSpec, Learn, MediaClass, Party, Phase, PortIndex, PortSpec, Remote,
-    RemoteTag, RtcpMux, SendTo, Timeouts, Transform,
+    RemoteTag, RtcpMux, SdesKeys, SendTo, Suite, Timeouts, Transform, Verdict,
 };
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -31,6 +32,35 @@ pub fn wire(data: &[u8]) {
             let _ = (part.sender(), part.sender_info(), part.blocks().count(), part.items().count());
         }
         assert_eq!(len, data.len(), "the parts make up the packet");
+    }
+}
+
+/// Any datagram under any suite: opened if it may be; what can be sealed opens to itself, once. The first byte says how.
+pub fn srtp(data: &[u8]) {
+    let Some((how, data)) = data.split_first() else { return };
+    let suite = Suite::ALL[usize::from(*how) % Suite::ALL.len()];
+    let keys = SdesKeys {
+        suite,
+        key: vec![3; suite.key_len() + suite.salt_len()],
+        mki: vec![1; usize::from(how >> 6)],
+    };
+    let (Ok(mut sealer), Ok(mut opener)) = (Sealer::new(&keys), Opener::new(&keys)) else {
+        panic!("keys that fit their suite");
+    };
+    let _ = (opener.open_rtp(&mut data.to_vec()), opener.open_rtcp(&mut data.to_vec()));
+    let mut buffer = [data, &[0; OVERHEAD_MAX]].concat();
+    if let Ok(len) = sealer.seal_rtp(&mut buffer, data.len()) {
+        let mut packet = buffer[..len].to_vec();
+        assert_eq!(opener.open_rtp(&mut packet), Ok(data.len()));
+        assert_eq!(packet[..data.len()], *data, "what was sealed opens to itself");
+        assert_eq!(opener.open_rtp(&mut buffer[..len]), Err(Verdict::Replayed));
+    }
+    let mut buffer = [data, &[0; OVERHEAD_MAX]].concat();
+    if let Ok(len) = sealer.seal_rtcp(&mut buffer, data.len()) {
+        let mut packet = buffer[..len].to_vec();
+        assert_eq!(opener.open_rtcp(&mut packet), Ok(data.len()));
+        assert_eq!(packet[..data.len()], *data, "what was sealed opens to itself");
+        assert_eq!(opener.open_rtcp(&mut buffer[..len]), Err(Verdict::Replayed));
     }
 }
 

@@ -248,11 +248,8 @@ impl Opener {
     pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, Verdict> {
         let Session { keys, rtcp: lane, .. } = &self.session;
         let word_at = lane.word_at(packet.len(), &keys.mki).ok_or(Verdict::Short)?;
-        let len = if lane.is_aead() {
-            word_at.checked_sub(lane.tag_len()).ok_or(Verdict::Short)?
-        } else {
-            word_at
-        };
+        let len =
+            if lane.is_aead() { word_at.checked_sub(lane.tag_len()).ok_or(Verdict::Short)? } else { word_at };
         Compound::check_sealed(&packet[..len])?;
         let ssrc = rtcp_sender(&packet[..len])?;
         let word = crate::wire::rtcp::word(packet, word_at).ok_or(Verdict::Short)?;
@@ -334,3 +331,6 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     let different = one.iter().zip(other).fold(0, |all, (one, other)| all | (one ^ other));
     one.len() == other.len() && core::hint::black_box(different) == 0
 }
+
+#[cfg(test)]
+mod tests;

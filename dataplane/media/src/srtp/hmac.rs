@@ -63,3 +63,47 @@ fn bytes_of(state: [u32; 5]) -> [u8; LEN] {
 
 /// Where SHA-1 begins (FIPS 180-4 section 5.3.1).
 const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn tags_are_those_of_rfc_2202() {
+        let check = |key: &[u8], text: &[u8], expected: &str| {
+            assert_eq!(hex(&Hmac::new(key).tag(text, &[])), expected);
+            // Wherever the text is cut for the tail.
+            for tail in 1..=text.len().min(8) {
+                let (text, tail) = text.split_at(text.len() - tail);
+                assert_eq!(hex(&Hmac::new(key).tag(text, tail)), expected);
+            }
+        };
+        check(&[0x0b; 20], b"Hi There", "b617318655057264e28bc0b6fb378c8ef146be00");
+        check(b"Jefe", b"what do ya want for nothing?", "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        check(&[0xaa; 20], &[0xdd; 50], "125d7342b9ac11cd91a39af48aa17b4f63f175d3");
+        check(&[0x0c; 20], b"Test With Truncation", "4c1a03424b55e07fe7f27be1d58bb9324a9a5a04");
+    }
+
+    #[test]
+    fn every_length_around_a_block_is_padded_as_the_library_does() {
+        use sha1::Digest;
+        let text: Vec<u8> = (0..200).collect();
+        for len in 0..text.len() {
+            let pad = |with: u8| [0x42 ^ with; 64];
+            let inner = sha1::Sha1::new()
+                .chain_update(pad(0x36))
+                .chain_update(&text[..len])
+                .chain_update([1, 2, 3, 4]);
+            let outer = sha1::Sha1::new().chain_update(pad(0x5c)).chain_update(inner.finalize());
+            assert_eq!(
+                Hmac::new(&[0x42; 64]).tag(&text[..len], &[1, 2, 3, 4])[..],
+                outer.finalize()[..],
+                "{len}"
+            );
+        }
+    }
+}

@@ -66,12 +66,8 @@ impl Lane {
             Suite::AesCm256Sha1_80 | Suite::AesCm256Sha1_32 => {
                 Cipher::Counter256(Box::new(Aes256Enc::new_from_slice(key).ok()?), hmac)
             }
-            Suite::AeadAes128Gcm => {
-                Cipher::Gcm128(Box::new(Gcm::new(Aes128Enc::new_from_slice(key).ok()?)))
-            }
-            Suite::AeadAes256Gcm => {
-                Cipher::Gcm256(Box::new(Gcm::new(Aes256Enc::new_from_slice(key).ok()?)))
-            }
+            Suite::AeadAes128Gcm => Cipher::Gcm128(Box::new(Gcm::new(Aes128Enc::new_from_slice(key).ok()?))),
+            Suite::AeadAes256Gcm => Cipher::Gcm256(Box::new(Gcm::new(Aes256Enc::new_from_slice(key).ok()?))),
         };
         let tag_len = match suite {
             Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => gcm::LEN,

@@ -67,3 +67,75 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn at(highest: u64) -> Window {
+        let mut window = Window::default();
+        window.note(highest);
+        window
+    }
+
+    #[test]
+    fn a_number_means_the_nearest_index() {
+        assert_eq!(Window::default().index(65_535), Some(65_535));
+        assert_eq!(at(65_535).index(0), Some(65_536));
+        assert_eq!(at(65_536).index(65_535), Some(65_535));
+        assert_eq!(at(65_536 + 40_000).index(10), Some(2 * 65_536 + 10));
+        assert_eq!(at(2 * 65_536 + 10).index(40_000), Some(65_536 + 40_000));
+        // Half way round (RFC 3711 section 3.3.1): the same round, from below as from above.
+        assert_eq!(at(65_536 + 5).index(0x8005), Some(65_536 + 0x8005));
+        assert_eq!(at(65_536 + 0x8005).index(5), Some(65_536 + 5));
+        // Before the beginning, and behind the end.
+        assert_eq!(at(5).index(65_000), None);
+        assert_eq!(at(INDEX_END - 1).index(0), None);
+    }
+
+    #[test]
+    fn what_has_been_is_known_and_what_is_far_behind_is_not_told() {
+        let mut window = at(1000);
+        assert_eq!(
+            (window.place(1000), window.place(999), window.place(1001)),
+            (Place::Known, Place::Fresh, Place::Fresh)
+        );
+        window.note(1000 - (LEN - 1));
+        assert_eq!((window.place(1000 - (LEN - 1)), window.place(1000 - LEN)), (Place::Known, Place::Behind));
+        window.note(1001);
+        assert_eq!((window.place(1000), window.place(1000 - (LEN - 1))), (Place::Known, Place::Behind));
+        window.note(5000);
+        assert_eq!(
+            (window.place(5000), window.place(4999), window.place(1001)),
+            (Place::Known, Place::Fresh, Place::Behind)
+        );
+    }
+
+    proptest! {
+        /// Against a set that forgets nothing.
+        #[test]
+        fn nothing_is_fresh_twice(start in 0..1u64 << 40, steps in proptest::collection::vec(-140..200i64, 1..400)) {
+            let (mut window, mut all) = (Window::default(), BTreeSet::new());
+            let mut index = start + 100_000;
+            for step in steps {
+                index = index.saturating_add_signed(step);
+                let highest = all.last().copied();
+                let expected = match highest {
+                    Some(highest) if index + LEN <= highest => Place::Behind,
+                    _ if all.contains(&index) => Place::Known,
+                    _ => Place::Fresh,
+                };
+                prop_assert_eq!(window.place(index), expected);
+                if highest.is_some() {
+                    prop_assert_eq!(window.index(index as u16), Some(index));
+                }
+                if expected == Place::Fresh {
+                    window.note(index);
+                    all.insert(index);
+                }
+            }
+        }
+    }
+}
