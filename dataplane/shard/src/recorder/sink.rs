@@ -88,13 +88,15 @@ struct Marks {
     rate: u32,
     frames: u64,
     pauses: Vec<Pause>,
-    paused: bool,
+    /// The last of them goes on.
+    open: bool,
+    /// Since they were last written.
     changed: bool,
 }
 
 impl Marks {
     fn new(rate: u32) -> Marks {
-        Marks { rate, frames: 0, pauses: Vec::new(), paused: false, changed: false }
+        Marks { rate, frames: 0, pauses: Vec::new(), open: false, changed: false }
     }
 
     /// A block has been put behind the others.
@@ -102,15 +104,17 @@ impl Marks {
         let start = self.time();
         self.frames += block.silence() + block.frames() as u64;
         let end = self.time();
-        if block.is_paused() {
-            self.changed = true;
-            match self.pauses.last_mut().filter(|_| self.paused) {
-                Some(pause) => pause.end = end,
-                None if self.pauses.len() < wav::PAUSES_MAX => self.pauses.push(Pause { start, end }),
-                None => {}
-            }
+        if !block.is_paused() {
+            self.open = false;
+            return;
         }
-        self.paused = block.is_paused();
+        self.changed = true;
+        if self.open {
+            self.pauses.last_mut().into_iter().for_each(|pause| pause.end = end);
+        } else if self.pauses.len() < wav::PAUSES_MAX {
+            self.pauses.push(Pause { start, end });
+            self.open = true;
+        }
     }
 
     fn time(&self) -> Duration {

@@ -196,21 +196,21 @@ fn nothing_is_overwritten_and_nothing_leaves_the_folder() {
     let mut house = House::new("paths", || DiskChoice::Blocking.open());
     for path in ["../x", "/x", "", ".", "a/../b", "a/", "a//../../b", "./a", "a\0b"] {
         let recording = Recording { path: path.to_owned(), ..recording(Layout::Mono, FileFormat::Wav) };
-        let refused = house.deck.record(BRIDGE, Ticket(1), &recording, RATE).map(|_| ());
+        let refused = house.deck.record(bridge(), Ticket(1), &recording, RATE).map(|_| ());
         assert_eq!(refused, Err(Refused::Path), "{path}");
     }
     let deep = Recording { path: "2026/11/a.b".to_owned(), ..recording(Layout::Mono, FileFormat::Wav) };
-    let tape = house.deck.record(BRIDGE, Ticket(1), &deep, RATE).unwrap();
+    let tape = house.deck.record(bridge(), Ticket(1), &deep, RATE).unwrap();
     tape.finish(Outcome::Done);
     assert_eq!(house.ends(1)[&1].outcome, Outcome::Done);
     let before = house.file("2026/11/a.b.wav");
-    let mut tape = house.deck.record(BRIDGE, Ticket(2), &deep, RATE).unwrap();
+    let mut tape = house.deck.record(bridge(), Ticket(2), &deep, RATE).unwrap();
     tape.push(&[1; TICK], &[]);
     assert_eq!(house.ends(1)[&2].outcome, Outcome::Failed);
     assert!(tape.has_failed());
     tape.finish(Outcome::Done);
     assert_eq!(house.file("2026/11/a.b.wav"), before);
-    let odd = house.deck.record(BRIDGE, Ticket(3), &recording(Layout::Mono, FileFormat::OggOpus), 32_000);
+    let odd = house.deck.record(bridge(), Ticket(3), &recording(Layout::Mono, FileFormat::OggOpus), 32_000);
     assert_eq!(odd.map(|_| ()), Err(Refused::Rate));
 }
 
@@ -219,9 +219,9 @@ fn a_full_disk_a_bad_sink_and_a_panic_end_one_tape_each() {
     let mut house = House::new("failing", || Ok(Box::new(FullFor { disk: BlockingDisk::default() })));
     let good = house.record(1, Layout::Mono, FileFormat::Wav);
     let full = Recording { path: "full".to_owned(), ..recording(Layout::Mono, FileFormat::Wav) };
-    let full = house.deck.record(BRIDGE, Ticket(2), &full, RATE).unwrap();
+    let full = house.deck.record(bridge(), Ticket(2), &full, RATE).unwrap();
     let mut fork = |ticket, take: fn(&Block) -> bool| {
-        house.deck.fork(BRIDGE, Ticket(ticket), 1, RATE, Box::new(Feed(Box::new(take)))).unwrap()
+        house.deck.fork(bridge(), Ticket(ticket), 1, RATE, Box::new(Feed(Box::new(take)))).unwrap()
     };
     let mut tapes = vec![good, full, fork(3, |_| false), fork(4, |_| panic!("a sink that panics"))];
     for _ in 0..26 {
@@ -244,7 +244,7 @@ fn a_fork_hands_both_channels_to_anybody() {
     let feed = Feed(Box::new(move |block| {
         sender.send((block.channel(0).to_vec(), block.channel(1).to_vec(), block.is_paused())).is_ok()
     }));
-    let mut tape = house.deck.fork(BRIDGE, Ticket(1), 2, RATE, Box::new(feed)).unwrap();
+    let mut tape = house.deck.fork(bridge(), Ticket(1), 2, RATE, Box::new(feed)).unwrap();
     (0..20).for_each(|tick| tape.push(&counter(1, tick), &counter(2, tick)));
     tape.finish(Outcome::Done);
     house.ends(1);
@@ -258,12 +258,12 @@ fn a_fork_hands_both_channels_to_anybody() {
 
 #[test]
 fn what_there_is_of_memory_and_tapes_is_not_exceeded() {
-    let folder = folder("bounds");
-    let mut config = RecorderConfig::new(&folder);
+    let folder = Folder::new("bounds");
+    let mut config = RecorderConfig::new(&folder.0);
     (config.tapes_max, config.memory_max) = (3, 2 * tape::pool_len(1, RATE) + 1);
     let recorder = Recorder::start(config).unwrap();
     let mut deck = recorder.deck(Bell(channel().0));
-    let mut fork = |ticket| deck.fork(BRIDGE, Ticket(ticket), 1, RATE, Box::new(Feed(Box::new(|_| true))));
+    let mut fork = |ticket| deck.fork(bridge(), Ticket(ticket), 1, RATE, Box::new(Feed(Box::new(|_| true))));
     let one = fork(1).unwrap();
     let _two = fork(2).unwrap();
     assert_eq!(fork(3).map(|_| ()), Err(Refused::Full));
@@ -284,7 +284,7 @@ fn who_drops_a_tape_closes_it_and_the_last_one_out_ends_all_files() {
     second.push(&[8; TICK * 30], &[]);
     let House { recorder, deck, folder, .. } = house;
     drop((recorder, deck));
-    let file = std::fs::read(folder.join("2.wav")).unwrap();
+    let file = std::fs::read(folder.0.join("2.wav")).unwrap();
     assert_eq!(heard(&file), [8; 2_000 * 2], "what was handed over");
     drop(second);
 }
@@ -297,15 +297,18 @@ fn rates_are_those_of_the_format() {
     assert_eq!(asked(FileFormat::OggOpus, Some(16_000)), 16_000);
 }
 
+fn bridge() -> BridgeId {
+    BridgeId::new(0, 0, 0, 1)
+}
+
 /// A recorder with its own folder, and one shard's access to it.
 struct House {
     recorder: Recorder,
     deck: Deck,
     bell: Receiver<()>,
-    folder: PathBuf,
+    folder: Folder,
 }
 
-const BRIDGE: BridgeId = BridgeId::new(0, 0, 0, 1);
 const LONG: Duration = Duration::from_secs(60);
 
 struct Bell(Sender<()>);
@@ -318,8 +321,8 @@ impl Wake for Bell {
 
 impl House {
     fn new(name: &str, disk: impl FnMut() -> io::Result<Box<dyn Disk>>) -> House {
-        let folder = folder(name);
-        let recorder = Recorder::start_with(RecorderConfig::new(&folder), disk).unwrap();
+        let folder = Folder::new(name);
+        let recorder = Recorder::start_with(RecorderConfig::new(&folder.0), disk).unwrap();
         let (sender, bell) = channel();
         let deck = recorder.deck(Bell(sender));
         House { recorder, deck, bell, folder }
@@ -327,7 +330,7 @@ impl House {
 
     fn record(&mut self, number: u32, layout: Layout, format: FileFormat) -> Tape {
         let recording = Recording { path: number.to_string(), ..recording(layout, format) };
-        self.deck.record(BRIDGE, Ticket(number.into()), &recording, RATE).unwrap()
+        self.deck.record(bridge(), Ticket(number.into()), &recording, RATE).unwrap()
     }
 
     /// Waits for so many ends.
@@ -336,7 +339,7 @@ impl House {
         while ends.len() < count {
             self.bell.recv_timeout(LONG).expect("an end comes");
             while let Some(finished) = self.deck.poll() {
-                assert_eq!(finished.bridge, BRIDGE);
+                assert_eq!(finished.bridge, bridge());
                 assert_eq!(ends.insert(finished.ticket.0.into(), finished.ended), None, "each ends once");
             }
         }
@@ -344,20 +347,25 @@ impl House {
     }
 
     fn file(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.folder.join(name)).unwrap()
+        std::fs::read(self.folder.0.join(name)).unwrap()
     }
 }
 
-impl Drop for House {
+/// Gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("strowger-recorder-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        Folder(folder)
+    }
+}
+
+impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("strowger-recorder-{}-{name}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    folder
 }
 
 fn recording(layout: Layout, format: FileFormat) -> Recording {
