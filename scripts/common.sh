@@ -77,9 +77,10 @@ install_python() {
     command -v "$program" >/dev/null || cannot "the Python package $package brings no $program ($why)"
 }
 
-# Rust links with cc, and one package (the allocator) is C: no library beyond libc, no cmake.
+# Rust links with cc, and some packages are C (the allocator, SQLite, libopus): no library beyond libc.
 build_tools() {
     install cc build-essential "cc links the binary and compiles its allocator"
+    install cmake cmake "cmake builds libopus, which is linked statically"
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
         PATH="$HOME/.cargo/bin:$PATH"
     fi

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Crates that hold `unsafe` (system calls, rings shared with the kernel), or whose tests do.
-const UNSAFE: [&str; 3] = ["shard", "edge", "loadtest"];
+/// Crates that hold `unsafe` (vectors, system calls, rings shared with the kernel), or whose tests do.
+const UNSAFE: [&str; 4] = ["codec", "shard", "edge", "loadtest"];
 
 /// What a core must not get at, not even through a package from outside.
 const NOT_IN_CORES: [&str; 9] =

@@ -1,6 +1,9 @@
 //! G.711: µ-law and A-law, octets as on the wire (A-law with the even bits inverted), samples of 16 bits.
 //! Encoding rounds as the reference code of CCITT does, so that decode and encode are exact over all inputs (G.711).
 
+#[cfg_attr(not(target_arch = "x86_64"), path = "g711/no_avx2.rs")]
+mod avx2;
+
 use crate::coder::{Decoder, Encoder, EncoderSettings, Format, PACKET_MS_MAX, PAYLOAD_MAX, Undecodable};
 use crate::plc::Plc;
 use crate::registry::Codec;
@@ -82,30 +85,41 @@ fn constant(code: u8, samples: usize, payload: &mut [u8]) -> Option<usize> {
 
 /// Decodes µ-law. Stops at the end of the shorter slice.
 pub fn decode_ulaw(coded: &[u8], samples: &mut [i16]) {
-    for (sample, code) in samples.iter_mut().zip(coded) {
-        *sample = ULAW[usize::from(*code)];
-    }
+    let done = vectors(|avx2| avx2.decode_ulaw(coded, samples));
+    decode_by(&ULAW, &coded[done..], &mut samples[done..]);
 }
 
 /// Decodes A-law. Stops at the end of the shorter slice.
 pub fn decode_alaw(coded: &[u8], samples: &mut [i16]) {
-    for (sample, code) in samples.iter_mut().zip(coded) {
-        *sample = ALAW[usize::from(*code)];
-    }
+    let done = vectors(|avx2| avx2.decode_alaw(coded, samples));
+    decode_by(&ALAW, &coded[done..], &mut samples[done..]);
 }
 
 /// Encodes µ-law. Stops at the end of the shorter slice.
 pub fn encode_ulaw(samples: &[i16], coded: &mut [u8]) {
-    for (code, sample) in coded.iter_mut().zip(samples) {
+    let done = vectors(|avx2| avx2.encode_ulaw(samples, coded));
+    for (code, sample) in coded[done..].iter_mut().zip(&samples[done..]) {
         *code = ulaw_of(*sample);
     }
 }
 
 /// Encodes A-law. Stops at the end of the shorter slice.
 pub fn encode_alaw(samples: &[i16], coded: &mut [u8]) {
-    for (code, sample) in coded.iter_mut().zip(samples) {
+    let done = vectors(|avx2| avx2.encode_alaw(samples, coded));
+    for (code, sample) in coded[done..].iter_mut().zip(&samples[done..]) {
         *code = alaw_of(*sample);
     }
+}
+
+fn decode_by(table: &[i16; 256], coded: &[u8], samples: &mut [i16]) {
+    for (sample, code) in samples.iter_mut().zip(coded) {
+        *sample = table[usize::from(*code)];
+    }
+}
+
+/// How much the processor's vectors have done; nothing where it has none of the right kind.
+fn vectors(work: impl FnOnce(avx2::Avx2) -> usize) -> usize {
+    avx2::Avx2::detect().map_or(0, work)
 }
 
 /// Turns µ-law into A-law in place.
