@@ -1,16 +1,26 @@
 //! Offers and answers of one two-sided call: what each side is told, and the [`BridgeSpec`] that follows. Passes SDP
 //! between the sides and never invents media of its own. RFC 3264, RFC 6337, RFC 4145; media.md "Offers, answers, codecs".
 
-mod passage;
-mod spec;
+pub mod config; // what holds for a call and its sides
+pub mod policy; // which codecs are offered and told
+mod codecs; // audio formats of an m-line, and what is converted
+mod keys; // SDES towards each side
+mod passage; // what becomes of each m-line
+mod spec; // the BridgeSpec that follows
+mod unacceptable; // why an SDP cannot be passed on
 
+pub use config::{DigitsBy, NegotiationConfig, SideConfig, Srtp, Transcode};
+pub use policy::{AvoidTranscoding, CodecPolicy, Makeable};
+pub use unacceptable::{Unacceptable, WhyNot};
+
+use crate::crypto::KeySource;
 use crate::edit::{self, Edit, LineEdit, OriginEdit};
 use crate::parse::{Direction, Kind, Sdp, SdpError};
 use crate::reveal::Names;
-use command::{Accept, BridgeSpec, Learn, Party, PortIndex, RemoteTag, SendTo, Timeouts};
+use codecs::Rules;
+use command::{BridgeSpec, Party, PortIndex, RemoteTag};
 use core::net::{IpAddr, SocketAddr};
-use passage::Ours;
-use std::sync::Arc;
+use passage::{Before, Ours};
 
 /// One side of a two-sided call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,169 +43,6 @@ impl Side {
     /// Its name in a [`BridgeSpec`].
     pub fn party(self) -> Party {
         Party(self as u16)
-    }
-}
-
-/// What holds for a whole call.
-#[derive(Clone, Debug)]
-pub struct NegotiationConfig {
-    /// Side A.
-    pub a: SideConfig,
-    /// Side B.
-    pub b: SideConfig,
-    /// How long silence may last.
-    pub timeouts: Timeouts,
-    /// m-lines beyond this many are refused with port 0.
-    pub lines_max: usize,
-}
-
-impl NegotiationConfig {
-    fn side(&self, side: Side) -> &SideConfig {
-        match side {
-            Side::A => &self.a,
-            Side::B => &self.b,
-        }
-    }
-
-    fn side_mut(&mut self, side: Side) -> &mut SideConfig {
-        match side {
-            Side::A => &mut self.a,
-            Side::B => &mut self.b,
-        }
-    }
-}
-
-/// What holds towards one side.
-#[derive(Clone, Debug)]
-pub struct SideConfig {
-    /// Our address in the SDP that this side gets; may come later by [`Negotiation::set_local`].
-    pub address: Option<IpAddr>,
-    /// Session id of our o= line towards this side: random, never the other side's.
-    pub session_id: u64,
-    /// User name of our o= line.
-    pub username: Arc<str>,
-    /// Where this side's SIP comes from; used only if its SDP address is private and this is not.
-    pub sip_source: Option<IpAddr>,
-    /// How its source may be corrected.
-    pub learn: Learn,
-    /// Whose packets are taken.
-    pub accept: Accept,
-    /// Where packets go.
-    pub send_to: SendTo,
-    /// DSCP of what it is sent, 0 to 63.
-    pub dscp: u8,
-    /// Audio codecs that this side may be offered, by encoding name; empty is all.
-    pub codecs: Arc<[Box<str>]>,
-}
-
-impl Default for SideConfig {
-    fn default() -> Self {
-        SideConfig {
-            address: None,
-            session_id: 0,
-            username: Arc::from("-"),
-            sip_source: None,
-            learn: Learn::default(),
-            accept: Accept::default(),
-            send_to: SendTo::default(),
-            dscp: 0,
-            codecs: Arc::from([]),
-        }
-    }
-}
-
-impl Default for NegotiationConfig {
-    fn default() -> Self {
-        NegotiationConfig {
-            a: SideConfig::default(),
-            b: SideConfig::default(),
-            timeouts: Timeouts::default(),
-            lines_max: 8,
-        }
-    }
-}
-
-/// Why an offer or answer cannot be passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Unacceptable {
-    /// Not an SDP.
-    #[error("malformed SDP: {0}")]
-    Malformed(SdpError),
-    /// No m-line is left that we can pass: all are refused, or need TCP or DTLS.
-    #[error("no media line can be passed")]
-    NothingLeft,
-    /// No audio codec that both may use.
-    #[error("no common codec")]
-    NoCommonCodec,
-    /// Media to a group, a broadcast or a reserved address.
-    #[error("media address is multicast or broadcast")]
-    Address,
-    /// Media to an address of another family than ours towards that side.
-    #[error("media address is of another family")]
-    Family,
-    /// Media to the port that it would come from.
-    #[error("media address is our own")]
-    Loop,
-    /// The answer's m-lines are of other kinds than the offer's.
-    #[error("the answer does not fit the offer")]
-    Mismatch,
-    /// An offer while another waits for its answer (glare).
-    #[error("another offer waits for its answer")]
-    OfferPending,
-    /// An answer without an offer.
-    #[error("there is no offer to answer")]
-    NoOffer,
-    /// Ports or the address of the other side are not set: a mistake of the caller.
-    #[error("no port is open for a media line")]
-    NoPorts,
-}
-
-impl Unacceptable {
-    /// SIP status for who sent the SDP (RFC 3261 section 21).
-    pub fn status(self) -> u16 {
-        match self {
-            Self::Malformed(_) | Self::NoOffer => 400,
-            Self::NothingLeft
-            | Self::NoCommonCodec
-            | Self::Address
-            | Self::Family
-            | Self::Loop
-            | Self::Mismatch => 488,
-            Self::OfferPending => 491,
-            Self::NoPorts => 500,
-        }
-    }
-
-    /// Code of a Warning header (RFC 3261 section 20.43); its text is the `Display` of this.
-    pub fn warning(self) -> u16 {
-        match self {
-            Self::NothingLeft => 302,
-            Self::NoCommonCodec => 305,
-            Self::Address => 330,
-            Self::Family => 301,
-            Self::Malformed(_)
-            | Self::NoOffer
-            | Self::Loop
-            | Self::Mismatch
-            | Self::OfferPending
-            | Self::NoPorts => 399,
-        }
-    }
-
-    /// Stable name.
-    pub fn class(self) -> &'static str {
-        match self {
-            Self::Malformed(error) => error.class(),
-            Self::NothingLeft => "nothing_left",
-            Self::NoCommonCodec => "no_common_codec",
-            Self::Address => "media_address",
-            Self::Family => "media_family",
-            Self::Loop => "media_loop",
-            Self::Mismatch => "answer_mismatch",
-            Self::OfferPending => "offer_pending",
-            Self::NoOffer => "no_offer",
-            Self::NoPorts => "no_ports",
-        }
     }
 }
 
@@ -229,9 +76,11 @@ pub struct LineView {
 }
 
 /// The media agreement of one two-sided call.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Negotiation {
     config: NegotiationConfig,
+    /// Where keys of ours come from; needed where encryption ends here.
+    keys: Option<Box<KeySource>>,
     /// By m-line; an index that has a port keeps it.
     ports: [Vec<(PortIndex, u16)>; 2],
     /// The version of the last SDP that was written for each side, also of one that was refused.
@@ -303,6 +152,7 @@ impl Negotiation {
     pub fn new(config: NegotiationConfig) -> Self {
         Negotiation {
             config,
+            keys: None,
             ports: [Vec::new(), Vec::new()],
             versions: [0; 2],
             tags: [RemoteTag::default(); 2],
@@ -311,6 +161,11 @@ impl Negotiation {
             is_early_open: false,
             is_answered: false,
         }
+    }
+
+    /// Where keys come from; needed where a side has [`SideConfig::srtp`].
+    pub fn set_keys(&mut self, keys: KeySource) {
+        self.keys = Some(Box::new(keys));
     }
 
     /// Our address in the SDP that `side` gets.
@@ -357,7 +212,7 @@ impl Negotiation {
         }
         let offer = Sdp::parse(sdp)?;
         self.check_addresses(from, &offer)?;
-        let offered = self.write_offer(from.other(), &offer)?;
+        let offered = self.write_offer(from, &offer)?;
         self.pending = Some(Exchange {
             offerer: from,
             offer: sdp.into(),
@@ -377,7 +232,7 @@ impl Negotiation {
     pub fn offer_again(&mut self) -> Result<Vec<u8>, Unacceptable> {
         let mut exchange = self.pending.clone().ok_or(Unacceptable::NoOffer)?;
         let offer = Sdp::parse(&exchange.offer)?;
-        let offered = self.write_offer(exchange.offerer.other(), &offer)?;
+        let offered = self.write_offer(exchange.offerer, &offer)?;
         exchange.offered = offered.clone().into();
         exchange.forks.clear();
         exchange.active = None;
@@ -402,14 +257,20 @@ impl Negotiation {
         }
         let answer = Sdp::parse(sdp)?;
         self.check_addresses(from, &answer)?;
-        let (fresh, version) = self.write_answer(exchange, &answer)?;
-        let (told, is_other) = match &exchange.answer {
-            Some(told) => (told.to_vec(), is_other_media(told, &fresh, &answer)),
-            None => {
-                self.versions[from.other() as usize] = version;
-                (fresh, false)
+        let mut keys = self.keys.take();
+        let written = self.write_answer(exchange, &answer, keys.as_deref_mut());
+        let told = written.map(|(fresh, version)| match &exchange.answer {
+            Some(told) => {
+                let is_other = self.is_other_media(exchange, told, &fresh, &answer);
+                (told.to_vec(), is_other, None)
             }
-        };
+            None => (fresh, false, Some(version)),
+        });
+        self.keys = keys;
+        let (told, is_other, version) = told?;
+        if let Some(version) = version {
+            self.versions[from.other() as usize] = version;
+        }
         let exchange = if is_pending { &mut self.pending } else { &mut self.agreed };
         let exchange = exchange.as_mut().expect("it was there above");
         let changed = exchange.activate(tag, sdp, is_other);
@@ -466,6 +327,12 @@ impl Negotiation {
     /// The whole wanted state.
     pub fn spec(&self) -> BridgeSpec {
         spec::build(self)
+    }
+
+    /// Why the speech of this call cannot be decoded and encoded here, so that nothing can be played, recorded or mixed;
+    /// `None` if it can, for every audio line.
+    pub fn why_not_open(&self) -> Option<WhyNot> {
+        spec::why_not_open(self)
     }
 
     /// Whether this offer only repeats what `from` said last (a session refresh): then [`Negotiation::last_sent`] to it
@@ -540,20 +407,54 @@ impl Negotiation {
         passage::check_addresses(sdp, self.config.side(from).address, &ours)
     }
 
-    fn write_offer(&mut self, to: Side, offer: &Sdp<'_>) -> Result<Vec<u8>, Unacceptable> {
-        let config = self.config.side(to);
-        let edits = passage::offer_edits(offer, &self.port_numbers(to), self.config.lines_max, config)?;
+    /// The rules of an exchange that this side began.
+    fn rules(&self, offerer: Side) -> Rules<'_> {
+        Rules {
+            offerer: self.config.side(offerer),
+            answerer: self.config.side(offerer.other()),
+            makeable: &self.config.makeable,
+            policy: self.config.policy,
+        }
+    }
+
+    fn write_offer(&mut self, from: Side, offer: &Sdp<'_>) -> Result<Vec<u8>, Unacceptable> {
+        let to = from.other();
+        let mut keys = self.keys.take();
+        let edits = self.with_before(to, |before| {
+            let (ports, lines_max) = (self.port_numbers(to), self.config.lines_max);
+            passage::offer_edits(offer, &ports, lines_max, &self.rules(from), before, keys.as_deref_mut())
+        });
+        self.keys = keys;
+        let edits = edits?;
         let mut out = Vec::new();
         let version = self.write(to, offer, &edits, &mut out)?;
         self.versions[to as usize] = version;
         Ok(out)
     }
 
+    /// Reads again what was agreed with a side before.
+    fn with_before<T>(&self, side: Side, then: impl FnOnce(Option<Before<'_, '_>>) -> T) -> T {
+        let agreed = self.agreed.as_ref();
+        let told = read(agreed.and_then(|agreed| agreed.told(side)));
+        let said = read(agreed.and_then(|agreed| agreed.said(side)));
+        let offered = agreed.is_some_and(|agreed| agreed.offerer == side);
+        then(told.as_ref().map(|told| Before { told, said: said.as_ref(), offered }))
+    }
+
     /// The SDP for the offerer, and its version.
-    fn write_answer(&self, exchange: &Exchange, answer: &Sdp<'_>) -> Result<(Vec<u8>, u64), Unacceptable> {
+    fn write_answer(
+        &self,
+        exchange: &Exchange,
+        answer: &Sdp<'_>,
+        keys: Option<&mut KeySource>,
+    ) -> Result<(Vec<u8>, u64), Unacceptable> {
         let to = exchange.offerer;
         let (offer, offered) = (Sdp::parse(&exchange.offer)?, Sdp::parse(&exchange.offered)?);
-        let edits = passage::answer_edits(&offer, &offered, answer, &self.port_numbers(to))?;
+        let told = read(exchange.answer.as_deref());
+        let edits = self.with_before(to, |before| {
+            let (ports, rules) = (self.port_numbers(to), self.rules(to));
+            passage::answer_edits(&offer, &offered, answer, told.as_ref(), &ports, &rules, before, keys)
+        })?;
         // An answer has as many m-lines as its offer (RFC 3264 section 6); some forget refused ones.
         let missing = offer.media().get(edits.len()..).unwrap_or_default();
         let mut out = Vec::new();
@@ -601,21 +502,14 @@ impl Negotiation {
         Ok(version)
     }
 
+    fn is_other_media(&self, exchange: &Exchange, told: &[u8], fresh: &[u8], answer: &Sdp<'_>) -> bool {
+        let texts = [&exchange.offer, &exchange.offered, told, fresh].map(|text| Sdp::parse(text).ok());
+        let [Some(offer), Some(offered), Some(told), Some(fresh)] = texts else { return true };
+        passage::is_other_media((&offer, &offered), &told, &fresh, answer, &self.rules(exchange.offerer))
+    }
+
     fn port_numbers(&self, side: Side) -> Vec<u16> {
         self.ports[side as usize].iter().map(|(_, port)| *port).collect()
-    }
-}
-
-impl From<SdpError> for Unacceptable {
-    fn from(error: SdpError) -> Self {
-        Unacceptable::Malformed(error)
-    }
-}
-
-fn is_other_media(told: &[u8], fresh: &[u8], answer: &Sdp<'_>) -> bool {
-    match (Sdp::parse(told), Sdp::parse(fresh)) {
-        (Ok(told), Ok(fresh)) => passage::is_other_media(&told, &fresh, answer),
-        (Err(_), _) | (_, Err(_)) => true,
     }
 }
 

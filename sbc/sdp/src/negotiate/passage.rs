@@ -1,9 +1,11 @@
-//! What becomes of each m-line on its way through: which can pass, what its edit is, which codecs both sides share.
-//! Holds no state.
+//! What becomes of each m-line on its way through: which can pass, and what its edit is. Holds no state.
 
-use super::{SideConfig, Unacceptable};
+use super::Unacceptable;
+use super::codecs::{self, Rules, find_same};
+use super::keys::{self, Earlier, Lines};
 use crate::address::{AddressKind, address_kind};
 use crate::codec::Codec;
+use crate::crypto::KeySource;
 use crate::edit::LineEdit;
 use crate::parse::{Direction, Host, Kind, Media, Proto, Sdp};
 use command::MediaClass;
@@ -33,12 +35,33 @@ pub(super) fn is_encrypted(media: &Media<'_>) -> bool {
     media.has_crypto() || media.proto() == Proto::Srtp
 }
 
+/// What was agreed before with the side that is written to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before<'r, 'a> {
+    pub(super) told: &'r Sdp<'a>,
+    pub(super) said: Option<&'r Sdp<'a>>,
+    /// That side made the offer.
+    pub(super) offered: bool,
+}
+
+impl<'r, 'a> Before<'r, 'a> {
+    fn line(&self, index: usize) -> Option<Earlier<'r, 'a>> {
+        Some(Earlier {
+            told: self.told.media().get(index)?,
+            said: self.said.and_then(|said| said.media().get(index)),
+            offered: self.offered,
+        })
+    }
+}
+
 /// The edits of an offer, with the port of each m-line towards who will read it.
 pub(super) fn offer_edits(
     offer: &Sdp<'_>,
     ports: &[u16],
     lines_max: usize,
-    reader: &SideConfig,
+    rules: &Rules<'_>,
+    before: Option<Before<'_, '_>>,
+    mut keys: Option<&mut KeySource>,
 ) -> Result<Vec<LineEdit>, Unacceptable> {
     let mut edits = Vec::with_capacity(offer.media().len());
     let mut why_refused = None;
@@ -52,22 +75,31 @@ pub(super) fn offer_edits(
             edits.push(LineEdit::default());
             continue;
         }
-        let formats = match allowed_formats(media, &reader.codecs) {
-            Ok(formats) => formats,
+        let port = *ports.get(index).ok_or(Unacceptable::NoPorts)?;
+        let earlier = before.as_ref().and_then(|before| before.line(index));
+        let known = earlier.map(known_codecs).unwrap_or_default();
+        let formats = codecs::offered(media, rules, &known);
+        let written = formats.and_then(|formats| {
+            let keys = keys::offer(media, rules.offerer, rules.answerer, earlier, keys.as_deref_mut())?;
+            Ok((formats, keys))
+        });
+        let (formats, keys) = match written {
+            Ok(written) => written,
             Err(why) => {
                 why_refused = Some(why);
                 edits.push(LineEdit::default());
                 continue;
             }
         };
-        let port = *ports.get(index).ok_or(Unacceptable::NoPorts)?;
         edits.push(LineEdit {
             port,
             rtcp_port: port.saturating_add(1),
             keep_mux: true,
             direction: media.is_zero_address().then(|| media.effective_direction()),
             formats,
-            ptime_max: None,
+            proto: keys.proto,
+            crypto: keys.crypto,
+            ..LineEdit::default()
         });
     }
     match why_refused {
@@ -76,12 +108,27 @@ pub(super) fn offer_edits(
     }
 }
 
-/// The edits of an answer, one for each m-line of the offer that it has.
+/// What a side has spoken of, the speech that it uses first.
+fn known_codecs<'a>(earlier: Earlier<'_, 'a>) -> Vec<Codec<'a>> {
+    let told = earlier.told.codecs();
+    let said = earlier.said.map(|said| said.codecs()).unwrap_or_default();
+    let (answer, offer) = if earlier.offered { (&told, &said) } else { (&said, &told) };
+    let used = answer.iter().find(|codec| codec.is_speech() && find_same(offer, codec).is_some());
+    used.into_iter().chain(&told).chain(&said).copied().collect()
+}
+
+/// The edits of an answer, one for each m-line of the offer that it has. `told` is the answer that the offerer has been
+/// told already.
+#[expect(clippy::too_many_arguments, reason = "all that an answer depends on, each used once")]
 pub(super) fn answer_edits(
     offer: &Sdp<'_>,
     offered: &Sdp<'_>,
     answer: &Sdp<'_>,
+    told: Option<&Sdp<'_>>,
     ports: &[u16],
+    rules: &Rules<'_>,
+    before: Option<Before<'_, '_>>,
+    mut keys: Option<&mut KeySource>,
 ) -> Result<Vec<LineEdit>, Unacceptable> {
     let mut edits = Vec::with_capacity(answer.media().len());
     let lines = offer.media().iter().zip(offered.media()).zip(answer.media());
@@ -98,13 +145,21 @@ pub(super) fn answer_edits(
         let direction = answer
             .is_zero_address()
             .then(|| answer.effective_direction().and(offer.effective_direction().reversed()));
+        let (formats, ends_here) = codecs::told(offer, offered, answer, rules)?;
+        let lines = Lines { offer, offered, answer };
+        let told = told.and_then(|told| told.media().get(index));
+        let earlier = before.as_ref().and_then(|before| before.line(index));
+        let keys = keys::answer(lines, rules.offerer, rules.answerer, told, earlier, keys.as_deref_mut())?;
         edits.push(LineEdit {
             port,
             rtcp_port: if muxed { port } else { port.saturating_add(1) },
             keep_mux: offer.rtcp_mux(),
             direction,
-            formats: answered_formats(offer, answer)?,
+            formats,
             ptime_max: offer.maxptime(),
+            ends_here,
+            proto: keys.proto,
+            crypto: keys.crypto,
         });
     }
     Ok(edits)
@@ -150,74 +205,15 @@ pub(super) fn check_addresses(sdp: &Sdp<'_>, local: Option<IpAddr>, ours: &Ours)
     Ok(())
 }
 
-/// The formats that a reader with a list of codecs may be offered; `None` is all.
-fn allowed_formats(media: &Media<'_>, codecs: &[Box<str>]) -> Result<Option<Vec<(u8, u8)>>, Unacceptable> {
-    if codecs.is_empty() || media.kind() != Kind::Audio || class(media) != Some(MediaClass::Rtp) {
-        return Ok(None);
-    }
-    let is_listed = |codec: &Codec<'_>| codecs.iter().any(|name| name.eq_ignore_ascii_case(codec.name));
-    let offered = media.codecs();
-    if !offered.iter().any(|codec| codec.is_speech() && is_listed(codec)) {
-        return Err(Unacceptable::NoCommonCodec);
-    }
-    let allowed = offered.iter().filter(|codec| !codec.is_speech() || is_listed(codec));
-    Ok(Some(allowed.map(|codec| (codec.number, codec.number)).collect()))
-}
-
-/// What the offerer is told of an answer's formats (media.md): one speech codec of its own offer, the answerer's choice,
-/// then events and noise, under the offerer's numbers. `None` tells all formats as they are.
-fn answered_formats(offer: &Media<'_>, answer: &Media<'_>) -> Result<Option<Vec<(u8, u8)>>, Unacceptable> {
-    if offer.kind() != Kind::Audio || class(answer) != Some(MediaClass::Rtp) {
-        return Ok(None);
-    }
-    let (offered, answered) = (offer.codecs(), answer.codecs());
-    let choice = answered
-        .iter()
-        .filter(|codec| codec.is_speech())
-        .find_map(|codec| Some((codec, find_same(&offered, codec)?)))
-        .ok_or(Unacceptable::NoCommonCodec)?;
-    if choice.0.is_redundancy() {
-        return Ok(None);
-    }
-    let can_renumber = can_renumber(offer, answer);
-    let others = answered.iter().filter(|codec| !codec.is_speech());
-    let others = others.filter_map(|codec| Some((codec, find_same(&offered, codec)?)));
-    let mut formats: Vec<(u8, u8)> = Vec::new();
-    for (answered, offered) in core::iter::once(choice).chain(others) {
-        let number = if can_renumber { offered.number } else { answered.number };
-        if formats.iter().all(|(from, to)| *from != answered.number && *to != number) {
-            formats.push((answered.number, number));
-        }
-    }
-    Ok(Some(formats))
-}
-
-/// Whether payload types may be changed on the way: not under keys that we do not hold, for the header is
-/// authenticated; not beside redundancy, whose payload holds numbers too; and only where formats are narrowed.
-pub(super) fn can_renumber(offer: &Media<'_>, answer: &Media<'_>) -> bool {
-    offer.kind() == Kind::Audio
-        && offer.proto() == Proto::Rtp
-        && !is_encrypted(offer)
-        && !is_encrypted(answer)
-        && !answer.codecs().iter().any(Codec::is_redundancy)
-}
-
-/// The codec of a list that is the same as another: under the same number if there is one, then with the same
-/// parameters, then any. Sloppy answers leave the rtpmap or its channels away: the number then decides.
-pub(super) fn find_same<'r, 'a>(list: &'r [Codec<'a>], wanted: &Codec<'_>) -> Option<&'r Codec<'a>> {
-    let is_alike = |codec: &&Codec<'_>| {
-        let is_named = !codec.name.is_empty() && !wanted.name.is_empty();
-        codec.number == wanted.number && (!is_named || codec.name.eq_ignore_ascii_case(wanted.name))
-    };
-    let same = || list.iter().filter(|codec| codec.is_same(wanted));
-    list.iter()
-        .find(is_alike)
-        .or_else(|| same().find(|codec| codec.fmtp.eq_ignore_ascii_case(wanted.fmtp)))
-        .or_else(|| same().next())
-}
-
-/// Whether an answer wants other media than the offerer was told, so that the offerer needs a re-INVITE.
-pub(super) fn is_other_media(told: &Sdp<'_>, fresh: &Sdp<'_>, answer: &Sdp<'_>) -> bool {
+/// Whether an answer wants other media than the offerer was told, so that the offerer needs a re-INVITE. `exchange` is
+/// the offer, and as the answerer got it.
+pub(super) fn is_other_media(
+    exchange: (&Sdp<'_>, &Sdp<'_>),
+    told: &Sdp<'_>,
+    fresh: &Sdp<'_>,
+    answer: &Sdp<'_>,
+    rules: &Rules<'_>,
+) -> bool {
     if told.media().len() != fresh.media().len() {
         return true;
     }
@@ -230,9 +226,15 @@ pub(super) fn is_other_media(told: &Sdp<'_>, fresh: &Sdp<'_>, answer: &Sdp<'_>) 
         }
         let is_other_codec = || match answer.media().get(index) {
             Some(answer) if told.kind() == Kind::Audio => {
-                let (told, answered) = (told.codecs(), answer.codecs());
-                let speech = told.iter().find(|codec| codec.is_speech());
-                speech.is_some_and(|codec| find_same(&answered, codec).is_none())
+                let (codecs, answered) = (told.codecs(), answer.codecs());
+                let speech = codecs.iter().find(|codec| codec.is_speech());
+                let is_converted = || {
+                    let (offer, offered) = (exchange.0.media().get(index), exchange.1.media().get(index));
+                    offer.zip(offered).is_some_and(|(offer, offered)| {
+                        codecs::conversion(offer, offered, answer, told, rules).is_some()
+                    })
+                };
+                speech.is_some_and(|codec| find_same(&answered, codec).is_none() && !is_converted())
             }
             Some(_) | None => !told.formats().eq(fresh.formats()),
         };
