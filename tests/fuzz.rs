@@ -65,6 +65,22 @@ fn media_srtp() {
 }
 
 #[test]
+fn codec_noise() {
+    let seeds = [vec![20, 200, 60, 127], vec![70], vec![0; 20], vec![1, 254, 0, 254, 0, 254, 0, 254, 0, 254, 0]];
+    drive("codec_noise", codec::fuzz::noise, &seeds, &[&[127], &[254], &[0], &[40, 255]]);
+}
+
+#[test]
+fn media_mixer() {
+    // Twelve join, all speak, then changes of every kind.
+    let mut seed = vec![1, 3];
+    seed.extend((0..12).flat_map(|n| [0, 0xff, n, n * 5, 20]));
+    seed.extend((0..40).flat_map(|n| [n, n * 7, n % 14, n * 3, n * 11]));
+    // A room takes long: short stories.
+    drive("media_mixer", |bytes| media::fuzz::mixer(&bytes[..bytes.len().min(400)]), &[seed], &[&[2], &[3], &[0; 5]]);
+}
+
+#[test]
 fn media_bridge() {
     // A story is records of a length, an instruction and the bytes.
     let story = |steps: [u8; 4]| {
@@ -75,6 +91,27 @@ fn media_bridge() {
     };
     let stories = [story([1, 2, 3, 4]), story([0x11, 0x12, 0x21, 0x22]), story([8, 9, 10, 11])];
     drive("media_bridge", media::fuzz::bridge, &stories, RTP_WORDS);
+}
+
+#[test]
+fn codec_decoders() {
+    let opus = [
+        &[0x08, 0x40, 0x77, 0x12, 0x90, 0x21][..],
+        &[0x48, 0x70, 1, 2, 3],
+        &[0xf8, 0xff, 0xfe],
+        &[0xfb, 3, 0xff, 0xfe, 0xff, 0xfe, 0xff, 0xfe],
+        &[0x0b, 0xc2, 2, 1, 5, 6, 7, 0],
+        &[0x59, 0x10, 1, 0x10, 2],
+        &[0x6a, 2, 1, 2, 3, 4, 5],
+        &[0x78],
+    ];
+    let step = |how: u8, payload: &[u8]| [&[how, payload.len() as u8], payload].concat();
+    let steps: Vec<u8> =
+        opus.iter().flat_map(|packet| [step(8, packet), step(0x28, packet), step(0x38, &[])].concat()).collect();
+    // Each codec, and Opus at each of its rates.
+    let which = (0..8).chain((1..5).map(|rate| rate << 4 | 7));
+    let seeds: Vec<_> = which.map(|which| [&[which][..], &steps].concat()).collect();
+    drive("codec_decoders", codec::fuzz::decoders, &seeds, OPUS_WORDS);
 }
 
 #[test]
@@ -406,6 +443,9 @@ const RTP_WORDS: &[&[u8]] = &[
     &[0x80, 201, 0xff, 0xff],
     &[0x21, 0x12, 0xa4, 0x42],
 ];
+
+const OPUS_WORDS: &[&[u8]] =
+    &[&[0x0b], &[0xfb], &[0x43], &[0xc1], &[0xff; 8], &[0; 8], &[0x28, 8], &[0x38, 0], &[0x08, 20], &[0x48, 200]];
 
 const CONFIG_WORDS: &[&[u8]] = &[
     b"\n",

@@ -79,3 +79,126 @@ impl core::fmt::Debug for Codec {
         write!(f, "{}/{}/{}", self.name, self.clock, self.channels)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coder::{PACKET_MS_MAX, PAYLOAD_MAX};
+    use crate::payload;
+    use proptest::prelude::*;
+
+    fn format(codec: &Codec) -> Format<'static> {
+        Format { name: codec.name, clock: codec.clock, channels: codec.channels, fmtp: "" }
+    }
+
+    fn tone(rate: u32, samples: usize) -> Vec<i16> {
+        let step = 440.0 * core::f64::consts::TAU / f64::from(rate);
+        (0..samples).map(|n| (8_000.0 * (n as f64 * step).sin()) as i16).collect()
+    }
+
+    fn level(pcm: &[i16]) -> f64 {
+        (pcm.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / pcm.len().max(1) as f64).sqrt()
+    }
+
+    /// A new codec is a file and a line of the list: all that is asked of one is asked here of each line.
+    #[test]
+    fn every_line_of_the_list_is_found_codes_speech_and_conceals() {
+        for codec in CODECS {
+            let format = format(codec);
+            assert!(core::ptr::eq(find(&format).unwrap(), *codec), "{codec:?} is found by its own format");
+            let facts = payload::by_name(codec.name).unwrap();
+            assert_eq!((facts.kind, facts.name), (payload::Kind::Audio, codec.name));
+            assert!(codec.rates.is_sorted() && codec.ptimes.is_sorted());
+            assert_eq!(Some(&codec.bandwidth(&format)), codec.rates.last(), "{codec:?} without fmtp");
+            for rate in codec.rates {
+                for ptime in codec.ptimes {
+                    speaks(codec, *rate, usize::from(*ptime));
+                }
+            }
+        }
+    }
+
+    /// One tone, encoded, decoded, interrupted, reset.
+    fn speaks(codec: &Codec, rate: u32, ptime: usize) {
+        let samples = rate as usize / 1_000 * ptime;
+        let mut encoder = codec.encoder(&format(codec), EncoderSettings { rate, complexity: 5 });
+        let mut decoder = codec.decoder(&format(codec), rate);
+        assert_eq!((encoder.rate(), decoder.rate()), (rate, rate));
+        let mut pcm = vec![0; (rate / 1_000 * PACKET_MS_MAX) as usize];
+        let (mut payload, mut first) = ([0; PAYLOAD_MAX], Vec::new());
+        let spoken = tone(rate, samples * 10);
+        for block in spoken.chunks(samples) {
+            let len = encoder.encode(block, &mut payload);
+            assert!(len > 0, "{codec:?}, {ptime} ms");
+            assert_eq!(decoder.samples(&payload[..len]), Ok(samples));
+            assert_eq!(decoder.decode(&payload[..len], &mut pcm), Ok(samples));
+            if first.is_empty() {
+                first = payload[..len].to_vec();
+            }
+        }
+        let heard = level(&pcm[..samples]);
+        assert!((4_500.0..7_000.0).contains(&heard), "{codec:?} at {rate}, {ptime} ms: {heard:.0}");
+        decoder.conceal(&mut pcm[..rate as usize / 100]);
+        assert!(level(&pcm[..rate as usize / 100]) > 2_000.0, "{codec:?}: a lost packet is covered");
+        assert_eq!(decoder.decode(&[], &mut pcm), Err(crate::coder::Undecodable));
+        encoder.reset();
+        let len = encoder.encode(&spoken[..samples], &mut payload);
+        assert_eq!(payload[..len], first, "{codec:?} begins anew");
+    }
+
+    #[test]
+    fn silence_is_silent_after_anything() {
+        for codec in CODECS {
+            let highest = *codec.rates.last().unwrap();
+            let samples = highest as usize / 50;
+            let (mut payload, mut pcm) = ([0; 2_000], vec![0; highest as usize / 8]);
+            let Some(len) = codec.silence(samples, &mut payload) else {
+                assert_eq!(codec.name, "g722", "has none");
+                continue;
+            };
+            let mut decoder = codec.decoder(&format(codec), highest);
+            assert_eq!(decoder.decode(&payload[..len], &mut pcm), Ok(samples));
+            assert!(level(&pcm[..samples]) <= 8.0, "{codec:?}");
+            assert_eq!(codec.silence(samples, &mut [0; 1]), None, "{codec:?}: no room");
+        }
+    }
+
+    #[test]
+    fn what_is_only_relayed_is_not_found() {
+        let missing = |name, clock, channels| find(&Format { name, clock, channels, fmtp: "" }).is_none();
+        assert!(missing("g729", 8_000, 1) && missing("L16", 44_100, 1) && missing("L16", 11_025, 1));
+        assert!(missing("L16", 48_000, 2) && missing("opus", 48_000, 1) && missing("g722", 16_000, 1));
+        assert!(!missing("PCMU", 8_000, 1) && !missing("OPUS", 48_000, 2) && !missing("l16", 16_000, 1));
+    }
+
+    #[test]
+    fn a_rate_that_is_not_there_becomes_the_next_above() {
+        let opus = find(&Format { name: "opus", clock: 48_000, channels: 2, fmtp: "" }).unwrap();
+        let made = |rate| opus.decoder(&format(opus), rate).rate();
+        assert_eq!([8_000, 8_001, 32_000, 96_000].map(made), [8_000, 12_000, 48_000, 48_000]);
+        let g722 = find(&Format { name: "G722", clock: 8_000, channels: 1, fmtp: "" }).unwrap();
+        assert_eq!(g722.decoder(&format(g722), 8_000).rate(), 16_000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_steps_of_any_decoder_are_survived(data in proptest::collection::vec(any::<u8>(), 0..600)) {
+            crate::fuzz::decoders(&data);
+        }
+
+        #[test]
+        fn any_samples_make_a_payload_that_is_as_long(
+            which in 0..CODECS.len(), ptime in 0..6usize, pcm in proptest::collection::vec(any::<i16>(), 2_880),
+        ) {
+            let codec = CODECS[which];
+            for rate in codec.rates {
+                let ptime = codec.ptimes[ptime % codec.ptimes.len()];
+                let samples = (*rate as usize / 1_000 * usize::from(ptime)).min(pcm.len());
+                let mut encoder = codec.encoder(&format(codec), EncoderSettings { rate: *rate, complexity: 1 });
+                let mut payload = [0; PAYLOAD_MAX];
+                let len = encoder.encode(&pcm[..samples], &mut payload);
+                prop_assert_eq!(codec.decoder(&format(codec), *rate).samples(&payload[..len]), Ok(samples));
+            }
+        }
+    }
+}
