@@ -165,7 +165,8 @@ impl ComfortNoise {
             }
             let excited = self.gain * f32::from(random as i16);
             random >>= 16;
-            let value = self.made[..order].iter().zip(&taps).fold(excited, |value, (made, tap)| value - made * tap);
+            let value =
+                self.made[..order].iter().zip(&taps).fold(excited, |value, (made, tap)| value - made * tap);
             self.made.copy_within(..ORDER_MAX - 1, 1);
             self.made[0] = value;
             self.gain += step;

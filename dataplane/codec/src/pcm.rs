@@ -229,7 +229,8 @@ mod tests {
         for centibel in [-10_000, -9_000, -2_000, -600, -1, 0, 1, 600, 1_234, 3_000, 9_999] {
             let mut scaled = samples.clone();
             Gain::from_centibel(centibel).apply(&mut scaled);
-            let wanted = if centibel < -9_600 { 0.0 } else { 10f64.powf(f64::from(centibel.min(3_000)) / 2_000.0) };
+            let wanted =
+                if centibel < -9_600 { 0.0 } else { 10f64.powf(f64::from(centibel.min(3_000)) / 2_000.0) };
             for (before, after) in samples.iter().zip(&scaled) {
                 let exact = (f64::from(*before) * wanted).clamp(-32_768.0, 32_767.0);
                 let off = (exact - f64::from(*after)).abs();

@@ -264,14 +264,16 @@ mod tests {
                 }
                 let mut made = vec![0; block];
                 plc.conceal(&mut made);
-                let off = phase(rate, hz, 5 * block, &made) - phase(rate, hz, 5 * block, &speech[5 * block..6 * block]);
+                let off = phase(rate, hz, 5 * block, &made)
+                    - phase(rate, hz, 5 * block, &speech[5 * block..6 * block]);
                 assert!(off.abs() < 6.0, "{hz} Hz at {rate}: {off} degrees off");
                 // No click, neither before nor after.
                 let mut next = speech[6 * block..].to_vec();
                 plc.heard(&mut next);
                 let whole = [&speech[4 * block..5 * block], &made[..], &next[..]].concat();
                 let bend = |pcm: &[i16]| {
-                    let bends = pcm.windows(3).map(|w| i32::from(w[0]) - 2 * i32::from(w[1]) + i32::from(w[2]));
+                    let bends =
+                        pcm.windows(3).map(|w| i32::from(w[0]) - 2 * i32::from(w[1]) + i32::from(w[2]));
                     bends.map(i32::abs).max().unwrap()
                 };
                 let bound = bend(&speech) * 3 + 100;
@@ -408,7 +410,8 @@ mod tests {
             let time = f64::from(n) / 8_000.0;
             turn += (120.0 + 30.0 * (time * 3.0).sin()) / 8_000.0;
             let loud = (time * 2.0).sin().max(0.0);
-            let buzz: f64 = (1..12).map(|k| (turn * core::f64::consts::TAU * f64::from(k)).sin() / f64::from(k)).sum();
+            let buzz: f64 =
+                (1..12).map(|k| (turn * core::f64::consts::TAU * f64::from(k)).sin() / f64::from(k)).sum();
             (buzz * loud * 5_000.0) as i16
         });
         voice.collect()

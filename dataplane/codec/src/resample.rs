@@ -156,7 +156,8 @@ fn design(from: u32, to: u32) -> Table {
     let peak = exact.iter().fold(0.0, |peak: f64, tap| peak.max(tap.abs()));
     let worst = exact.chunks(taps).map(|phase| phase.iter().map(|tap| tap.abs()).sum()).fold(0.0, f64::max);
     // As many bits as neither a tap nor the loudest sum of products overflows.
-    let fits = |shift: u32| peak * f64::from(1 << shift) < 32_767.0 && worst * f64::from(1 << shift) < 65_000.0;
+    let fits =
+        |shift: u32| peak * f64::from(1 << shift) < 32_767.0 && worst * f64::from(1 << shift) < 65_000.0;
     let shift = (1..=18).rev().find(|shift| fits(*shift)).unwrap_or(1);
     let delay = (len - 1) / 2;
     let phases = exact.iter().map(|tap| (tap * f64::from(1 << shift)).round() as i16).collect();
@@ -189,9 +190,10 @@ fn filter_plain(table: &Table, window: &[i16], due: usize, output: &mut [i16]) {
     for sample in output {
         let taps = &table.phases[phase * table.taps..][..table.taps];
         let under = &window[index..index + table.taps];
-        let sum = taps.iter().zip(under).fold(0i32, |sum, (tap, sample)| {
-            sum.wrapping_add(i32::from(*tap) * i32::from(*sample))
-        });
+        let sum = taps
+            .iter()
+            .zip(under)
+            .fold(0i32, |sum, (tap, sample)| sum.wrapping_add(i32::from(*tap) * i32::from(*sample)));
         *sample = (sum.wrapping_add(half) >> table.shift).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
         index += step;
         phase += part;
@@ -239,7 +241,9 @@ mod tests {
     }
 
     fn pairs() -> impl Iterator<Item = (u32, u32)> {
-        RATES.into_iter().flat_map(|from| RATES.into_iter().filter(move |to| *to != from).map(move |to| (from, to)))
+        RATES
+            .into_iter()
+            .flat_map(|from| RATES.into_iter().filter(move |to| *to != from).map(move |to| (from, to)))
     }
 
     #[test]
@@ -344,7 +348,9 @@ mod tests {
 
     #[test]
     fn a_clip_keeps_its_place_and_length() {
-        for (from, to) in [(8_000, 48_000), (48_000, 8_000), (44_100, 16_000), (22_050, 48_000), (8_000, 8_000)] {
+        for (from, to) in
+            [(8_000, 48_000), (48_000, 8_000), (44_100, 16_000), (22_050, 48_000), (8_000, 8_000)]
+        {
             let input = sine(from, 440.0, 10_000.0, from as usize + 7);
             let output = clip(from, to, &input);
             assert_eq!(output.len(), (input.len() as u64 * u64::from(to)).div_ceil(from.into()) as usize);

@@ -2,11 +2,13 @@
 //! cargo-fuzz) feeds them.
 
 use crate::bridge::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
+use crate::mixer::{Chime, Heard, Mixer, MixerConfig, SeatConfig, SeatKey};
 use crate::srtp::{OVERHEAD_MAX, Opener, Sealer};
 use crate::wire::classify::classify;
 use crate::wire::rtcp::Compound;
 use crate::wire::rtp::Rtp;
 use base::{Duration, Instant, Now, Rng, Wall};
+use codec::resample::RATES;
 use command::spec::{Audience, Rewrite};
 use command::{
     Accept, BridgeId, BridgeSpec, EdgeSpec, Learn, MediaClass, Party, Phase, PortIndex, PortSpec, Remote,
@@ -61,6 +63,57 @@ pub fn srtp(data: &[u8]) {
         assert_eq!(opener.open_rtcp(&mut packet), Ok(data.len()));
         assert_eq!(packet[..data.len()], *data, "what was sealed opens to itself");
         assert_eq!(opener.open_rtcp(&mut buffer[..len]), Err(Verdict::Replayed));
+    }
+}
+
+/// A room whose seats come, go, change and speak as the bytes say, five a step.
+pub fn mixer(data: &[u8]) {
+    let Some(([shape, talkers], steps)) = data.split_first_chunk::<2>() else { return };
+    let frame_ms = if shape & 1 == 0 { 10 } else { 20 };
+    let mut mixer = Mixer::new(MixerConfig { frame_ms, talkers: *talkers, seats_max: 12 });
+    let mut seats: Vec<(SeatKey, SeatConfig)> = Vec::new();
+    let mut out = [0; 960];
+    for step in steps.as_chunks::<5>().0 {
+        let [what, who, whom, how, gain] = *step;
+        let at = usize::from(who) % seats.len().max(1);
+        let config = SeatConfig {
+            rate: RATES[usize::from(how) % RATES.len()],
+            talks: how & 0x40 == 0,
+            hears: how & 0x80 == 0,
+            gain_centibel: i16::from_be_bytes([gain, whom]),
+            coaches: seats.get(usize::from(whom)).map(|(key, _)| *key),
+            announces: what & 0x80 != 0,
+        };
+        match what & 7 {
+            0 | 1 => seats.extend(mixer.join(config).map(|key| (key, config))),
+            2 if !seats.is_empty() => mixer.leave(seats.swap_remove(at).0),
+            3 if !seats.is_empty() => {
+                seats[at].1 = config;
+                assert_eq!(mixer.configure(seats[at].0, config), Ok(()), "the rate is one of ours");
+            }
+            4 => mixer.set_talkers(gain),
+            5 => mixer.chime(if how & 1 == 0 { Chime::Joined } else { Chime::Left }),
+            _ => {}
+        }
+        mixer.begin();
+        for (n, (key, _)) in seats.iter().enumerate() {
+            if who >> (n % 8) & 1 == 1 {
+                let sample = i16::from_be_bytes([whom, gain]).wrapping_mul(n as i16);
+                mixer.put(*key, &vec![sample; usize::from(how) * 5], (what & 0x40 != 0).then_some(gain));
+            }
+        }
+        mixer.mix();
+        assert_eq!(mixer.seats(), seats.len(), "no seat is lost");
+        for (key, config) in &seats {
+            let out = &mut out[..config.rate as usize * usize::from(frame_ms) / 1_000];
+            match mixer.take(*key, out) {
+                Heard::Common(group) => assert_eq!(mixer.common(group), out, "common is common"),
+                Heard::Nothing => assert!(!config.hears && out.iter().all(|sample| *sample == 0)),
+                Heard::Own => assert!(config.hears),
+            }
+        }
+        let changes = core::iter::from_fn(|| mixer.poll_talking()).count();
+        assert!(changes <= 32, "changes come to an end");
     }
 }
 
@@ -180,6 +233,11 @@ mod tests {
         #[test]
         fn any_datagram_is_survived(data in proptest::collection::vec(any::<u8>(), 0..200)) {
             wire(&data);
+        }
+
+        #[test]
+        fn any_room_is_survived(data in proptest::collection::vec(any::<u8>(), 0..400)) {
+            mixer(&data);
         }
 
         #[test]

@@ -260,10 +260,10 @@ impl Mixer {
         if before.coaches != config.coaches || rate != rate_before {
             self.seat_coach(key);
         }
-        for n in 0..self.coaches.len() {
+        for n in 0..if rate == rate_before { 0 } else { self.coaches.len() } {
             let coach = self.coaches[n];
             let coached = self.seats.get(coach.0).and_then(|seat| seat.config.coaches);
-            if rate != rate_before && coach != key && coached == Some(key) {
+            if coached == Some(key) {
                 self.seat_coach(coach);
             }
         }
@@ -470,17 +470,21 @@ impl Mixer {
 
     /// Makes what a seat needs to coach, or takes it away.
     fn seat_coach(&mut self, key: SeatKey) {
-        self.coaches.retain(|coach| *coach != key);
         let to = self.seats.get(key.0).and_then(|seat| seat.config.coaches);
         let rate = to.and_then(|to| self.seats.get(to.0)).map(|seat| seat.rate);
         let frame = rate.map_or(0, |rate| self.frame(rate));
         let Some(seat) = self.seats.get_mut(key.0) else { return };
-        seat.coach = None;
         // Who would coach itself, or somebody who is gone, is heard by nobody.
-        if let (Some(to), Some(rate)) = (to.filter(|to| *to != key), rate) {
-            let resampler = Resampler::new(seat.config.rate, RATES[rate]);
-            let part = vec![0; frame].into();
-            seat.coach = Some(Coach { to, resampler, fade: Fade::default(), part, sounds: false });
+        let (Some(to), Some(rate)) = (to.filter(|to| *to != key), rate) else {
+            seat.coach = None;
+            self.coaches.retain(|coach| *coach != key);
+            return;
+        };
+        let resampler = Resampler::new(seat.config.rate, RATES[rate]);
+        let part = vec![0; frame].into();
+        seat.coach = Some(Coach { to, resampler, fade: Fade::default(), part, sounds: false });
+        // In its place, if it has one: the list may be walked through just now.
+        if !self.coaches.contains(&key) {
             self.coaches.push(key);
         }
     }

@@ -7,6 +7,7 @@ mod counting;
 mod world;
 
 use counting::allocations;
+use media::mixer::{Chime, Mixer, MixerConfig, SeatConfig};
 use media::{Packet, Slot};
 use world::*;
 
@@ -45,4 +46,32 @@ fn a_warm_bridge_passes_ten_thousand_packets_without_the_heap() {
     pass(&mut world, 0);
     assert_eq!(allocations(|| (1..=10_000).for_each(|n| pass(&mut world, n))), 0);
     assert_eq!(passed, 4 * 10_001);
+}
+
+#[test]
+fn a_room_mixes_a_thousand_ticks_without_the_heap() {
+    let mut mixer = Mixer::new(MixerConfig { frame_ms: 20, talkers: 3, seats_max: 12 });
+    let rates = [8_000, 16_000, 48_000];
+    let seats: Vec<_> = (0..12).map(|n| mixer.join(SeatConfig::at(rates[n % 3])).unwrap()).collect();
+    mixer.configure(seats[11], SeatConfig { coaches: Some(seats[0]), ..SeatConfig::at(48_000) }).unwrap();
+    let pcm = [3_000; 960];
+    let mut out = [0; 960];
+    let mut changes = 0;
+    let mut tick = |n: usize| {
+        mixer.begin();
+        // Who speaks changes all the time.
+        for (k, seat) in seats.iter().enumerate().filter(|(k, _)| (n / 30 + k).is_multiple_of(4)) {
+            mixer.put(*seat, &pcm[..rates[k % 3] as usize / 50], None);
+        }
+        if n.is_multiple_of(50) {
+            mixer.chime(Chime::Joined);
+        }
+        mixer.mix();
+        for (k, seat) in seats.iter().enumerate() {
+            mixer.take(*seat, &mut out[..rates[k % 3] as usize / 50]);
+        }
+        changes += core::iter::from_fn(|| mixer.poll_talking()).count();
+    };
+    assert_eq!(allocations(|| (0..1_000).for_each(&mut tick)), 0);
+    assert!(changes > 20, "{changes}");
 }

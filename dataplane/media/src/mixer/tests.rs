@@ -201,6 +201,20 @@ fn a_whisper_is_heard_by_one_alone() {
     assert_eq!(pcm::level(&taken(&mixer, customer, 8_000).1), 127);
 }
 
+#[test]
+fn two_coaches_follow_the_one_they_coach_to_another_rate() {
+    let mut mixer = room(3);
+    let agent = mixer.join(SeatConfig::at(16_000)).unwrap();
+    let coaching = SeatConfig { coaches: Some(agent), ..SeatConfig::at(8_000) };
+    let coaches = [mixer.join(coaching).unwrap(), mixer.join(coaching).unwrap()];
+    mixer.configure(agent, SeatConfig::at(8_000)).unwrap();
+    for coach in coaches {
+        (0..2).for_each(|_| tick(&mut mixer, &[(coach, vec![1_000; 160])]));
+        assert_eq!(taken(&mixer, agent, 8_000), (Heard::Own, vec![1_000; 160]));
+        (0..2).for_each(|_| tick(&mut mixer, &[]));
+    }
+}
+
 /// The sharpest bend of a waveform.
 fn bend(pcm: &[i16]) -> i32 {
     let bends = pcm.windows(3).map(|w| i32::from(w[0]) - 2 * i32::from(w[1]) + i32::from(w[2]));
@@ -362,6 +376,8 @@ proptest! {
             } else {
                 let whom = members[whom % members.len()].key;
                 let member = &mut members[place];
+                let slot = mixer.seats.get(member.key.0).and_then(|seat| seat.slot);
+                let sat = slot.is_some_and(|slot| !mixer.slots[usize::from(slot)].is_leaving());
                 let before = member.config;
                 match what {
                     2 => member.config.talks = !before.talks,
@@ -374,10 +390,13 @@ proptest! {
                 mixer.configure(member.key, member.config).unwrap();
                 let (now, then) = (member.config, before);
                 let other_way = now.rate != then.rate || now.coaches != then.coaches;
-                if now.rate != then.rate || !now.talks || (now.coaches.is_some() && then.coaches.is_none()) {
-                    if then.coaches.is_none() && then.talks && member.cut.is_none() {
-                        let to = core::mem::replace(&mut member.to, to_all(now.rate));
-                        member.cut = Some((core::mem::take(&mut member.fade), to, then.rate));
+                let silenced = now.rate != then.rate || !now.talks || now.coaches.is_some();
+                if silenced && then.coaches.is_none() {
+                    let to = core::mem::replace(&mut member.to, to_all(now.rate));
+                    let fade = core::mem::take(&mut member.fade);
+                    // Who had a place must leave it before it gets another.
+                    if sat {
+                        member.cut = Some((fade, to, then.rate));
                     }
                 }
                 if other_way {
