@@ -3,10 +3,11 @@
 pub mod wire; // rtp, rtcp: borrowed views; what a datagram is
 pub mod quality; // RFC 3550 statistics of a stream, and what a listener would say (emodel)
 pub mod srtp; // encryption under one key: Sealer, Opener
+pub mod reporter; // RTCP of streams that begin or end here
 pub mod playout; // from packets of one source to speech at the tick
 pub mod tone; // tones by cadence and country: Player, named, parse
 pub mod dtmf; // digits: RFC 4733 events, tones in speech, plans
-// ECHO// line echo canceller
+pub mod echo; // line echo canceller
 pub mod mixer; // one room: who is heard, and what each hears
 pub mod bridge; // the bridges of one shard: port, learn, relay, silence, reports
 #[cfg(test)]

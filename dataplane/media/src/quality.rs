@@ -66,6 +66,8 @@ pub struct Stream {
     sender_reports: [(u32, Instant); 2],
     round_trip: Option<Duration>,
     reported_loss: Option<u8>,
+    /// What our last report said: packets expected, missing among them (fewer than none if some came twice), received.
+    told: (u64, i64, u64),
 }
 
 /// A jump ahead of this many numbers or more begins a new run if the next packet confirms it (RFC 3550 A.1).
@@ -271,6 +273,27 @@ impl Stream {
         }
     }
 
+    /// What our own report says of the stream, and how much was lost since the last one (RFC 3550 section 6.4.1 and A.3).
+    pub fn report_block(&mut self, now: Instant) -> ReportBlock {
+        let lost = self.lost();
+        let expected = (self.packets - u64::from(self.duplicates)).saturating_add(lost);
+        let missing = lost as i64 - i64::from(self.duplicates);
+        let of = expected.saturating_sub(self.told.0);
+        let fraction = u64::try_from(missing - self.told.1).unwrap_or(0).saturating_mul(256).checked_div(of);
+        self.told = (expected, missing, self.packets);
+        let (last_sr, arrival) = self.sender_reports[0];
+        let held = if last_sr == 0 { 0 } else { u128::from(now.nanos_since(arrival)) << 16 };
+        ReportBlock {
+            ssrc: self.ssrc,
+            fraction_lost: fraction.unwrap_or(0).min(255) as u8,
+            lost: missing.clamp(-0x80_0000, 0x7f_ffff) as i32,
+            highest: (self.highest - (1 << 16)) as u32,
+            jitter: (self.jitter_ns << 16).checked_div(self.tick).unwrap_or(0) as u32,
+            last_sr,
+            delay: (held / 1_000_000_000) as u32,
+        }
+    }
+
     /// What has been seen. `before` is the round trip between here and the source, as far as it is known.
     pub fn report(&self, before: Option<Duration>) -> StreamReport {
         let rating = self.rating(before);
@@ -384,9 +407,31 @@ impl Streams {
         }
     }
 
+    /// Our reports of the streams that a candidate's locked source has sent something of since the last ones; returns
+    /// how many there are.
+    pub fn report_blocks(&mut self, now: Instant, tag: RemoteTag, out: &mut [ReportBlock]) -> usize {
+        let streams = self.list[..usize::from(self.len)].iter_mut();
+        let heard = streams.filter(|s| s.tag == tag && s.trusted && s.packets != s.told.2);
+        let pairs = out.iter_mut().zip(heard).map(|(block, stream)| *block = stream.report_block(now));
+        pairs.count()
+    }
+
     /// The SSRC heard last.
     pub fn current_ssrc(&self) -> Option<u32> {
         (self.len > 0).then(|| self.list[usize::from(self.current) % STREAMS_MAX].ssrc)
+    }
+
+    /// The last packet of the stream heard last, and when it came.
+    pub fn last(&self) -> Option<(Header, Instant)> {
+        let stream = (self.len > 0).then(|| &self.list[usize::from(self.current) % STREAMS_MAX])?;
+        let header = Header {
+            marker: false,
+            payload_type: stream.payload & 0x7f,
+            sequence: stream.highest as u16,
+            timestamp: stream.timestamp,
+            ssrc: stream.ssrc,
+        };
+        Some((header, stream.last))
     }
 
     /// The round trip between here and where these streams go, of the one heard last that knows it.

@@ -1,7 +1,11 @@
 //! A compound RTCP packet, borrowed (RFC 3550 section 6, reduced size as in RFC 5506). Walks the parts with their
 //! lengths checked; reports and descriptions have views of their own, other parts are bytes.
 
+mod write; // compound packets into a buffer
+
 use command::Verdict;
+
+pub use write::{VoipMetrics, Writer};
 
 /// Sender report.
 pub const SR: u8 = 200;
@@ -225,7 +229,7 @@ impl SenderInfo {
 }
 
 /// One report block (RFC 3550 section 6.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ReportBlock {
     /// Which stream it is about.
     pub ssrc: u32,
