@@ -4,7 +4,7 @@
 mod detect;
 mod generate;
 
-pub use detect::{Detector, Heard};
+pub use detect::{Detector, Found};
 pub use generate::{Generator, Levels};
 
 /// Frequencies of the rows `123A`, `456B`, `789C`, `*0#D`, in Hz.

@@ -108,6 +108,16 @@ impl Receiver {
         Some(next_due.map_or(silent, |due| due.min(silent)))
     }
 
+    /// The stream has ended, or another SSRC takes its place: what was down is let go, and numbers begin anew. Poll it
+    /// afterwards.
+    pub fn restart(&mut self, now: Instant) {
+        for key in self.keys.iter_mut().flatten() {
+            key.first = now - self.hold;
+            key.ended = true;
+        }
+        self.newest = self.newest.map(|(newest, _)| (newest, Instant(0)));
+    }
+
     /// Whether a key is down or waits to be told.
     pub fn is_active(&self) -> bool {
         self.keys[0].is_some()
@@ -158,7 +168,7 @@ impl Receiver {
         };
         let step = sequence.wrapping_sub(newest as u16) as i16;
         // Between keys the numbers run on unseen, so after a pause they say nothing. A long way back is a restart.
-        let extended = if now.since(at) > QUIET || step < -BACK_MAX {
+        let extended = if now.since(at) > QUIET || at == Instant(0) || step < -BACK_MAX {
             (newest & !0xffff) + EPOCH | u64::from(sequence)
         } else {
             newest.saturating_add_signed(step.into())

@@ -8,7 +8,7 @@ use command::Signal;
 
 /// What was heard. Times are counted back from the end of the samples that were just given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Found {
     /// A digit sounds; it began `back` ago.
     Begin {
         /// `0-9A-D*#`.
@@ -60,7 +60,7 @@ impl Detector {
     }
 
     /// Listens to the next samples, any number of them, and tells what it has found.
-    pub fn process(&mut self, pcm: &[i16], mut heard: impl FnMut(Heard)) {
+    pub fn process(&mut self, pcm: &[i16], mut found: impl FnMut(Found)) {
         let mut rest = pcm;
         while !rest.is_empty() {
             let (part, after) = rest.split_at(rest.len().min(self.block_len - self.filters.filled));
@@ -72,10 +72,10 @@ impl Detector {
                 let signals = [Signal::FaxCalling, Signal::FaxAnswer];
                 for ((fax, sounds), signal) in self.fax.iter_mut().zip(block.fax).zip(signals) {
                     if fax.on_block(sounds) {
-                        heard(Heard::Signal(signal));
+                        found(Found::Signal(signal));
                     }
                 }
-                self.on_block(&block, after.len(), &mut heard);
+                self.on_block(&block, after.len(), &mut found);
                 self.before = [block, self.before[0]];
             }
         }
@@ -92,15 +92,15 @@ impl Detector {
         *self = Detector::new(self.rate);
     }
 
-    fn on_block(&mut self, block: &Block, after: usize, heard: &mut impl FnMut(Heard)) {
+    fn on_block(&mut self, block: &Block, after: usize, found: &mut impl FnMut(Found)) {
         if let Some(press) = &mut self.press {
             press.on_block(block);
-            let over = press.missed == MISSED_MAX;
+            let over = press.missing >= MISSING_MAX;
             let sure = press.blocks >= SURE_BLOCKS;
             if sure && !press.told {
                 press.told = true;
                 let back = self.position + after as u64 - press.begin(self.block_len);
-                heard(Heard::Begin { digit: press.name(), back: self.time(back) });
+                found(Found::Begin { digit: press.name(), back: self.time(back) });
             }
             let Some(press) = self.press.filter(|_| over) else { return };
             self.press = None;
@@ -108,7 +108,7 @@ impl Detector {
                 let length = (press.blocks * self.block_len as f32) as u64;
                 let back = (self.position + after as u64).saturating_sub(press.begin(self.block_len) + length);
                 let (duration, back) = (self.time(length), self.time(back));
-                heard(Heard::End { digit: press.name(), duration, back });
+                found(Found::End { digit: press.name(), duration, back });
             }
         }
         let [last, first] = &self.before;
@@ -117,7 +117,7 @@ impl Detector {
             if press.blocks >= SURE_BLOCKS {
                 press.told = true;
                 let back = self.position + after as u64 - press.begin(self.block_len);
-                heard(Heard::Begin { digit: press.name(), back: self.time(back) });
+                found(Found::Begin { digit: press.name(), back: self.time(back) });
             }
             self.press = Some(press);
         }
@@ -132,17 +132,20 @@ impl Detector {
 #[derive(Clone, Copy, Debug)]
 struct Press {
     key: Key,
-    /// Power of its two tones in a block that they fill.
-    full: f32,
+    /// Powers of its tones in a block that they fill.
+    full: [f32; 2],
     /// How many blocks it has lasted, in parts too.
     blocks: f32,
-    /// How many of these are before `sure_at`.
+    /// How many of these had passed at `sure_at`.
     blocks_before: f32,
     /// Position at the end of the block that made it sure.
     sure_at: u64,
-    /// Blocks without it since the last with it.
-    missed: u8,
-    /// How much of the first of those it filled.
+    /// How much of the last block with it was filled.
+    last: f32,
+    /// Blocks since then, and how much of them was empty.
+    missed: f32,
+    missing: f32,
+    /// How much of the first of those was filled.
     tail: f32,
     told: bool,
 }
@@ -150,26 +153,51 @@ struct Press {
 impl Press {
     fn new(block: &Block, last: &Block, first: &Block, position: u64) -> Press {
         let key = block.digit.unwrap_or_default();
-        let full = block.power(key).max(last.power(key));
-        let blocks = part(last.power(key), full) + part(first.power(key), full) + 1.0;
-        Press { key, full, blocks, blocks_before: blocks, sure_at: position, missed: 0, tail: 0.0, told: false }
+        let [a, b] = [block.pair(key), last.pair(key)];
+        let full = [a[0].max(b[0]), a[1].max(b[1])];
+        let head = part(first.pair(key), full);
+        // Its beginning lies in one block; if it is in the first that sounds like it, the one before is empty.
+        let whole = if head > 0.0 { 1.0 } else { part(last.pair(key), full) };
+        let blocks = head + whole + 1.0;
+        Press {
+            key,
+            full,
+            blocks,
+            blocks_before: blocks,
+            sure_at: position,
+            last: part(block.pair(key), full),
+            missed: 0.0,
+            missing: 0.0,
+            tail: 0.0,
+            told: false,
+        }
     }
 
     fn on_block(&mut self, block: &Block) {
-        let part = part(block.power(self.key), self.full);
+        let pair = block.pair(self.key);
         if block.digit == Some(self.key) {
-            // What was missed was a drop-out; a key cannot be pressed anew so soon.
-            self.blocks += f32::from(self.missed) + part - if self.missed > 0 { self.tail } else { 0.0 };
-            self.missed = 0;
-            self.full = self.full.max(block.power(self.key));
-            self.tail = 0.0;
+            // What was missed was a drop-out.
+            self.blocks += self.missed - self.tail + 1.0;
+            if self.missed > 0.0 {
+                self.blocks += self.cut();
+            }
+            self.full = [self.full[0].max(pair[0]), self.full[1].max(pair[1])];
+            self.last = part(pair, self.full);
+            (self.missed, self.missing, self.tail) = (0.0, 0.0, 0.0);
             return;
         }
-        if self.missed == 0 {
+        let part = if block.digit.is_some() { 0.0 } else { part(pair, self.full) };
+        if self.missed == 0.0 {
             self.tail = part;
-            self.blocks += part;
+            self.blocks += part - self.cut();
         }
-        self.missed += 1;
+        self.missed += 1.0;
+        self.missing += 1.0 - part;
+    }
+
+    /// What the last block with it lacked, if its end lay there.
+    fn cut(&self) -> f32 {
+        if self.tail > 0.0 { 0.0 } else { 1.0 - self.last }
     }
 
     fn begin(&self, block_len: usize) -> u64 {
@@ -181,9 +209,9 @@ impl Press {
     }
 }
 
-/// How much of a block a tone fills: its amplitude grows with it.
-fn part(power: f32, full: f32) -> f32 {
-    let part = (power / full.max(1.0)).sqrt();
+/// How much of a block a pair of tones fills: the amplitude that is found grows with it.
+fn part(powers: [f32; 2], full: [f32; 2]) -> f32 {
+    let part = (powers[0] / full[0].max(1.0)).min(powers[1] / full[1].max(1.0)).sqrt();
     if part < PART_MIN { 0.0 } else { part.min(1.0) }
 }
 
@@ -232,8 +260,8 @@ struct Block {
 }
 
 impl Block {
-    fn power(&self, (row, column): Key) -> f32 {
-        self.powers[usize::from(row)] + self.powers[4 + usize::from(column)]
+    fn pair(&self, (row, column): Key) -> [f32; 2] {
+        [self.powers[usize::from(row)], self.powers[4 + usize::from(column)]]
     }
 }
 
@@ -397,8 +425,8 @@ const STEADY: f32 = 0.3;
 const PART_MIN: f32 = 0.12;
 /// A digit is told after so many blocks: 31 ms (Q.24: shorter than 23 ms is none, 40 ms is one).
 const SURE_BLOCKS: f32 = 2.45;
-/// A digit is over after so many blocks without it; the shortest pause of 40 ms has two.
-const MISSED_MAX: u8 = 2;
+/// A digit is over when so many blocks are missing: more than a lost packet of 20 ms, less than the shortest pause.
+const MISSING_MAX: f32 = 1.75;
 /// Fax tones are told after 357 ms (T.30: CNG lasts 425 ms or more) and 408 ms (CED 2.6 s).
 const CNG_BLOCKS: u8 = 28;
 const CED_BLOCKS: u8 = 32;
