@@ -88,6 +88,15 @@ fn sample_rate(rate: u32) -> SampleRate {
     }
 }
 
+/// Bytes of an encoder and a decoder.
+#[cfg(test)]
+pub fn sizes() -> (usize, usize) {
+    // SAFETY: these only compute.
+    let (encoder, decoder) =
+        unsafe { (opusic_c::sys::opus_encoder_get_size(1), opusic_c::sys::opus_decoder_get_size(1)) };
+    (encoder as usize, decoder as usize)
+}
+
 /// A decoder at 48 kHz that tells what the range coder ended with, which `opusic-c` does not.
 #[cfg(test)]
 pub struct Ranged(*mut opusic_c::sys::OpusDecoder);

@@ -327,3 +327,14 @@ fn losses_of_any_length_are_concealed() {
     decoder.conceal(&mut long[..7]);
     decoder.conceal(&mut []);
 }
+
+/// The other back end does not tell.
+#[cfg(not(feature = "audiopus"))]
+#[test]
+fn both_coders_of_a_call_fit_into_its_memory() {
+    let (encoder, decoder) = binding::sizes();
+    assert!(
+        encoder + decoder < 52 * 1_024,
+        "{encoder} and {decoder} bytes of the 64 KB of a transcoded call"
+    );
+}
