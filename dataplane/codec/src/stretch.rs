@@ -15,7 +15,14 @@ const QUIET: u64 = 10_800;
 /// `pcm.len()` less that many are the result. 0 if it is too short, or if it is loud and resembles itself less than
 /// `likeness` (0.0 to 1.0; 0.9 is not heard, 0.0 takes what there is).
 pub fn shorten(pcm: &mut [i16], rate: u32, likeness: f32) -> usize {
-    let Some(period) = period(pcm, rate, likeness) else { return 0 };
+    period(pcm, rate, likeness).map_or(0, |period| shorten_by(pcm, period))
+}
+
+/// As [`shorten`] by so many samples, whatever the sound is like; 0 if it is not twice as long.
+pub fn shorten_by(pcm: &mut [i16], period: usize) -> usize {
+    if pcm.len() / 2 < period {
+        return 0;
+    }
     let (first, second) = pcm.split_at_mut(period);
     for (n, (one, next)) in first.iter_mut().zip(&*second).enumerate() {
         *one = faded(*one, *next, n, period);
@@ -28,8 +35,12 @@ pub fn shorten(pcm: &mut [i16], rate: u32, likeness: f32) -> usize {
 /// enough). Returns how many samples were put in; 0 as for [`shorten`], or where there is no room.
 pub fn lengthen(pcm: &mut [i16], len: usize, rate: u32, likeness: f32) -> usize {
     let Some(sound) = pcm.get(..len) else { return 0 };
-    let Some(period) = period(sound, rate, likeness) else { return 0 };
-    if pcm.len() - len < period {
+    period(sound, rate, likeness).map_or(0, |period| lengthen_by(pcm, len, period))
+}
+
+/// As [`lengthen`] by so many samples, whatever the sound is like; 0 if it is not twice as long.
+pub fn lengthen_by(pcm: &mut [i16], len: usize, period: usize) -> usize {
+    if len / 2 < period || pcm.len() < len + period {
         return 0;
     }
     // First the first period, then the second faded back into the first, then all from the second on.

@@ -105,6 +105,8 @@ const TICK: Grains = Grains::from_ms(20);
 const HAIR: Grains = Grains::from_ms(5);
 /// After so much of nothing the source is gone; what comes then is a new beginning.
 const GONE: Grains = Grains::from_ms(5_000);
+/// Without time-scaling, from one frame that is left out or repeated to the next.
+const UNSCALED_PAUSE: Grains = Grains::from_ms(100);
 /// Time-scaling looks at this much at a time.
 const SCALED: Grains = Grains::from_ms(40);
 /// Beyond the tick, the delay may be this much longer than it need before it is shortened.
@@ -192,11 +194,16 @@ impl Playout {
         }
     }
 
-    /// The same without time-scaling: the delay changes by whole packets and in silence only.
+    /// The same without time-scaling: the delay changes by whole frames and in silence only, whatever that sounds like.
     #[must_use]
     pub fn without_scaling(mut self) -> Self {
         self.scaling = false;
         self
+    }
+
+    /// Samples a second of what is pulled.
+    pub fn rate(&self) -> u32 {
+        self.rate
     }
 
     /// Takes one packet, in whatever order it comes.
@@ -238,15 +245,26 @@ impl Playout {
                 Waiting::new(number, start, span, format as u8)
             }
         };
-        self.admit(&waiting)?;
-        if kind == Kind::Event {
+        let first = self.numbers.as_mut().is_none_or(|numbers| numbers.is_first(waiting.number));
+        if first && kind == Kind::Event {
             // Its number is known now; nothing of it is played here.
             return Ok(());
+        }
+        if !self.started {
+            self.next = self.next.min(waiting.number);
+        }
+        let behind = !first || waiting.number < self.next;
+        if let Some(numbers) = &mut self.numbers {
+            numbers.judged(header.sequence, behind);
+        }
+        if !first {
+            self.report.duplicates += 1;
+            return Err(Verdict::Duplicate);
         }
         if kind == Kind::Audio {
             self.window.push(now, now - waiting.start);
         }
-        if waiting.number < self.next {
+        if behind {
             self.report.late += 1;
             return Err(Verdict::Late);
         }
@@ -295,10 +313,12 @@ impl Playout {
     /// What it has done, and where it stands.
     pub fn report(&self) -> PlayoutReport {
         let mut report = self.report;
-        let Some(numbers) = self.numbers.as_ref().filter(|_| self.started) else { return report };
-        let sound = Grains::from_samples(self.sound.len() as i64, self.rate);
+        if self.numbers.is_none() || !self.started {
+            return report;
+        }
+                let sound = Grains::from_samples(self.sound.len() as i64, self.rate);
         report.delay = (self.ticks.now() + sound - self.gap.filled - self.cursor - self.window.least()).to_duration();
-        report.buffered = (sound + numbers.end().max(self.cursor) - self.cursor).to_duration();
+        report.buffered = (sound + self.store.held()).to_duration();
         report
     }
 
@@ -323,21 +343,8 @@ impl Playout {
         self.gap = Gap::default();
     }
 
-    /// Refuses what has come before.
-    fn admit(&mut self, waiting: &Waiting) -> Result<(), Verdict> {
-        let Some(numbers) = &mut self.numbers else { return Ok(()) };
-        if numbers.is_first(waiting.number) {
-            return Ok(());
-        }
-        self.report.duplicates += 1;
-        Err(Verdict::Duplicate)
-    }
-
     /// The oldest give way, so that a burst shortens what waits instead of being lost itself.
     fn make_room(&mut self, waiting: &Waiting, len: usize) {
-        if !self.started && waiting.number < self.next {
-            self.next = waiting.number;
-        }
         let first = waiting.number - WAITING_MAX;
         while self.next <= first || !self.store.has_room(len) {
             let Some(oldest) = self.first() else {
@@ -403,7 +410,7 @@ impl Playout {
             left = Grains::ZERO;
         } else if missing == 0 && !self.patient {
             // A silence that was meant may be as long as suits us.
-            let wanted = self.wanted() - self.window.least();
+            let wanted = self.wanted(Grains::ZERO) - self.window.least();
             if !(wanted..=wanted + TICK + TICK).contains(&(delay + left)) {
                 left = wanted + TICK - delay;
             }
@@ -573,9 +580,9 @@ impl Playout {
         true
     }
 
-    /// The lateness that must be waited for.
-    fn wanted(&self) -> Grains {
-        let (least, worst) = (self.window.least(), self.window.worst());
+    /// The lateness that must be waited for; what is asked for at a tick lies up to `phase` behind it.
+    fn wanted(&self, phase: Grains) -> Grains {
+        let (least, worst) = (self.window.least(), self.window.worst() + phase);
         if self.patient {
             return worst;
         }
@@ -589,7 +596,7 @@ impl Playout {
         }
         let sound = Grains::from_samples(self.sound.len() as i64, self.rate);
         let delay = now + sound - self.cursor;
-        let slack = delay - phase - self.wanted();
+        let slack = delay - self.wanted(phase);
         let excess = if self.patient {
             delay - self.window.least() - self.max - tick
         } else {
@@ -598,14 +605,14 @@ impl Playout {
         let ms = Grains::from_ms;
         if excess >= Grains::ZERO {
             let (pause, likeness) = match excess {
-                far if far > ms(150) => (ms(0), 0.3),
-                far if far > ms(50) => (ms(20), 0.5),
+                far if far > ms(150) => (ms(0), 0.0),
+                far if far > ms(50) => (ms(20), 0.3),
                 _ => (ms(80), 0.85),
             };
-            // What refuses for a second is not asked so much any more.
-            let likeness = likeness - (self.unchanged - pause).0 as f32 / ms(2_000).0 as f32;
+            // What refuses for long is not asked so much any more.
+            let likeness = likeness - (self.unchanged - pause).0 as f32 / ms(800).0 as f32;
             if self.unchanged > pause {
-                self.hasten(now, needed, likeness.max(0.0), excess);
+                self.hasten(now, needed, likeness.max(0.0));
             }
         } else if slack < Grains::ZERO {
             let (pause, likeness) = if slack < ms(-20) { (ms(20), 0.6) } else { (ms(60), 0.85) };
@@ -616,10 +623,10 @@ impl Playout {
         }
     }
 
-    fn hasten(&mut self, now: Grains, needed: usize, likeness: f32, excess: Grains) {
+    fn hasten(&mut self, now: Grains, needed: usize, likeness: f32) {
         let rate = self.rate;
-        if !self.scaling {
-            return self.skip(excess);
+        if !self.scaling && self.unchanged < UNSCALED_PAUSE {
+            return;
         }
         let wanted = SCALED.samples(rate) as usize;
         while self.sound.len() < wanted.max(needed) && self.goes_on() {
@@ -631,7 +638,15 @@ impl Playout {
             // Only what is not needed now may go.
             len = len.min((self.sound.len() - needed) * 2);
         }
-        let changed = self.sound.reshape(len, |pcm| -(stretch::shorten(&mut pcm[..len], rate, likeness) as isize));
+        let whole = TICK.samples(rate) as usize;
+        let changed = self.sound.reshape(len, |pcm| {
+            let pcm = &mut pcm[..len];
+            let cut = match self.scaling {
+                true => stretch::shorten(pcm, rate, likeness),
+                false => stretch::shorten_by(pcm, whole),
+            };
+            -(cut as isize)
+        });
         if changed != 0 {
             self.report.shortened += changed.unsigned_abs() as u64;
             self.unchanged = Grains::ZERO;
@@ -641,50 +656,20 @@ impl Playout {
         }
     }
 
-    /// Leaves packets out, and covers the joint.
-    fn skip(&mut self, excess: Grains) {
-        if self.unchanged < Grains::from_ms(200) {
-            return;
-        }
-        let mut skipped = Grains::ZERO;
-        while self.goes_on() && skipped < Grains::from_ms(60) {
-            let Some(first) = self.first() else { break };
-            if skipped + first.span > excess.max(first.span) {
-                break;
-            }
-            self.store.remove(first.number);
-            self.next = first.number + 1;
-            self.cursor = first.end();
-            skipped += first.span;
-        }
-        if skipped > Grains::ZERO {
-            self.report.shortened += skipped.samples(self.rate) as u64;
-            self.unchanged = Grains::ZERO;
-            self.cover();
-        }
-    }
-
-    /// A block of concealment between packets that are both there.
-    fn cover(&mut self) {
-        let block = self.rate as usize / 1_000 * BLOCK_MS;
-        if self.conceal(block) {
-            self.sound.add(Pulled::Concealed, block);
-            self.report.concealed += block as u64;
-        }
-    }
-
     fn linger(&mut self, likeness: f32) {
         let rate = self.rate;
-        if !self.scaling {
-            if self.unchanged > Grains::from_ms(200) {
-                self.unchanged = Grains::ZERO;
-                self.report.stretched += u64::from(rate) / 1_000 * BLOCK_MS as u64;
-                self.cover();
-            }
+        if !self.scaling && self.unchanged < UNSCALED_PAUSE {
             return;
         }
         let len = self.sound.len().min(SCALED.samples(rate) as usize);
-        let changed = self.sound.reshape(len, |pcm| stretch::lengthen(pcm, len, rate, likeness) as isize);
+        let whole = (TICK.samples(rate) as usize).min(len / 2);
+        let changed = self.sound.reshape(len, |pcm| {
+            let added = match self.scaling {
+                true => stretch::lengthen(pcm, len, rate, likeness),
+                false => stretch::lengthen_by(pcm, len, whole),
+            };
+            added as isize
+        });
         if changed != 0 {
             self.report.stretched += changed.unsigned_abs() as u64;
             self.unchanged = Grains::ZERO;

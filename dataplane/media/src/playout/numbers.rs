@@ -7,7 +7,9 @@ use command::Verdict;
 
 /// A step of the number beyond these is a restart, if the packet behind it confirms it.
 const AHEAD_MAX: i16 = 3_000;
-const BEHIND_MAX: i16 = -1_000;
+const BEHIND_MAX: i16 = -(REMEMBERED as i16);
+/// So many packets in a row that are behind are a restart as well.
+const BEHIND_RUN: u8 = 16;
 /// A timestamp that goes back by this much, or comes before its time by this much, counts from elsewhere.
 const BACK_MAX: Grains = Grains::from_ms(500);
 const EARLY_MAX: Grains = Grains::from_ms(1_000);
@@ -28,6 +30,8 @@ pub struct Numbers {
     events: u128,
     /// What would confirm a restart.
     restart: Option<u16>,
+    /// How many packets in a row were behind all that can be played, and what would be the next of them.
+    behind: (u8, u16),
 }
 
 /// Where a packet belongs.
@@ -51,6 +55,7 @@ impl Numbers {
             seen: 0,
             events: 0,
             restart: None,
+            behind: (0, 0),
         }
     }
 
@@ -89,6 +94,7 @@ impl Numbers {
             broken = true;
         }
         self.restart = None;
+        broken |= self.behind == (BEHIND_RUN, header.sequence);
         if broken {
             // It goes on behind what waits, so that nothing of that is lost.
             step = 1;
@@ -121,6 +127,18 @@ impl Numbers {
             self.events |= bit;
         }
         Ok(Place { number, start, broken })
+    }
+
+    /// Remembers whether a packet could be played or was behind.
+    pub fn judged(&mut self, sequence: u16, behind: bool) {
+        let run = if !behind {
+            0
+        } else if sequence == self.behind.1 {
+            (self.behind.0 + 1).min(BEHIND_RUN)
+        } else {
+            1
+        };
+        self.behind = (run, sequence.wrapping_add(1));
     }
 
     /// Whether this number comes for the first time, as far as is remembered.

@@ -42,6 +42,7 @@ pub struct Store {
     following: Box<[u16]>,
     first_free: u16,
     free: usize,
+    held: Grains,
 }
 
 impl Store {
@@ -54,7 +55,13 @@ impl Store {
             following: (1..=blocks as u16).collect(),
             first_free: 0,
             free: blocks,
+            held: Grains::ZERO,
         }
+    }
+
+    /// How much time all packets last that wait.
+    pub fn held(&self) -> Grains {
+        self.held
     }
 
     /// Whether there are blocks for a payload of this length.
@@ -66,6 +73,7 @@ impl Store {
     pub fn put(&mut self, mut waiting: Waiting, payload: &[u8]) {
         debug_assert!(self.get(waiting.number).is_none() && self.has_room(payload.len()), "room was made");
         waiting.len = payload.len() as u16;
+        self.held += waiting.span;
         waiting.first_block = if payload.is_empty() { NONE } else { self.first_free };
         for part in payload.chunks(BLOCK) {
             let block = usize::from(self.first_free);
@@ -94,6 +102,7 @@ impl Store {
     /// Forgets a packet.
     pub fn remove(&mut self, number: i64) {
         let Some(waiting) = self.slots[slot(number)].take_if(|waiting| waiting.number == number) else { return };
+        self.held -= waiting.span;
         let mut block = waiting.first_block;
         for _ in 0..usize::from(waiting.len).div_ceil(BLOCK) {
             let following = self.following[usize::from(block)];
@@ -140,7 +149,8 @@ mod tests {
                 }
                 for (number, payload) in &kept {
                     let waiting = store.get(*number).unwrap();
-                    prop_assert_eq!(store.read(waiting, &mut [0; PAYLOAD_MAX]), payload);
+                    let mut buffer = [0; PAYLOAD_MAX];
+                    prop_assert_eq!(store.read(waiting, &mut buffer), payload);
                 }
             }
             store.clear();

@@ -5,9 +5,10 @@ use crate::playout::grain::Grains;
 /// What came longer ago is forgotten.
 const SECONDS: Grains = Grains::from_ms(7_500);
 const LEN: usize = 400;
-/// As many packets of the window as this may be later than [`Window::worst`]: one in 80.
-const SPARED: usize = 80;
-const SPARED_MAX: usize = LEN / SPARED + 1;
+/// As many packets of the window may be later than [`Window::worst`]: one in 200, and of few one.
+const SPARED: usize = 200;
+const SPARED_FROM: usize = 25;
+const SPARED_MAX: usize = (LEN + SPARED - SPARED_FROM) / SPARED + 1;
 /// The figures are made anew after this many packets.
 const STALE: u8 = 8;
 /// Older ones are kept where there are fewer than this.
@@ -85,7 +86,7 @@ impl Window {
                 latest[place] = arrival.lateness;
             }
         }
-        self.worst = latest[counted / SPARED];
+        self.worst = latest[(counted + SPARED - SPARED_FROM) / SPARED];
     }
 }
 
@@ -108,7 +109,7 @@ mod tests {
         let mut latenesses = calm.to_vec();
         latenesses.extend([200, 180, 160]);
         assert_eq!(pushed(latenesses.clone()).worst(), Grains::from_ms(180));
-        latenesses.extend([5; 360]);
+        latenesses.extend([5; 380]);
         assert_eq!(pushed(latenesses.clone()).worst(), Grains::from_ms(5));
     }
 
