@@ -300,3 +300,8 @@ impl Switch {
         room.owner == usize::from(self.desk.config.shard) && room.id.node() == self.desk.config.node
     }
 }
+
+#[cfg(test)]
+mod world; // a switch with peers who behave
+#[cfg(test)]
+mod tests; // what is asked, and what comes of it
