@@ -20,8 +20,13 @@ pub static G722: Codec = Codec {
     decoder: |_, _| Box::new(G722Decoder::new()),
     encoder: |_, _| Box::new(G722Encoder::default()),
     bandwidth: |_| RATE,
-    // What a code means depends on the codes before it.
-    silence: |_, _| None,
+    // The code at which the lower band adds nothing and both steps shrink: whatever was said before is gone within
+    // 20 ms, and 58 dB below full scale remain at the upper edge of the band.
+    silence: |samples, payload| {
+        let codes = samples.is_multiple_of(2).then(|| payload.get_mut(..samples / 2))??;
+        codes.fill(0xfd);
+        Some(codes.len())
+    },
 };
 
 const RATE: u32 = 16_000;

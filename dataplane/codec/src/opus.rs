@@ -89,7 +89,7 @@ impl Decoder for OpusDecoder {
     }
 
     fn is_silence(&self, payload: &[u8]) -> bool {
-        payload.len() <= DTX_LEN_MAX
+        (1..=DTX_LEN_MAX).contains(&payload.len())
     }
 }
 

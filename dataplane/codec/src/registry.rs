@@ -62,8 +62,9 @@ impl Codec {
         (self.bandwidth)(format)
     }
 
-    /// Writes a payload that decodes to silence whatever came before it, as long as `samples` at the highest of
-    /// [`Codec::rates`], and returns its length. `None` if there is no such payload for that many samples, or no room.
+    /// Writes a payload that decodes to silence (at most a faint remnant) whatever came before it, as long as `samples`
+    /// at the highest of [`Codec::rates`], and returns its length. `None` if there is no such payload for that many
+    /// samples, or no room.
     pub fn silence(&self, samples: usize, payload: &mut [u8]) -> Option<usize> {
         (self.silence)(samples, payload)
     }
@@ -152,13 +153,10 @@ mod tests {
             let highest = *codec.rates.last().unwrap();
             let samples = highest as usize / 50;
             let (mut payload, mut pcm) = ([0; 2_000], vec![0; highest as usize / 8]);
-            let Some(len) = codec.silence(samples, &mut payload) else {
-                assert_eq!(codec.name, "g722", "has none");
-                continue;
-            };
+            let len = codec.silence(samples, &mut payload).unwrap();
             let mut decoder = codec.decoder(&format(codec), highest);
             assert_eq!(decoder.decode(&payload[..len], &mut pcm), Ok(samples));
-            assert!(level(&pcm[..samples]) <= 8.0, "{codec:?}");
+            assert!(level(&pcm[..samples]) < 50.0, "{codec:?}");
             assert_eq!(codec.silence(samples, &mut [0; 1]), None, "{codec:?}: no room");
         }
     }

@@ -126,3 +126,20 @@ fn nothing_and_more_than_120_ms_are_refused() {
     assert_eq!(decoder.decode(&[0; 961], &mut [0; 2_000]), Err(Undecodable));
     assert_eq!(decoder.decode(&[0; 2], &mut [0; 3]), Err(Undecodable), "no room");
 }
+
+#[test]
+fn silence_follows_on_anything_within_a_packet() {
+    for from in [0, 2_000, 4_000, 18_000] {
+        let mut decoder = decoder();
+        let (mut pcm, mut payload) = ([0; 1_920], [0; 200]);
+        for payload in encode(&mut *encoder(), &signal()[from..][..2_000]).chunks(160) {
+            decoder.decode(payload, &mut pcm).unwrap();
+        }
+        let len = G722.silence(320, &mut payload).unwrap();
+        for _ in 0..2 {
+            assert_eq!(decoder.decode(&payload[..len], &mut pcm), Ok(320));
+        }
+        assert!(pcm[..320].iter().all(|sample| sample.abs() < 100), "{:?}", &pcm[..320]);
+    }
+    assert_eq!(G722.silence(321, &mut [0; 200]), None, "half an octet");
+}
