@@ -14,6 +14,7 @@ mod rows; // records as rows
 pub mod table; // records on their way into the database, and out of it when they are old
 pub mod query; // asking for records
 pub mod keep; // bans and versions of the configuration
+pub mod recordings; // the index of recordings
 pub mod webhook; // records posted to others, at least once and in order
 pub mod cdr; // the writer thread and its handle
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use database::StoreError;
 pub use keep::{BanRow, ConfigVersion, Store};
 pub use query::{CdrPage, CdrQuery, CdrReader, Match, Order, PageToken};
 pub use record::{Record, RecordId};
+pub use recordings::RecordingQuery;
 pub use secret::{Secret, SecretError};
 pub use sink::{Sink, SinkError};
 pub use table::Keep;
