@@ -207,7 +207,7 @@ mod tests {
             assert_eq!(energy(&a), a.iter().map(|s| (i64::from(*s) * i64::from(*s)) as u64).sum::<u64>());
             assert_eq!(dot(&a, &b), dot_plain(&a, &b));
         }
-        assert_eq!(energy(&[i16::MIN; 70_000]), 70_000 << 30);
+        assert_eq!(energy(&vec![i16::MIN; 70_000]), 70_000 << 30);
     }
 
     #[test]
@@ -246,7 +246,8 @@ mod tests {
         assert_eq!(level(&[0; 160]), 127);
         assert_eq!(level(&[i16::MIN; 160]), 0);
         assert_eq!(level(&[3_277; 160]), 20);
-        let sine: Vec<i16> = (0..160).map(|n| ((n as f32 * 0.785_398).sin() * 32_767.0) as i16).collect();
+        let sine: Vec<i16> =
+            (0..160).map(|n| ((n as f32 * core::f32::consts::FRAC_PI_4).sin() * 32_767.0) as i16).collect();
         assert_eq!(level(&sine), 3);
         assert_eq!(level(&[1; 160]), 90);
     }

@@ -47,7 +47,8 @@ fn rooms(criterion: &mut Criterion) {
                     mixer.put(*seat, pcm, None);
                 }
                 mixer.mix();
-                let own = says.iter().filter(|(seat, pcm)| mixer.take(*seat, &mut out[..pcm.len()]) == Heard::Own);
+                let own =
+                    says.iter().filter(|(seat, pcm)| mixer.take(*seat, &mut out[..pcm.len()]) == Heard::Own);
                 assert_eq!(own.count(), 3, "three are heard");
             });
         });

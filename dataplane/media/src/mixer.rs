@@ -334,7 +334,9 @@ impl Mixer {
 
     /// What a seat hears, without the samples.
     pub fn hears(&self, key: SeatKey) -> Heard {
-        let Some(seat) = self.seats.get(key.0).filter(|seat| seat.config.hears) else { return Heard::Nothing };
+        let Some(seat) = self.seats.get(key.0).filter(|seat| seat.config.hears) else {
+            return Heard::Nothing;
+        };
         let speaks = seat.slot.is_some_and(|slot| self.slots[usize::from(slot)].sounds());
         if speaks || self.whispers(key).next().is_some() {
             Heard::Own

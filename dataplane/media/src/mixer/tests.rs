@@ -74,10 +74,12 @@ fn each_hears_exactly_the_sum_of_the_others() {
 fn all_silent_listeners_of_a_rate_hear_the_same() {
     let mut rng = Rng::from_seed(1);
     let mut mixer = room(3);
-    let keys: Vec<_> =
-        (0..30).map(|n| (mixer.join(SeatConfig::at([8_000, 16_000][n % 2])).unwrap(), [8_000, 16_000][n % 2])).collect();
+    let keys: Vec<_> = (0..30)
+        .map(|n| (mixer.join(SeatConfig::at([8_000, 16_000][n % 2])).unwrap(), [8_000, 16_000][n % 2]))
+        .collect();
     for _ in 0..3 {
-        let says: Vec<_> = keys[..2].iter().map(|(key, rate)| (*key, noise(&mut rng, *rate, 9_000))).collect();
+        let says: Vec<_> =
+            keys[..2].iter().map(|(key, rate)| (*key, noise(&mut rng, *rate, 9_000))).collect();
         tick(&mut mixer, &says);
     }
     for (key, rate) in &keys[2..] {
@@ -126,17 +128,26 @@ fn the_loudest_are_heard_and_a_little_louder_is_not_enough() {
     let speak = |mixer: &mut Mixer, amplitudes: [f64; 5], ticks: usize| {
         for n in 0..ticks {
             let says = keys.iter().zip(amplitudes).filter(|(_, amplitude)| *amplitude > 0.0);
-            let says: Vec<_> = says.map(|(key, amplitude)| (*key, sine(8_000, 300.0, amplitude, n * 160))).collect();
+            let says: Vec<_> =
+                says.map(|(key, amplitude)| (*key, sine(8_000, 300.0, amplitude, n * 160))).collect();
             tick(mixer, &says);
         }
         let heard = keys.iter().enumerate().filter(|(_, key)| mixer.hears(**key) == Heard::Own);
         heard.map(|(n, _)| n).collect::<Vec<_>>()
     };
     assert_eq!(speak(&mut mixer, [100.0, 1_000.0, 200.0, 5_000.0, 300.0], 3), [1, 3]);
-    assert_eq!(speak(&mut mixer, [1_500.0, 1_000.0, 1_200.0, 5_000.0, 300.0], 50), [1, 3], "less than 6 dB louder");
+    assert_eq!(
+        speak(&mut mixer, [1_500.0, 1_000.0, 1_200.0, 5_000.0, 300.0], 50),
+        [1, 3],
+        "less than 6 dB louder"
+    );
     assert_eq!(speak(&mut mixer, [4_000.0, 1_000.0, 1_200.0, 5_000.0, 300.0], 2), [0, 3]);
     // A pause of less than 300 ms loses nothing, a longer one does.
-    assert_eq!(speak(&mut mixer, [0.0, 1_000.0, 0.0, 5_000.0, 0.0], 10), [3], "silent, but it keeps its place");
+    assert_eq!(
+        speak(&mut mixer, [0.0, 1_000.0, 0.0, 5_000.0, 0.0], 10),
+        [3],
+        "silent, but it keeps its place"
+    );
     assert_eq!(speak(&mut mixer, [4_000.0, 1_000.0, 0.0, 5_000.0, 0.0], 1), [0, 3]);
     assert_eq!(speak(&mut mixer, [0.0, 1_000.0, 0.0, 5_000.0, 0.0], 50), [1, 3]);
 }
