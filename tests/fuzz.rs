@@ -81,6 +81,20 @@ fn media_mixer() {
 }
 
 #[test]
+fn media_playout() {
+    // Speech of one codec with losses, then of all of them with noise, events and jumps; each played as it comes.
+    let story = |kinds: &[u8], step: u8, len: u8| {
+        let record = |n: u8| {
+            let what = 0x40 | kinds[usize::from(n) % kinds.len()];
+            [&[what, step, len][..], &vec![n; len.into()]].concat()
+        };
+        [vec![step], (0..100).flat_map(record).collect()].concat()
+    };
+    let seeds = [story(&[0x18], 1, 160), story(&[0x1a, 0x1c], 2, 40), story(&[0x18, 0x19, 0x1b, 0x05, 0x00], 1, 80)];
+    drive("media_playout", media::fuzz::playout, &seeds, &[&[0xff], &[0x80, 1, 0], &[0xd8, 2, 3]]);
+}
+
+#[test]
 fn media_bridge() {
     // A story is records of a length, an instruction and the bytes.
     let story = |steps: [u8; 4]| {
@@ -112,6 +126,35 @@ fn codec_decoders() {
     let which = (0..8).chain((1..5).map(|rate| rate << 4 | 7));
     let seeds: Vec<_> = which.map(|which| [&[which][..], &steps].concat()).collect();
     drive("codec_decoders", codec::fuzz::decoders, &seeds, OPUS_WORDS);
+}
+
+#[test]
+fn codec_wav() {
+    let pauses = [codec::wav::Pause { start: Duration::from_millis(1), end: Duration::from_millis(2) }];
+    let mut tail = Vec::new();
+    codec::wav::tail(8_000, &pauses, &mut tail);
+    let file = |channels| {
+        let header = codec::wav::header(8_000, channels, 64, tail.len());
+        [&header[..], &[1, 2, 3, 0xff].repeat(16), &tail].concat()
+    };
+    drive("codec_wav", codec::fuzz::wav, &[file(1), file(2)], WAV_WORDS);
+}
+
+#[test]
+fn codec_ogg() {
+    let opus = codec::coder::Format { name: "opus", clock: 48_000, channels: 2, fmtp: "" };
+    let codec = codec::registry::find(&opus).expect("Opus is a codec of ours");
+    let file = |channels: usize| {
+        let settings = codec::coder::EncoderSettings { rate: 8_000, complexity: 0 };
+        let encoders = (0..channels).map(|_| codec.encoder(&opus, settings)).collect();
+        let mut recording = codec::ogg::Recording::new(1, 8_000, encoders);
+        let mut file = Vec::new();
+        recording.begin(&mut file);
+        recording.push(&vec![&[0, 4_000, 8_000, 4_000, 0, -4_000, -8_000, -4_000].repeat(100)[..]; channels], &mut file);
+        recording.finish(&mut file);
+        file
+    };
+    drive("codec_ogg", codec::fuzz::ogg, &[file(1), file(2)], OGG_WORDS);
 }
 
 #[test]
@@ -446,6 +489,12 @@ const RTP_WORDS: &[&[u8]] = &[
 
 const OPUS_WORDS: &[&[u8]] =
     &[&[0x0b], &[0xfb], &[0x43], &[0xc1], &[0xff; 8], &[0; 8], &[0x28, 8], &[0x38, 0], &[0x08, 20], &[0x48, 200]];
+
+const WAV_WORDS: &[&[u8]] =
+    &[b"RIFF", b"WAVE", b"fmt ", b"data", b"cue ", b"LIST", b"adtl", b"ltxt", &[0; 4], &[0xff; 4], &[0xfe, 0xff]];
+
+const OGG_WORDS: &[&[u8]] =
+    &[b"OggS", b"OpusHead", b"OpusTags", b"PAUSE=1.000-2.000", &[0xff; 8], &[0; 8], &[1, 2, 0, 0, 1], &[0, 4], &[0, 1]];
 
 const CONFIG_WORDS: &[&[u8]] = &[
     b"\n",

@@ -3,7 +3,7 @@
 
 use crate::coder::Format;
 use crate::noise::ComfortNoise;
-use crate::ogg::OpusFile;
+use crate::ogg::{self, OpusFile};
 use crate::pcm;
 use crate::registry;
 use crate::wav::Wav;
@@ -21,8 +21,18 @@ pub fn wav(bytes: &[u8]) {
     }
 }
 
-/// An Ogg-Opus file, decoded.
+/// An Ogg-Opus file, decoded: as it is, and with the checksums that its pages should have.
 pub fn ogg(bytes: &[u8]) {
+    ogg_as_is(bytes);
+    let mut sealed = bytes.to_vec();
+    let starts = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"OggS"));
+    let mut starts: Vec<_> = starts.take(100).collect();
+    starts.push(bytes.len());
+    starts.windows(2).for_each(|two| ogg::seal(&mut sealed[two[0]..two[1]]));
+    ogg_as_is(&sealed);
+}
+
+fn ogg_as_is(bytes: &[u8]) {
     let (Ok(file), Some(opus)) = (OpusFile::parse(bytes), registry::find(&OPUS)) else { return };
     let mut decoders: Vec<_> = (0..file.streams()).map(|_| opus.decoder(&OPUS, file.rate())).collect();
     let most = 10 * file.rate() as usize;

@@ -5,6 +5,7 @@ mod packet; // how long an Opus packet is; several in one
 mod write; // recordings
 
 pub use crate::wav::Pause;
+pub(crate) use page::seal;
 pub use write::Recording;
 
 use crate::coder::{Decoder, PACKET_MS_MAX};
