@@ -1,4 +1,4 @@
-//! One POST with a deadline for all of it: place, name, connection, reply. Redirects are replies like any other.
+//! One POST or GET with a deadline for all of it: place, name, connection, reply. Redirects are replies like any other.
 
 use crate::pool::{Place, Pool};
 use crate::url::Url;
@@ -125,7 +125,25 @@ impl Client {
         body: impl Into<Bytes>,
         deadline: Duration,
     ) -> Result<Reply, Failed> {
-        let request = Outgoing::new(url, headers, body.into())?;
+        let mut request = Outgoing::new(url, Method::POST, body.into())?;
+        request.add(CONTENT_TYPE, "application/json")?;
+        request.add_all(headers)?;
+        tokio::time::timeout(deadline, self.send(url, &request)).await.unwrap_or(Err(Failed::Timeout))
+    }
+
+    /// Asks for what is at `url` and waits for the whole reply, at most `deadline` from now. As with
+    /// [`Client::post`], a server may see the request twice.
+    ///
+    /// # Errors
+    /// There is no reply. A status of 400 or 500 is one.
+    pub async fn get(
+        &self,
+        url: &Url,
+        headers: &[(&str, &str)],
+        deadline: Duration,
+    ) -> Result<Reply, Failed> {
+        let mut request = Outgoing::new(url, Method::GET, Bytes::new())?;
+        request.add_all(headers)?;
         tokio::time::timeout(deadline, self.send(url, &request)).await.unwrap_or(Err(Failed::Timeout))
     }
 
@@ -173,29 +191,37 @@ impl Client {
 
 /// A request that can be sent again.
 struct Outgoing {
+    method: Method,
     target: hyper::Uri,
     headers: hyper::HeaderMap,
     body: Bytes,
 }
 
 impl Outgoing {
-    fn new(url: &Url, given: &[(&str, &str)], body: Bytes) -> Result<Outgoing, Failed> {
-        let mut headers = hyper::HeaderMap::new();
-        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Failed::Header);
-        headers.insert(USER_AGENT, HeaderValue::from_static("strowger"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(HOST, value(&url.authority())?);
-        for (name, text) in given {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Failed::Header)?;
-            headers.insert(name, value(text)?);
-        }
+    fn new(url: &Url, method: Method, body: Bytes) -> Result<Outgoing, Failed> {
         let target = url.target().parse().map_err(|_| Failed::Header)?;
-        Ok(Outgoing { target, headers, body })
+        let mut request = Outgoing { method, target, headers: hyper::HeaderMap::new(), body };
+        request.add(USER_AGENT, "strowger")?;
+        request.add(HOST, &url.authority())?;
+        Ok(request)
+    }
+
+    fn add_all(&mut self, headers: &[(&str, &str)]) -> Result<(), Failed> {
+        for (name, text) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Failed::Header)?;
+            self.add(name, text)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: HeaderName, text: &str) -> Result<(), Failed> {
+        self.headers.insert(name, HeaderValue::from_str(text).map_err(|_| Failed::Header)?);
+        Ok(())
     }
 
     fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
         *request.headers_mut() = self.headers.clone();
         request
@@ -296,6 +322,31 @@ mod tests {
                 assert!(head.lines().any(|known| known == line), "{line} in {head}");
             }
             assert_eq!(body, "{}");
+        });
+    }
+
+    #[test]
+    fn what_is_asked_for_comes_whole_or_not_at_all() {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/a.wav", listener.local_addr().unwrap()).parse().unwrap();
+            let asked = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let asked = request(&mut stream).await.unwrap();
+                stream.write_all(ok("abc").as_bytes()).await.unwrap();
+                request(&mut stream).await.unwrap();
+                stream.write_all(ok(&"x".repeat(101)).as_bytes()).await.unwrap();
+                asked
+            });
+            let client = client(1);
+            assert_eq!(client.get(&url, &[("accept", "audio/wav")], LONG).await.unwrap().body, b"abc");
+            assert_eq!(client.get(&url, &[], LONG).await, Err(Failed::TooLong));
+            let (head, body) = asked.await.unwrap();
+            assert!(
+                head.starts_with("get /a.wav http/1.1\r\n") && head.contains("accept: audio/wav"),
+                "{head}"
+            );
+            assert!(!head.contains("content-type") && body.is_empty(), "{head}");
         });
     }
 
