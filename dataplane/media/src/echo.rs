@@ -152,7 +152,7 @@ impl Canceller {
         for bin in 0..len {
             let left = e_re[bin] * e_re[bin] + e_im[bin] * e_im[bin];
             noise[bin] += (left - noise[bin]) * NOISE_PART;
-            power[bin] = noise[bin] / share + POWER_MIN;
+            power[bin] = noise[bin].max(left) / share + POWER_MIN;
         }
         for (at, partition) in self.partitions.iter().enumerate() {
             let sent = &self.spectra[(self.newest + 2 * at) % self.spectra.len()];
@@ -229,7 +229,8 @@ impl Judge {
             self.leak += (leak - self.leak) * if leak < self.leak { 0.2 } else { 0.001 };
         }
         let left = self.leak * echo;
-        let wanted = if after > 0.0 { (1.0 - OVERDO * left / after).max(GAIN_MIN * GAIN_MIN).sqrt() } else { 1.0 };
+        let wanted =
+            if after > 0.0 { (1.0 - OVERDO * left / after).max(GAIN_MIN * GAIN_MIN).sqrt() } else { 1.0 };
         self.gain += (wanted - self.gain) * if wanted > self.gain { 0.7 } else { 0.3 };
         (from, self.gain)
     }

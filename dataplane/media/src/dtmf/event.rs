@@ -95,3 +95,6 @@ pub enum Phase {
     /// It is let go.
     End,
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,12 +39,14 @@ impl Fft {
             let (sin, cos) = (-core::f64::consts::TAU * part).sin_cos();
             (cos as f32, sin as f32)
         };
-        let stages = core::iter::successors(Some(1), |width| Some(width * 2)).take_while(|width| *width < half);
+        let stages =
+            core::iter::successors(Some(1), |width| Some(width * 2)).take_while(|width| *width < half);
         let twiddles = stages.flat_map(|width| (0..width).map(move |j| turn(j as f64 / (2 * width) as f64)));
         let (re, im) = twiddles.unzip();
         let (split_re, split_im) = (0..=half).map(|k| turn(k as f64 / len as f64)).unzip();
         let bits = half.trailing_zeros();
-        let places = (0..half).map(|at| (at as u32).reverse_bits().checked_shr(32 - bits).unwrap_or(0) as u16);
+        let places =
+            (0..half).map(|at| (at as u32).reverse_bits().checked_shr(32 - bits).unwrap_or(0) as u16);
         Fft {
             half,
             re,
@@ -71,8 +73,7 @@ impl Fft {
         self.transform();
         for k in 0..=self.half {
             let (a, b) = (k % self.half, (self.half - k) % self.half);
-            let (even_re, even_im) =
-                (self.work_re[a] + self.work_re[b], self.work_im[a] - self.work_im[b]);
+            let (even_re, even_im) = (self.work_re[a] + self.work_re[b], self.work_im[a] - self.work_im[b]);
             let (odd_re, odd_im) = (self.work_im[a] + self.work_im[b], self.work_re[b] - self.work_re[a]);
             let (cos, sin) = (self.split_re[k], self.split_im[k]);
             spectrum.re[k] = 0.5 * (even_re + odd_re * cos - odd_im * sin);
@@ -109,7 +110,8 @@ impl Fft {
         let mut table = 0;
         while width < self.half {
             let (cos, sin) = (&self.re[table..table + width], &self.im[table..table + width]);
-            let groups = self.work_re.chunks_exact_mut(2 * width).zip(self.work_im.chunks_exact_mut(2 * width));
+            let groups =
+                self.work_re.chunks_exact_mut(2 * width).zip(self.work_im.chunks_exact_mut(2 * width));
             for (re, im) in groups {
                 let (re_a, re_b) = re.split_at_mut(width);
                 let (im_a, im_b) = im.split_at_mut(width);

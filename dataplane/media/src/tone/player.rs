@@ -25,7 +25,8 @@ pub struct Oscillator {
 impl Oscillator {
     /// Begins at zero, going up.
     pub fn new(frequency: f64, rate: u32) -> Self {
-        let (step_sine, step_cosine) = (core::f64::consts::TAU * frequency / f64::from(rate.max(1))).sin_cos();
+        let (step_sine, step_cosine) =
+            (core::f64::consts::TAU * frequency / f64::from(rate.max(1))).sin_cos();
         Oscillator { cosine: 1.0, sine: 0.0, step_cosine, step_sine }
     }
 
@@ -335,8 +336,12 @@ mod tests {
 
     #[test]
     fn tones_without_length_are_over_at_once() {
-        let silent =
-            ToneStep { frequencies: [440, 0, 0, 0], modulated: false, level_dbm0: 0, duration: Duration::ZERO };
+        let silent = ToneStep {
+            frequencies: [440, 0, 0, 0],
+            modulated: false,
+            level_dbm0: 0,
+            duration: Duration::ZERO,
+        };
         for steps in [vec![], vec![silent; 3]] {
             let mut player =
                 Player::new(&Tone { steps, once: false }, 8_000, None, Duration::from_secs(1), 0);

@@ -149,7 +149,10 @@ mod tests {
         assert_eq!(parse("440+480/2000,0/4000"), Ok(Tone { steps: ring.clone(), once: false }));
         assert_eq!(parse("!440+480/2000, 0/4000"), Ok(Tone { steps: ring, once: true }));
         let modulated = parse("400*20@-20/1000").unwrap().steps[0];
-        assert_eq!((modulated.frequencies, modulated.modulated, modulated.level_dbm0), ([400, 20, 0, 0], true, -20));
+        assert_eq!(
+            (modulated.frequencies, modulated.modulated, modulated.level_dbm0),
+            ([400, 20, 0, 0], true, -20)
+        );
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl Receiver {
                 return Ok(());
             }
         }
-        let known = |key: &&Key| now.since(key.last) < DONE_FOR && key.holds(&packet) && !key.repeats(&packet);
+        let known =
+            |key: &&Key| now.since(key.last) < DONE_FOR && key.holds(&packet) && !key.repeats(&packet);
         if self.done.iter().flatten().any(|key| known(&key)) {
             return Ok(());
         }
@@ -190,6 +191,8 @@ struct Key {
     segment: u32,
     /// How long it has lasted.
     ticks: u32,
+    /// Its sender moves the timestamp with each packet.
+    moves: bool,
     ended: bool,
     begun: bool,
     fresh: bool,
@@ -208,6 +211,7 @@ impl Key {
             start: packet.timestamp,
             segment: 0,
             ticks: packet.payload.duration.into(),
+            moves: false,
             ended: packet.payload.end,
             begun: false,
             fresh: true,
@@ -220,8 +224,13 @@ impl Key {
 
     /// Whether the packet tells of the time of this key.
     fn holds(&self, packet: &Packet) -> bool {
-        packet.payload.code == self.code
-            && packet.timestamp.wrapping_sub(self.start) <= self.segment.max(self.ticks)
+        if packet.payload.code != self.code {
+            return false;
+        }
+        let offset = packet.timestamp.wrapping_sub(self.start);
+        let is_repeated_end = packet.payload.end && u32::from(packet.payload.duration) == self.ticks;
+        offset <= self.segment.max(self.ticks)
+            || self.moves && is_repeated_end && offset <= self.ticks + self.clock / 10
     }
 
     /// Whether the packet is the key pressed again by a sender that keeps its timestamp.
@@ -256,6 +265,7 @@ impl Key {
                 self.segment = offset;
             } else {
                 offset = self.segment;
+                self.moves = true;
             }
         }
         let ticks = offset.saturating_add(packet.payload.duration.into());

@@ -28,12 +28,18 @@ pub struct Sender {
 impl Sender {
     /// `clock` is that of the payload type that was negotiated, `interval` the time between packets (the ptime).
     pub fn new(clock: u32, interval: Duration) -> Self {
-        Sender { clock: clock.max(1), interval: interval.max(Duration::from_millis(5)), left: None, key: None }
+        Sender {
+            clock: clock.max(1),
+            interval: interval.max(Duration::from_millis(5)),
+            left: None,
+            key: None,
+        }
     }
 
     /// Presses a key for `duration`, from the audio clock's `timestamp` on; volume as in [`Payload`].
     pub fn press(&mut self, now: Instant, code: u8, volume: u8, timestamp: u32, duration: Duration) {
-        let ticks = (duration.as_nanos() * u128::from(self.clock) / 1_000_000_000).min(u32::MAX.into()) as u32;
+        let ticks =
+            (duration.as_nanos() * u128::from(self.clock) / 1_000_000_000).min(u32::MAX.into()) as u32;
         self.begin(Key::new(now, code, volume, timestamp, Goal::After(ticks.max(1))));
     }
 

@@ -106,7 +106,8 @@ impl Detector {
             self.press = None;
             if press.told {
                 let length = (press.blocks * self.block_len as f32) as u64;
-                let back = (self.position + after as u64).saturating_sub(press.begin(self.block_len) + length);
+                let back =
+                    (self.position + after as u64).saturating_sub(press.begin(self.block_len) + length);
                 let (duration, back) = (self.time(length), self.time(back));
                 found(Found::End { digit: press.name(), duration, back });
             }
@@ -248,6 +249,8 @@ impl Fax {
 /// A row and a column.
 type Key = (u8, u8);
 type Lanes = [f32; LANES];
+/// The same, as vector registers hold them.
+type Fours = [[f32; 4]; LANES / 4];
 
 /// What one block holds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -270,10 +273,10 @@ impl Block {
 struct Filters {
     block_len: usize,
     filled: usize,
-    s1: Lanes,
-    s2: Lanes,
+    s1: Fours,
+    s2: Fours,
     energy: f32,
-    coefficients: Lanes,
+    coefficients: Fours,
     cosines: Lanes,
     sines: Lanes,
     /// Turns of each tone in a block.
@@ -301,10 +304,12 @@ impl Filters {
         Filters {
             block_len,
             filled: 0,
-            s1: [0.0; LANES],
-            s2: [0.0; LANES],
+            s1: Fours::default(),
+            s2: Fours::default(),
             energy: 0.0,
-            coefficients: core::array::from_fn(|lane| 2.0 * angle(lane).cos() as f32),
+            coefficients: core::array::from_fn(|four| {
+                core::array::from_fn(|lane| 2.0 * angle(4 * four + lane).cos() as f32)
+            }),
             cosines: core::array::from_fn(|lane| angle(lane).cos() as f32),
             sines: core::array::from_fn(|lane| angle(lane).sin() as f32),
             turns: core::array::from_fn(|lane| turns(lane) as f32),
@@ -316,18 +321,18 @@ impl Filters {
 
     #[inline]
     fn take(&mut self, pcm: &[i16]) {
-        let (mut s1, mut s2, mut energy) = (self.s1, self.s2, self.energy);
-        let coefficients = self.coefficients;
+        let [c, d, e] = self.coefficients;
+        // By name, so that all of them stay in registers.
+        let ([mut c1, mut d1, mut e1], [mut c2, mut d2, mut e2]) = (self.s1, self.s2);
+        let mut energy = self.energy;
         for sample in pcm {
             let sample = f32::from(*sample);
             energy += sample * sample;
-            for lane in 0..LANES {
-                let s0 = coefficients[lane] * s1[lane] + (sample - s2[lane]);
-                s2[lane] = s1[lane];
-                s1[lane] = s0;
-            }
+            (c2, c1) = (c1, step(c, c1, c2, sample));
+            (d2, d1) = (d1, step(d, d1, d2, sample));
+            (e2, e1) = (e1, step(e, e1, e2, sample));
         }
-        (self.s1, self.s2, self.energy) = (s1, s2, energy);
+        (self.s1, self.s2, self.energy) = ([c1, d1, e1], [c2, d2, e2], energy);
         self.filled += pcm.len();
     }
 
@@ -350,15 +355,16 @@ impl Filters {
             }
         }
         self.filled = 0;
-        self.s1 = [0.0; LANES];
-        self.s2 = [0.0; LANES];
+        self.s1 = Fours::default();
+        self.s2 = Fours::default();
         self.energy = 0.0;
         block
     }
 
     /// Of a pure tone of amplitude a its square is (a n / 2)², where the block's energy is a² n / 2.
     fn value(&self, lane: usize) -> (f32, f32) {
-        (self.s1[lane] - self.s2[lane] * self.cosines[lane], self.s2[lane] * self.sines[lane])
+        let (s1, s2) = (self.s1[lane / 4][lane % 4], self.s2[lane / 4][lane % 4]);
+        (s1 - s2 * self.cosines[lane], s2 * self.sines[lane])
     }
 
     /// The digit that a block sounds like.
@@ -388,6 +394,12 @@ impl Filters {
             softer >= louder * STEADY && off.abs() <= self.turns_off[lane] + TURNS_NOISE
         })
     }
+}
+
+/// One sample through four filters.
+#[inline(always)]
+fn step(coefficients: [f32; 4], s1: [f32; 4], s2: [f32; 4], sample: f32) -> [f32; 4] {
+    core::array::from_fn(|lane| coefficients[lane] * s1[lane] + (sample - s2[lane]))
 }
 
 /// The loudest of a group, if it is far louder than the others.
