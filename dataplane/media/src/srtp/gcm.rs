@@ -51,7 +51,7 @@ impl<C: Aes> Gcm<C> {
         let mut hash = Hashing { hash: self.hash.clone(), blocks: [[0; 16]; BATCH], len: 0 };
         hash.absorb(clear);
         hash.absorb(data);
-        hash.push(((clear.len() as u128 * 8) << 64 | data.len() as u128 * 8).to_be_bytes());
+        hash.push((((clear.len() as u128 * 8) << 64) | (data.len() as u128 * 8)).to_be_bytes());
         hash.hash.update(Array::cast_slice_from_core(&hash.blocks[..hash.len]));
         hash.hash.finalize().into()
     }
