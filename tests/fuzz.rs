@@ -66,7 +66,8 @@ fn media_srtp() {
 
 #[test]
 fn codec_noise() {
-    let seeds = [vec![20, 200, 60, 127], vec![70], vec![0; 20], vec![1, 254, 0, 254, 0, 254, 0, 254, 0, 254, 0]];
+    let seeds =
+        [vec![20, 200, 60, 127], vec![70], vec![0; 20], vec![1, 254, 0, 254, 0, 254, 0, 254, 0, 254, 0]];
     drive("codec_noise", codec::fuzz::noise, &seeds, &[&[127], &[254], &[0], &[40, 255]]);
 }
 
@@ -77,7 +78,12 @@ fn media_mixer() {
     seed.extend((0..12).flat_map(|n| [0, 0xff, n, n * 5, 20]));
     seed.extend((0..40).flat_map(|n| [n, n * 7, n % 14, n * 3, n * 11]));
     // A room takes long: short stories.
-    drive("media_mixer", |bytes| media::fuzz::mixer(&bytes[..bytes.len().min(400)]), &[seed], &[&[2], &[3], &[0; 5]]);
+    drive(
+        "media_mixer",
+        |bytes| media::fuzz::mixer(&bytes[..bytes.len().min(400)]),
+        &[seed],
+        &[&[2], &[3], &[0; 5]],
+    );
 }
 
 #[test]
@@ -90,7 +96,8 @@ fn media_playout() {
         };
         [vec![step], (0..100).flat_map(record).collect()].concat()
     };
-    let seeds = [story(&[0x18], 1, 160), story(&[0x1a, 0x1c], 2, 40), story(&[0x18, 0x19, 0x1b, 0x05, 0x00], 1, 80)];
+    let seeds =
+        [story(&[0x18], 1, 160), story(&[0x1a, 0x1c], 2, 40), story(&[0x18, 0x19, 0x1b, 0x05, 0x00], 1, 80)];
     drive("media_playout", media::fuzz::playout, &seeds, &[&[0xff], &[0x80, 1, 0], &[0xd8, 2, 3]]);
 }
 
@@ -120,8 +127,10 @@ fn codec_decoders() {
         &[0x78],
     ];
     let step = |how: u8, payload: &[u8]| [&[how, payload.len() as u8], payload].concat();
-    let steps: Vec<u8> =
-        opus.iter().flat_map(|packet| [step(8, packet), step(0x28, packet), step(0x38, &[])].concat()).collect();
+    let steps: Vec<u8> = opus
+        .iter()
+        .flat_map(|packet| [step(8, packet), step(0x28, packet), step(0x38, &[])].concat())
+        .collect();
     // Each codec, and Opus at each of its rates.
     let which = (0..8).chain((1..5).map(|rate| rate << 4 | 7));
     let seeds: Vec<_> = which.map(|which| [&[which][..], &steps].concat()).collect();
@@ -150,11 +159,31 @@ fn codec_ogg() {
         let mut recording = codec::ogg::Recording::new(1, 8_000, encoders);
         let mut file = Vec::new();
         recording.begin(&mut file);
-        recording.push(&vec![&[0, 4_000, 8_000, 4_000, 0, -4_000, -8_000, -4_000].repeat(100)[..]; channels], &mut file);
+        recording.push(
+            &vec![&[0, 4_000, 8_000, 4_000, 0, -4_000, -8_000, -4_000].repeat(100)[..]; channels],
+            &mut file,
+        );
         recording.finish(&mut file);
         file
     };
     drive("codec_ogg", codec::fuzz::ogg, &[file(1), file(2)], OGG_WORDS);
+}
+
+#[test]
+fn media_digits() {
+    let key = |code: u8, number: u8| {
+        let packet = |at: u8, end: u8| [20, number + at, 1, number, code, end | 10, 0, 160 + at];
+        [packet(0, 0), packet(1, 0), packet(2, 0x80), packet(3, 0x80)].concat()
+    };
+    let seeds = [key(1, 0), [key(5, 0), key(5, 100)].concat()];
+    drive("media_digits", media::fuzz::digits, &seeds, &[&[0xff, 0xff], &[0x8a]]);
+}
+
+#[test]
+fn media_tones() {
+    let seeds =
+        ["busy/de", "440+480@-19/2000,0/4000", "!400*16/1000,0/2000"].map(|text| text.as_bytes().to_vec());
+    drive("media_tones", media::fuzz::tones, &seeds, &[b"/", b",", b"+", b"@-63", b"600000", b"0"]);
 }
 
 #[test]
@@ -487,14 +516,44 @@ const RTP_WORDS: &[&[u8]] = &[
     &[0x21, 0x12, 0xa4, 0x42],
 ];
 
-const OPUS_WORDS: &[&[u8]] =
-    &[&[0x0b], &[0xfb], &[0x43], &[0xc1], &[0xff; 8], &[0; 8], &[0x28, 8], &[0x38, 0], &[0x08, 20], &[0x48, 200]];
+const OPUS_WORDS: &[&[u8]] = &[
+    &[0x0b],
+    &[0xfb],
+    &[0x43],
+    &[0xc1],
+    &[0xff; 8],
+    &[0; 8],
+    &[0x28, 8],
+    &[0x38, 0],
+    &[0x08, 20],
+    &[0x48, 200],
+];
 
-const WAV_WORDS: &[&[u8]] =
-    &[b"RIFF", b"WAVE", b"fmt ", b"data", b"cue ", b"LIST", b"adtl", b"ltxt", &[0; 4], &[0xff; 4], &[0xfe, 0xff]];
+const WAV_WORDS: &[&[u8]] = &[
+    b"RIFF",
+    b"WAVE",
+    b"fmt ",
+    b"data",
+    b"cue ",
+    b"LIST",
+    b"adtl",
+    b"ltxt",
+    &[0; 4],
+    &[0xff; 4],
+    &[0xfe, 0xff],
+];
 
-const OGG_WORDS: &[&[u8]] =
-    &[b"OggS", b"OpusHead", b"OpusTags", b"PAUSE=1.000-2.000", &[0xff; 8], &[0; 8], &[1, 2, 0, 0, 1], &[0, 4], &[0, 1]];
+const OGG_WORDS: &[&[u8]] = &[
+    b"OggS",
+    b"OpusHead",
+    b"OpusTags",
+    b"PAUSE=1.000-2.000",
+    &[0xff; 8],
+    &[0; 8],
+    &[1, 2, 0, 0, 1],
+    &[0, 4],
+    &[0, 1],
+];
 
 const CONFIG_WORDS: &[&[u8]] = &[
     b"\n",

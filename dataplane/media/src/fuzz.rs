@@ -2,12 +2,17 @@
 //! cargo-fuzz) feeds them.
 
 use crate::bridge::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
+use crate::dtmf::event::{Phase, REORDER, Receiver, Sender};
 use crate::mixer::{Chime, Heard, Mixer, MixerConfig, SeatConfig, SeatKey};
+use crate::playout::{Coded, Playout, PlayoutConfig};
 use crate::srtp::{OVERHEAD_MAX, Opener, Sealer};
+use crate::tone;
 use crate::wire::classify::classify;
 use crate::wire::rtcp::Compound;
-use crate::wire::rtp::Rtp;
+use crate::wire::rtp::{Header, Rtp};
 use base::{Duration, Instant, Now, Rng, Wall};
+use codec::coder::Format;
+use codec::payload::Kind;
 use codec::resample::RATES;
 use command::spec::{Audience, Rewrite};
 use command::{
@@ -15,6 +20,40 @@ use command::{
     RemoteTag, RtcpMux, SdesKeys, SendTo, Suite, Timeouts, Transform, Verdict,
 };
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Packets of telephone events: each is eight bytes of time, number, timestamp and payload, of whatever sense.
+pub fn digits(data: &[u8]) {
+    let mut receiver = Receiver::new(REORDER);
+    let mut sender = Sender::new(16_000, Duration::from_millis(20));
+    let (mut now, mut begun, mut ended) = (Instant(1_000_000_000), 0, 0);
+    let (packets, rest) = data.as_chunks::<8>();
+    let _ = receiver.handle(now, &Header::default(), 8_000, rest);
+    for &[gap, sequence, high, low, ref payload @ ..] in packets {
+        now += Duration::from_millis(gap.into());
+        let timestamp = u32::from(u16::from_be_bytes([high, low])) * 80;
+        let (sequence, marker) = (u16::from(sequence) * 3, gap & 1 == 1);
+        let header = Header { marker, payload_type: 101, sequence, timestamp, ssrc: 1 };
+        let _ = receiver.handle(now, &header, 8_000, payload);
+        while let Some(event) = receiver.poll(now) {
+            begun += u32::from(event.phase == Phase::Begin);
+            ended += u32::from(event.phase == Phase::End);
+            assert!(begun - ended <= 1, "one key after the other");
+            sender.follow(now, &event, timestamp);
+        }
+        let sent = core::iter::from_fn(|| sender.poll(now)).take(1_000).count();
+        assert!(sent < 1_000, "what comes in is not multiplied");
+    }
+}
+
+/// Text that is a tone or not; what is one sounds.
+pub fn tones(data: &[u8]) {
+    let Ok(text) = core::str::from_utf8(data) else { return };
+    if let Ok(tone) = tone::parse(text) {
+        let mut pcm = [0; 320];
+        let mut player = tone::Player::new(&tone, 8_000, Some(2), Duration::from_millis(7), 0);
+        assert_eq!(player.fill(&mut pcm).samples == pcm.len(), !player.is_done());
+    }
+}
 
 /// One datagram through every view of it.
 pub fn wire(data: &[u8]) {
@@ -224,6 +263,55 @@ fn spec(bytes: &[u8]) -> BridgeSpec {
     }
 }
 
+/// A playout of every codec that is fed and pulled as the data says: each record is an instruction, a step of the number,
+/// and a payload behind its length.
+pub fn playout(mut data: &[u8]) {
+    let formats = [("pcmu", 8_000, 1), ("g722", 8_000, 1), ("opus", 48_000, 2), ("l16", 16_000, 1)];
+    let mut coded: Vec<Coded> = (0..)
+        .zip(formats)
+        .filter_map(|(payload_type, (name, clock, channels))| {
+            let format = Format { name, clock, channels, fmtp: "" };
+            let decoder = codec::registry::find(&format)?.decoder(&format, 16_000);
+            Some(Coded { payload_type, clock, kind: Kind::Audio, decoder: Some(decoder) })
+        })
+        .collect();
+    coded.push(Coded { payload_type: 13, clock: 8_000, kind: Kind::Noise, decoder: None });
+    coded.push(Coded { payload_type: 101, clock: 8_000, kind: Kind::Event, decoder: None });
+    let (first, rest) = data.split_first().map_or((0, data), |(first, rest)| (*first, rest));
+    data = rest;
+    let config = PlayoutConfig {
+        rate: [8_000, 16_000, 48_000][usize::from(first % 3)],
+        min: Duration::from_millis(20),
+        max: Duration::from_millis(500),
+        patient: first & 0x80 != 0,
+        seed: 1,
+    };
+    let mut playout = Playout::new(config, coded);
+    let mut now = Instant(1_000_000_000);
+    let mut header = Header::default();
+    let mut pcm = vec![0; config.rate as usize / 50];
+    while let Some(([what, step, len], rest)) = data.split_first_chunk::<3>() {
+        let (payload, rest) = rest.split_at(rest.len().min(usize::from(*len)));
+        data = rest;
+        header.payload_type = [0, 1, 2, 3, 13, 101, 77, 0][usize::from(what & 7)];
+        header.sequence = header.sequence.wrapping_add_signed(i16::from(*step as i8));
+        header.timestamp = header.timestamp.wrapping_add_signed(i32::from(*step as i8) * 160);
+        match what >> 3 & 7 {
+            0 => header.ssrc = (*step).into(),
+            1 => header.timestamp = header.timestamp.wrapping_mul(77).wrapping_add((*step).into()),
+            2 => now += Duration::from_millis(u64::from(*step) * 50),
+            _ => now += Duration::from_millis(10),
+        }
+        let _ = playout.insert(now, &header, payload);
+        for _ in 0..what >> 6 {
+            let len = if step & 1 == 0 { pcm.len() } else { pcm.len() / 2 };
+            playout.pull(now, &mut pcm[..len]);
+        }
+        let report = playout.report();
+        assert!(report.buffered < Duration::from_secs(9), "what waits is bounded: {report:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,8 +324,18 @@ mod tests {
         }
 
         #[test]
+        fn any_source_is_survived(data in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+            playout(&data);
+        }
+
+        #[test]
         fn any_room_is_survived(data in proptest::collection::vec(any::<u8>(), 0..400)) {
             mixer(&data);
+        }
+
+        #[test]
+        fn any_keys_are_survived(data in proptest::collection::vec(any::<u8>(), 0..400)) {
+            digits(&data);
         }
 
         #[test]

@@ -6,10 +6,10 @@ use command::{Tone, ToneStep};
 
 /// Peak of a sine of that level; 3.17 dBm0 reaches µ-law's largest value (G.711 table 2a, note 2).
 pub fn amplitude(level_dbm0: f32) -> f32 {
-    FULL_SCALE * libm_pow10((level_dbm0 - FULL_SCALE_DBM0) / 20.0)
+    FULL_SCALE * power_of_ten((level_dbm0 - FULL_SCALE_DBM0) / 20.0)
 }
 
-fn libm_pow10(exponent: f32) -> f32 {
+fn power_of_ten(exponent: f32) -> f32 {
     10f32.powf(exponent)
 }
 
@@ -87,7 +87,7 @@ impl Player {
         let times = times.or(tone.once.then_some(1));
         let mut player = Player {
             rate,
-            gain: libm_pow10(f32::from(gain_centibel) / 2_000.0),
+            gain: power_of_ten(f32::from(gain_centibel) / 2_000.0),
             steps,
             len,
             rounds: times.map(|times| times.saturating_sub(1)),

@@ -170,7 +170,7 @@ impl Receiver {
         let step = sequence.wrapping_sub(newest as u16) as i16;
         // Between keys the numbers run on unseen, so after a pause they say nothing. A long way back is a restart.
         let extended = if now.since(at) > QUIET || at == Instant(0) || step < -BACK_MAX {
-            (newest & !0xffff) + EPOCH | u64::from(sequence)
+            ((newest & !0xffff) + EPOCH) | u64::from(sequence)
         } else {
             newest.saturating_add_signed(step.into())
         };
@@ -250,7 +250,7 @@ impl Key {
         let offset = packet.timestamp.wrapping_sub(self.start).wrapping_sub(self.segment);
         let known = self.ticks.saturating_sub(self.segment);
         // What may have been lost: a few packets of a long key; fewer than the shortest pause between two.
-        if offset <= SEGMENT_MAX + 1 && offset >= SEGMENT_MAX / 2 {
+        if (SEGMENT_MAX / 2..=SEGMENT_MAX + 1).contains(&offset) {
             return offset <= known.saturating_add(self.clock / 5);
         }
         // Some senders move the timestamp with each packet.
@@ -270,7 +270,7 @@ impl Key {
         }
         let ticks = offset.saturating_add(packet.payload.duration.into());
         // What comes after the end is of before it.
-        if !self.ended && ticks > self.ticks || packet.payload.end && !self.ended {
+        if !self.ended && (ticks > self.ticks || packet.payload.end) {
             self.fresh = true;
             self.ticks = self.ticks.max(ticks);
         }
