@@ -219,6 +219,20 @@ impl Tape {
     }
 }
 
+impl media::Tape for Tape {
+    fn push(&mut self, left: &[i16], right: &[i16]) {
+        self.push(left, right);
+    }
+
+    fn mark_pause(&mut self, on: bool) {
+        self.mark_pause(on);
+    }
+
+    fn finish(self: Box<Self>, outcome: Outcome) {
+        (*self).finish(outcome);
+    }
+}
+
 impl Drop for Tape {
     fn drop(&mut self) {
         self.end(Outcome::Closed);
