@@ -24,7 +24,8 @@ table! {
         emergency_address: Option<String> = None;
         /// Most calls.
         limit: Option<OwnLimit> = None;
-        /// What it is offered, in this order; everything, if empty.
+        /// What it is offered: of these what the caller offers, in the caller's order, then those that are made for it.
+        /// Empty: what the caller offers.
         codecs: Vec<Codec> = Vec::new();
         /// Whether codecs are converted.
         transcode: Transcode = Transcode::Needed;
@@ -36,6 +37,10 @@ table! {
         srtp: Option<Srtp> = None;
         /// Records its calls.
         record: bool = false;
+        /// Takes the echo of what it hears out of what it says; its media is decoded for that.
+        echo_cancel: bool = false;
+        /// Its digits reach nobody.
+        block_dtmf: bool = false;
         /// How long its media may be silent.
         media_timeout: MediaTimeout = MediaTimeout::default();
         /// How often a call is refreshed, so that a dead one is noticed (RFC 4028).

@@ -8,15 +8,16 @@ mod policies; // policies and their rate files
 pub(crate) use policies::RateFiles;
 
 use crate::engine::{Answer, NgAddress};
-use crate::error::{ConfigError, Kind, nearest};
+use crate::error::{ConfigError, Kind, Notice, nearest};
 use crate::limit::OwnLimit;
 use crate::listener::Listener;
 use crate::objects::Objects;
 use crate::place::{Path, Places};
 use crate::policy::Destinations;
-use crate::root::{Config, ERRORS_MAX};
-use crate::trunk::Trunk;
+use crate::root::{Checked, Config, ERRORS_MAX};
+use crate::trunk::{Srtp, Target, Trunk};
 use crate::words::{Host, MediaAddress, Name, Rate, SipAddress, Source};
+use b2bua::spec::Transport;
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +47,26 @@ pub(crate) fn check(
     check.engine();
     check.unknown();
     Found { errors: check.errors, more: check.more, rates }
+}
+
+impl Checked {
+    /// Trunks whose media is encrypted with keys that anybody can read on the way.
+    pub(crate) fn readable_keys(&self) -> Vec<Notice> {
+        let is_plain = |trunk: &Trunk| {
+            let is_tls = |to: &Target| matches!(to.uri.transport, Some(Transport::Tls | Transport::Wss));
+            trunk.to.is_empty() || !trunk.to.iter().all(is_tls)
+        };
+        let has_keys = |trunk: &Trunk| matches!(trunk.srtp, Some(Srtp::Optional | Srtp::Required));
+        let trunks = self.config().trunk.iter().filter(|(_, trunk)| has_keys(trunk) && is_plain(trunk));
+        let notice = |(name, _): (&str, &Trunk)| {
+            let path = Path::ROOT.key("trunk");
+            let path = path.key(name);
+            let why =
+                "the keys stand in signalling that is not encrypted: who can read it can hear the media";
+            self.notice(&path.key("srtp"), why.to_owned(), false)
+        };
+        trunks.map(notice).collect()
+    }
 }
 
 /// What a check has found.

@@ -38,6 +38,12 @@ table! {
         cdr: Vec<CdrSink> = vec![CdrSink::Jsonl("cdr.jsonl".into())];
         /// How long `store` keeps records.
         cdr_keep: Timer = Timer::seconds(90 * 86_400), in Duration::from_secs(3600)..=Duration::from_secs(3650 * 86_400);
+        /// Folder of recordings.
+        recordings: Folder = Folder("recordings".into());
+        /// Folder of sounds that can be played by their name.
+        sounds: Folder = Folder("sounds".into());
+        /// How hard Opus encoders try, from 0 to 10; `"auto"` follows the load.
+        opus_complexity: Complexity = Complexity::Auto;
         /// Emergency numbers: their calls exceed every limit and no policy is applied to them.
         emergency: Vec<Digits> = vec![Digits("112".into()), Digits("911".into()), Digits("933".into())];
         /// Where rtpengine's NG protocol is spoken; nowhere, if empty.
@@ -139,6 +145,69 @@ choices! {
         Steer = "steer", later "not in effect yet: `auto` is used instead";
         /// Relayed inside the kernel.
         Xdp = "xdp", later "not in effect yet: `auto` is used instead";
+    }
+}
+
+/// A folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder(pub PathBuf);
+
+impl Word for Folder {
+    const FORM: &'static str = "a path";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        match text.is_empty() || text.contains('\0') {
+            true => Err(Bad::new("is no path")),
+            false => Ok(Folder(text.into())),
+        }
+    }
+
+    fn word(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+/// How hard Opus encoders try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complexity {
+    /// As the load allows.
+    Auto,
+    /// So hard, 0 to 10.
+    Fixed(u8),
+}
+
+impl Value for Complexity {
+    fn form() -> String {
+        "\"auto\" or a number from 0 to 10".to_owned()
+    }
+
+    fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        match item.get_ref() {
+            DeValue::String(word) if word == "auto" => Some(Complexity::Auto),
+            DeValue::Integer(_) => {
+                let number = u32::read(item, reader)?;
+                if let Some(kind) = crate::value::Within::outside(&number, &(0..=10)) {
+                    reader.error(item.span().start, kind);
+                    return None;
+                }
+                Some(Complexity::Fixed(number as u8))
+            }
+            _ => {
+                reader.wrong_type(item, Self::form());
+                None
+            }
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Complexity::Auto => push_text(out, "auto"),
+            Complexity::Fixed(number) => u32::from(*number).write(out),
+        }
+    }
+
+    fn visit(&self, path: &crate::place::Path<'_>, visitor: &mut dyn Visitor) {
+        visitor.leaf(path, &|| text_of(self));
     }
 }
 

@@ -194,6 +194,7 @@ impl Checked {
         self.config.visit(&Path::ROOT, &mut found);
         let mut notices = found.found;
         notices.extend(self.missing_resources());
+        notices.extend(self.readable_keys());
         notices.sort_by_key(|notice| notice.line);
         notices
     }

@@ -11,8 +11,8 @@ use crate::objects::Objects;
 use crate::policy::{Destinations, Policy, Thresholds};
 use crate::root::{Checked, Config};
 use crate::route::{NumberRule, OnTimeout, Route};
-use crate::trunk::{Trunk, TrunkClass};
-use crate::words::{Host, Name, Rate, Source, TargetUri};
+use crate::trunk::{Dtmf, Srtp, Transcode, Trunk, TrunkClass};
+use crate::words::{Codec, Host, Name, Rate, Source, TargetUri, makeable};
 use b2bua::spec;
 use b2bua::spec::{KeyOf, Spec, Texts, Transport, UnknownAnswer};
 use base::Duration;
@@ -52,6 +52,7 @@ impl Checked {
             groups: config.group.iter().map(|(name, g)| group(name, g, names, book)).collect(),
             policies: config.policy.iter().map(|(name, p)| self.policy(name, p)).collect(),
             number_rules: config.number_rule.iter().map(|r| number_rule(r, names)).collect(),
+            makeable: makeable(),
             emergency: config.engine.emergency.iter().map(|number| number.0.clone().into_bytes()).collect(),
             unknown: unknown(&config.unknown, book),
             orphan: config.engine.orphan,
@@ -213,6 +214,12 @@ fn trunk(
             TrunkClass::Priority => Class::Priority,
         },
         emergency_address: trunk.emergency_address.clone(),
+        media: spec::Media {
+            block_dtmf: trunk.block_dtmf,
+            echo_cancel: trunk.echo_cancel,
+            ..media(&trunk.codecs, trunk.transcode, trunk.srtp, trunk.dtmf)
+        },
+        record: trunk.record,
     }
 }
 
@@ -232,6 +239,34 @@ fn account(
         pool: book.pool("account", name, account.limit.as_ref().map(own_bounds).unwrap_or_default()),
         health: book.health("account", name),
         emergency_address: account.emergency_address.clone(),
+        media: spec::Media {
+            block_dtmf: account.block_dtmf,
+            echo_cancel: account.echo_cancel,
+            ..media(&account.codecs, account.transcode, account.srtp, account.dtmf)
+        },
+        record: account.record,
+    }
+}
+
+fn media(codecs: &[Codec], transcode: Transcode, srtp: Option<Srtp>, dtmf: Dtmf) -> spec::Media {
+    spec::Media {
+        codecs: codecs.iter().map(|codec| codec.0.as_str().into()).collect(),
+        transcode: match transcode {
+            Transcode::Needed => spec::Transcode::Needed,
+            Transcode::Never => spec::Transcode::Never,
+        },
+        srtp: srtp.map(|srtp| match srtp {
+            Srtp::Never => spec::Srtp::Never,
+            Srtp::Optional => spec::Srtp::Optional,
+            Srtp::Required => spec::Srtp::Required,
+        }),
+        dtmf: match dtmf {
+            Dtmf::Auto => spec::DigitsBy::Auto,
+            Dtmf::Rfc4733 => spec::DigitsBy::Events,
+            Dtmf::Info => spec::DigitsBy::Info,
+            Dtmf::Inband => spec::DigitsBy::Tones,
+        },
+        ..spec::Media::default()
     }
 }
 

@@ -40,8 +40,9 @@ table! {
         auth: Option<Auth> = None;
         /// Logs in there.
         register: Option<Register> = None;
-        /// What it is offered, in this order; everything, if empty.
-        codecs: Vec<Codec> = Vec::new(), later "not in effect yet: codecs are offered as they come";
+        /// What it is offered: of these what the caller offers, in the caller's order, then those that are made for it.
+        /// Codecs that are not made here (G729, AMR …) pass from side to side only. Empty: what the caller offers.
+        codecs: Vec<Codec> = Vec::new();
         /// Whether codecs are converted.
         transcode: Transcode = Transcode::Needed;
         /// How digits travel.
@@ -51,7 +52,11 @@ table! {
         /// Whether its media is encrypted. Not given: keys that stand in the SDP pass from side to side as they are.
         srtp: Option<Srtp> = None;
         /// Records its calls.
-        record: bool = false, later "not in effect yet: nothing is recorded";
+        record: bool = false;
+        /// Takes the echo of what it hears out of what it says; its media is decoded for that.
+        echo_cancel: bool = false;
+        /// Its digits reach nobody.
+        block_dtmf: bool = false;
         /// Names of policies, applied in this order on what it sends us.
         policy: Vec<Name> = Vec::new();
         /// How its calls are treated where room is scarce.
@@ -221,7 +226,7 @@ choices! {
     /// Whether codecs are converted.
     pub enum Transcode {
         /// Where both sides share none.
-        Needed = "needed", later "not in effect yet: codecs are not converted, sides that share none cannot talk";
+        Needed = "needed";
         /// Never.
         Never = "never";
     }
@@ -233,11 +238,11 @@ choices! {
         /// As the other side does it.
         Auto = "auto";
         /// As RTP events (RFC 4733).
-        Rfc4733 = "rfc4733", later "not in effect yet: digits pass as they come";
+        Rfc4733 = "rfc4733";
         /// In INFO requests.
-        Info = "info", later "not in effect yet: digits pass as they come";
+        Info = "info";
         /// As tones.
-        Inband = "inband", later "not in effect yet: digits pass as they come";
+        Inband = "inband";
     }
 }
 
@@ -245,11 +250,11 @@ choices! {
     /// Whether media is encrypted.
     pub enum Srtp {
         /// Never.
-        Never = "never", later "not in effect yet: keys in the SDP pass from side to side as they are";
-        /// Offered and accepted.
-        Optional = "optional", later "not in effect yet: keys in the SDP pass from side to side as they are";
+        Never = "never";
+        /// Offered and accepted, and so is plain media (RFC 8643).
+        Optional = "optional";
         /// Nothing else is accepted.
-        Required = "required", protects "not in effect yet: unencrypted media would be accepted";
+        Required = "required";
     }
 }
 

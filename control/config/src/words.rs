@@ -5,8 +5,11 @@ mod time; // durations, rates
 mod address; // hosts, sources, URIs
 mod listening; // where we are heard
 mod number; // numbers, patterns, codes
+mod codec; // codecs by their names
 
 pub use address::{DnsServer, Host, HostPort, Network, Source, TargetUri};
+pub use codec::Codec;
+pub(crate) use codec::makeable;
 pub use listening::{Dscp, MediaAddress, SipAddress};
 pub use number::{Code, CodeRange, Digits, NumberPattern, NumberTemplate, UserPart};
 pub(crate) use number::{pattern_text, same_pattern};
@@ -15,26 +18,6 @@ pub use time::{Rate, RateLimit, Timer};
 use crate::describe::choices;
 use crate::value::{Bad, Word};
 pub use b2bua::spec::Texts;
-
-/// An encoding name of SDP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Codec(pub String);
-
-impl Word for Codec {
-    const FORM: &'static str = "a codec by its SDP name, such as \"opus\", \"PCMU\", \"PCMA\", \"G722\"";
-
-    fn parse(text: &str) -> Result<Self, Bad> {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"-.+_/".contains(&b);
-        match text.len() {
-            1..=32 if text.bytes().all(token) => Ok(Codec(text.to_owned())),
-            _ => Err(Bad::new("is no name of a codec")),
-        }
-    }
-
-    fn word(&self) -> String {
-        self.0.clone()
-    }
-}
 
 /// The name of an object; whether it is defined shows after reading.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -17,7 +17,7 @@ const ADDED: &[(&str, &[&str])] = &[
     (
         "[trunk.acme]\naddress = \"192.0.2.9\"\nlern = \"window\"",
         &[
-            "3: trunk.acme.lern: unknown key; did you mean \"learn\"? (allowed: address, listener, from, to, limit, limit_in, limit_out, probe, breaker, codes, auth, register, codecs, transcode, dtmf, learn, srtp, record, policy, class, emergency_address, media_timeout, session_timer, max_duration)",
+            "3: trunk.acme.lern: unknown key; did you mean \"learn\"? (allowed: address, listener, from, to, limit, limit_in, limit_out, probe, breaker, codes, auth, register, codecs, transcode, dtmf, learn, srtp, record, echo_cancel, block_dtmf, policy, class, emergency_address, media_timeout, session_timer, max_duration)",
         ],
     ),
     (

@@ -8,6 +8,7 @@ mod choose; // who is called next
 mod failover; // attempts that fail
 mod midcall; // requests within the call
 pub(crate) mod control; // what is asked of a call that is up, by the API
+mod digits; // digits by INFO, both ways
 mod offer; // offers that pass from one side to the other, once the call is up
 mod ending; // BYE, CANCEL, failures; records
 
@@ -67,6 +68,8 @@ pub struct Call {
     late: Option<Late>,
     /// INFO and MESSAGE on their way.
     passes: Vec<Pass>,
+    /// Digits that go out by INFO; most calls have none.
+    digits: Option<Box<digits::Outgoing>>,
     /// An offer of ours that is still to be made.
     reoffer: Option<Reoffer>,
     /// The places that the call holds whoever is called.
@@ -285,6 +288,11 @@ impl Call {
             What::Offer => self.on_offer_response(desk, now, side, message),
             What::Refresh => self.on_refresh_response(desk, now, side, message),
             What::Pass => self.on_pass_response(desk, now, side, message),
+            What::Digit => {
+                if code >= 200 {
+                    self.on_digit_told(desk, now, side);
+                }
+            }
             What::Probe | What::Tarpit => {} // of no call
         }
     }
@@ -306,6 +314,7 @@ impl Call {
             }
             What::Prack | What::Probe | What::Tarpit => {}
             What::Pass => self.on_pass_failed(desk, now, tx),
+            What::Digit => self.on_digit_told(desk, now, side),
         }
     }
 
@@ -358,14 +367,14 @@ impl Call {
             Event::Unsupported { ticket, what, .. } => self.on_unsupported(desk, now, ticket, what),
             Event::Ended { ticket, ended, .. } => self.on_order_ended(desk, now, ticket, ended),
             Event::Digit { port, digit, duration, .. } => {
-                self.on_digit(desk, now, self.side_of_port(port), digit, duration);
+                let side = self.side_of_port(port);
+                self.on_digit(desk, now, side, digit, duration);
+                self.tell_digit(desk, now, side, digit, duration);
             }
             Event::Signal { port, signal, .. } => {
                 self.on_signal(desk, now, self.side_of_port(port), signal);
             }
-            Event::Started { .. }
-            | Event::Learned { .. }
-            | Event::Talking { .. } => {}
+            Event::Started { .. } | Event::Learned { .. } | Event::Talking { .. } => {}
         }
     }
 
@@ -551,6 +560,6 @@ mod tests {
     #[test]
     fn a_call_is_small() {
         // A B leg lies inside. What peers wrote (dialogs, SDP, records) comes on top.
-        assert!(size_of::<Call>() <= 3_840, "{} with legs of {}", size_of::<Call>(), size_of::<Leg>());
+        assert!(size_of::<Call>() <= 3_904, "{} with legs of {}", size_of::<Call>(), size_of::<Leg>());
     }
 }

@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use ledger::{Bans, CallIds, Cdr, EventBus, HookQuestion, Recordings, Rooms, SignallingStats};
 use policy::fraud::Fraud;
 use policy::guard::{Guard, GuardSpec};
+use sdp::crypto::KeySource;
 use sip::flow::{Flow, Target};
 use sip::message::write::Writer;
 use sip::message::{Message, Method};
@@ -61,8 +62,6 @@ pub struct Shared {
     pub rooms: Arc<Rooms>,
     /// Recordings that run.
     pub recordings: Arc<Recordings>,
-    /// Where their files are, as the recorder shall find them.
-    pub recording_folder: Arc<str>,
 }
 
 impl Shared {
@@ -75,7 +74,6 @@ impl Shared {
             events: EventBus::new(now.wall),
             rooms: Arc::default(),
             recordings: Arc::default(),
-            recording_folder: "recordings".into(),
         }
     }
 }
@@ -172,6 +170,8 @@ pub enum What {
     Refresh,
     /// INFO or MESSAGE of the other side.
     Pass,
+    /// INFO of ours with a digit.
+    Digit,
     /// Asks a trunk whether it lives; belongs to no call.
     Probe,
     /// Ends a diverted call.
@@ -187,6 +187,8 @@ pub struct Desk {
     pub(crate) stack: Stack<Token>,
     pub(crate) output: VecDeque<Output>,
     pub(crate) rng: Rng,
+    /// Where keys of media come from: unlike `rng`, what was seen of it tells nothing of what comes.
+    pub(crate) keys: KeySource,
     pub(crate) call_ids: CallIds,
     pub(crate) trace: Trace,
     pub(crate) stats: Arc<SignallingStats>,
@@ -206,7 +208,9 @@ impl Desk {
     ) -> Self {
         let limits = sip::stack::Limits::default();
         let key = HashKey::new([rng.u64(), rng.u64()]);
+        let keys = KeySource::from_seed(key_seed(&config, &mut rng));
         Desk {
+            keys,
             stack: Stack::new(now.mono, config.timers, limits, key),
             call_ids: CallIds::new(now.wall, config.node, config.shard),
             trace: Trace::new(config.trace_bytes),
@@ -379,6 +383,20 @@ impl Desk {
         }
         steps.push(step);
     }
+}
+
+/// A secret of this shard and start that nobody can tell who does not know the installation's secret.
+fn key_seed(config: &Config, rng: &mut Rng) -> [u8; 32] {
+    let mut seed = [0; 32];
+    for (place, chunk) in (0u8..).zip(seed.chunks_exact_mut(8)) {
+        let mut text = b"media keys".to_vec();
+        text.extend_from_slice(&[config.node, config.shard, place]);
+        text.extend_from_slice(&config.generation.to_le_bytes());
+        text.extend_from_slice(&rng.u64().to_le_bytes());
+        text.extend_from_slice(&rng.u64().to_le_bytes());
+        chunk.copy_from_slice(&config.secret.of(&text).to_le_bytes());
+    }
+    seed
 }
 
 /// Method (of the CSeq for responses) and status of a message of ours or a checked one, without a full parse.

@@ -16,6 +16,7 @@ use routing::health::Health;
 pub use routing::rewrite::{NumberOf, NumberRule};
 use routing::table::Table;
 pub use routing::table::{Match, Order};
+pub use sdp::{DigitsBy, Makeable, Srtp, Transcode};
 pub use sip::flow::Transport;
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ pub struct Spec {
     pub table: Arc<Table>,
     /// In the order of the file.
     pub number_rules: Vec<NumberRule>,
+    /// What can be decoded and encoded, so that sides without a common codec can talk.
+    pub makeable: Arc<[Makeable]>,
     /// Numbers that are emergencies, after number rules.
     pub emergency: Vec<Vec<u8>>,
     /// What sources get that are nobody.
@@ -160,6 +163,8 @@ pub struct Trunk {
     pub class: Class,
     /// What an emergency centre is told about where its callers are.
     pub emergency_address: Option<String>,
+    /// How its media is treated.
+    pub media: Media,
     /// Its calls are recorded from their answer on.
     pub record: bool,
 }
@@ -187,9 +192,27 @@ impl Trunk {
             policies: Vec::new(),
             class: Class::Normal,
             emergency_address: None,
+            media: Media::default(),
             record: false,
         }
     }
+}
+
+/// How the media of a trunk or an account is treated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Media {
+    /// What it is offered, by encoding name, in this order; empty is what the other side offers.
+    pub codecs: Arc<[Box<str>]>,
+    /// Whether codecs are converted.
+    pub transcode: Transcode,
+    /// Whether it is encrypted; keys pass from side to side where neither says.
+    pub srtp: Option<Srtp>,
+    /// How digits travel.
+    pub dtmf: DigitsBy,
+    /// Its digits reach nobody.
+    pub block_dtmf: bool,
+    /// The echo of what it hears is taken out of what it says.
+    pub echo_cancel: bool,
 }
 
 /// A limit that a call takes a place in.
@@ -271,6 +294,10 @@ pub struct Account {
     pub health: Arc<Health>,
     /// What an emergency centre is told about where it is.
     pub emergency_address: Option<String>,
+    /// How its media is treated.
+    pub media: Media,
+    /// Its calls are recorded from their answer on.
+    pub record: bool,
 }
 
 /// `policy.NAME`.
@@ -494,6 +521,8 @@ pub(crate) mod tests {
             pool: Pool::new(name, u32::MAX),
             health: Arc::new(Health::new()),
             emergency_address: None,
+            media: Media::default(),
+            record: false,
         }
     }
 

@@ -329,6 +329,24 @@ impl Negotiation {
         spec::build(self)
     }
 
+    /// The port that a side's speech goes through, that of its first live audio line, and whether it has
+    /// `telephone-event`.
+    pub fn speech_port(&self, side: Side) -> Option<(PortIndex, bool)> {
+        let spec = self.spec();
+        let has_events = |port: PortIndex| {
+            let port = spec.ports.iter().find(|spec| spec.port == port);
+            port.is_some_and(|port| port.payloads.iter().any(|p| p.encoding == "telephone-event"))
+        };
+        let lines = spec::audio_lines(self);
+        let port = lines.iter().find_map(|index| self.ports[side as usize].get(*index));
+        port.map(|(port, _)| (*port, has_events(*port)))
+    }
+
+    /// Whether a side wants its keys made here, and nobody has said yet where they come from.
+    pub fn wants_keys(&self) -> bool {
+        self.keys.is_none() && keys::end_here(&self.config.a, &self.config.b)
+    }
+
     /// Why the speech of this call cannot be decoded and encoded here, so that nothing can be played, recorded or mixed;
     /// `None` if it can, for every audio line.
     pub fn why_not_open(&self) -> Option<WhyNot> {

@@ -127,6 +127,9 @@ impl Call {
                 if self.stage == Stage::Up { 503 } else { 481 },
             );
         }
+        if let Some(code) = self.take_digits(desk, now, side, message) {
+            return self.reply_plainly(desk, now, tx, flow, message, code);
+        }
         let key = self.key;
         let other = side.other();
         let Some(leg) = self.leg_mut(other) else { return };

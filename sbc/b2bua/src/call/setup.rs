@@ -64,15 +64,17 @@ impl Call {
         a.invite = Some(Inbound::new(tx, flow, invite));
         a.learn_abilities(invite);
         let trunk = &spec.trunks[admitted.trunk];
+        let media = admitted.account.map_or(&trunk.media, |account| &spec.accounts[account].media);
         let config = NegotiationConfig {
             a: SideConfig {
                 session_id: desk.rng.u64() >> 2,
                 sip_source: Some(flow.remote.ip()),
                 learn: trunk.learn,
                 dscp: spec.listeners.get(listener).map_or(0, |l| l.dscp_rtp),
-                ..SideConfig::default()
+                ..side_config(media)
             },
             timeouts: trunk.timeouts,
+            makeable: Arc::clone(&spec.makeable),
             ..NegotiationConfig::default()
         };
         let mut call = Call {
@@ -93,6 +95,7 @@ impl Call {
             exchange: None,
             late: None,
             passes: Vec::new(),
+            digits: None,
             reoffer: None,
             lease_in: Some(held.lease),
             lease_out: None,
@@ -222,11 +225,14 @@ impl Call {
             learn: self.trunk(trunk).learn,
             dscp: self.spec.listeners.get(listener).map_or(0, |l| l.dscp_rtp),
             address: Some(b_media.public),
-            ..SideConfig::default()
+            ..side_config(&self.trunk(trunk).media)
         };
         // Ports are of one family: another family (or listener) needs others.
         let same_ports = self.b_bind == Some(b_media.bind);
         self.negotiation.set_side(Side::B, side, !same_ports);
+        if self.negotiation.wants_keys() {
+            self.negotiation.set_keys(desk.keys.fork());
+        }
         self.b_bind = Some(b_media.bind);
         let wanted = match self.initial_offer() {
             Some(sdp) => self.negotiation.lines_wanted(&sdp).unwrap_or(1),
@@ -440,6 +446,19 @@ impl Call {
             200..300 => self.on_answer(desk, now, flow, message),
             _ => self.on_failure_response(desk, now, message, code),
         }
+    }
+}
+
+/// What a trunk or account says of its media.
+fn side_config(media: &spec::Media) -> SideConfig {
+    SideConfig {
+        codecs: Arc::clone(&media.codecs),
+        transcode: media.transcode,
+        srtp: media.srtp,
+        digits: media.dtmf,
+        block_digits: media.block_dtmf,
+        echo_cancel: media.echo_cancel,
+        ..SideConfig::default()
     }
 }
 

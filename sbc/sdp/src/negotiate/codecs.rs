@@ -234,11 +234,12 @@ pub(super) fn why_not_open(
     (!is_made(told) || !is_made(answer)).then_some(WhyNot::NotMade)
 }
 
-/// Packet time towards who said this, in milliseconds: what it wants, else 20, within what it and we can.
+/// Packet time towards who said this, in milliseconds: what it wants, else 20; the longest within that and its maximum that we make.
 pub(super) fn packet_time(said: &Media<'_>, codec: &Codec<'_>, makeable: &[Makeable]) -> u16 {
-    let longest = find_makeable(makeable, codec).map_or(PTIME_MAX, |made| made.ptime_max.min(PTIME_MAX));
-    let wanted = said.ptime().unwrap_or(PTIME).min(said.maxptime().unwrap_or(PTIME_MAX)).min(longest);
-    (wanted / 10 * 10).max(10)
+    let wanted = said.ptime().unwrap_or(PTIME).min(said.maxptime().unwrap_or(u16::MAX));
+    let ptimes = find_makeable(makeable, codec).map_or(&[20][..], |makeable| makeable.ptimes).iter();
+    let fitting = ptimes.clone().rev().find(|ms| u16::from(**ms) <= wanted);
+    fitting.or(ptimes.clone().next()).map_or(PTIME, |ms| u16::from(*ms))
 }
 
 /// The number under which levels are told (RFC 6464), if it is said.
@@ -369,5 +370,3 @@ const EVENTS: u8 = 101;
 const DIGITS: &str = "0-15";
 /// Packet time where nobody says, in milliseconds.
 const PTIME: u16 = 20;
-/// The longest that we make, in milliseconds.
-const PTIME_MAX: u16 = 60;

@@ -16,8 +16,8 @@ pub struct Makeable {
     pub fmtp: &'static str,
     /// The payload type that it gets if that is free: its static one, or a dynamic one that peers are used to.
     pub number: u8,
-    /// The longest packet that we make, in milliseconds.
-    pub ptime_max: u16,
+    /// The lengths of packets that we make, in milliseconds, shortest first.
+    pub ptimes: &'static [u8],
 }
 
 impl Makeable {

@@ -85,12 +85,19 @@ fn edge(from: PortIndex, to: PortIndex, transform: Transform) -> EdgeSpec {
 pub(super) fn why_not_open(negotiation: &Negotiation) -> Option<WhyNot> {
     let reading = Reading::of(negotiation.holding()?)?;
     (0..reading.offer.media().len()).find_map(|index| {
-        let line = reading.line(index, negotiation.rules(reading.offerer))?;
-        if line.offer.kind() != Kind::Audio || line.class != MediaClass::Rtp {
-            return None;
-        }
+        let line = reading.line(index, negotiation.rules(reading.offerer)).filter(LiveLine::is_speech)?;
         codecs::why_not_open(line.offer, line.answer?, line.told?, &line.rules)
     })
+}
+
+/// Places of the audio lines that are not refused.
+pub(super) fn audio_lines(negotiation: &Negotiation) -> Vec<usize> {
+    let Some(reading) = negotiation.holding().and_then(Reading::of) else { return Vec::new() };
+    let is_speech = |index: &usize| {
+        let line = reading.line(*index, negotiation.rules(reading.offerer));
+        line.is_some_and(|line| line.is_speech())
+    };
+    (0..reading.offer.media().len()).filter(is_speech).collect()
 }
 
 impl<'a> Reading<'a> {
@@ -133,6 +140,11 @@ impl<'a> Reading<'a> {
 }
 
 impl LiveLine<'_, '_> {
+    /// Whether it carries audio over RTP.
+    fn is_speech(&self) -> bool {
+        self.offer.kind() == Kind::Audio && self.class == MediaClass::Rtp
+    }
+
     /// Which ways media flows: from the offerer, and to it.
     fn flows(&self) -> (bool, bool) {
         let Some(answer) = self.answer else { return (false, false) };
@@ -276,7 +288,7 @@ impl LiveLine<'_, '_> {
 
     /// Digits, levels and echo of a side.
     fn voice(&self, side: Side) -> Voice {
-        if self.class != MediaClass::Rtp || self.offer.kind() != Kind::Audio || self.is_sealed() {
+        if !self.is_speech() || self.is_sealed() {
             return Voice::default();
         }
         let (config, other) = match side == self.offerer {
