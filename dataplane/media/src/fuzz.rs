@@ -2,7 +2,7 @@
 //! cargo-fuzz) feeds them.
 
 use crate::bridge::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
-use crate::dtmf::event::{Phase, REORDER, Receiver, Sender};
+use crate::dtmf::event::{self, REORDER, Receiver, Sender};
 use crate::mixer::{Chime, Heard, Mixer, MixerConfig, SeatConfig, SeatKey};
 use crate::playout::{Coded, Playout, PlayoutConfig};
 use crate::srtp::{OVERHEAD_MAX, Opener, Sealer};
@@ -35,8 +35,8 @@ pub fn digits(data: &[u8]) {
         let header = Header { marker, payload_type: 101, sequence, timestamp, ssrc: 1 };
         let _ = receiver.handle(now, &header, 8_000, payload);
         while let Some(event) = receiver.poll(now) {
-            begun += u32::from(event.phase == Phase::Begin);
-            ended += u32::from(event.phase == Phase::End);
+            begun += u32::from(event.phase == event::Phase::Begin);
+            ended += u32::from(event.phase == event::Phase::End);
             assert!(begun - ended <= 1, "one key after the other");
             sender.follow(now, &event, timestamp);
         }
