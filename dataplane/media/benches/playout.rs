@@ -8,10 +8,24 @@ mod traces;
 use traces::{all, play, playout};
 
 fn main() {
-    println!("playout of 20 ms packets at a 20 ms tick; delays in ms; cut and put: ms of time-scaling a minute");
+    println!(
+        "playout of 20 ms packets at a 20 ms tick; delays in ms; cut and put: ms of time-scaling a minute"
+    );
     println!(
         "{:22} {:8} {:>6} {:>9} {:>7} {:>7} {:>5} {:>6} {:>6} {:>6} {:>6} {:>5} {:>5}",
-        "trace", "way", "loss %", "conceal %", "wait %", "frame %", "late", "delay", "p99", "limit", "depth", "cut", "put"
+        "trace",
+        "way",
+        "loss %",
+        "conceal %",
+        "wait %",
+        "frame %",
+        "late",
+        "delay",
+        "p99",
+        "limit",
+        "depth",
+        "cut",
+        "put"
     );
     for trace in all() {
         for (way, playout) in [

@@ -159,13 +159,15 @@ impl Playout {
     pub fn new(config: PlayoutConfig, formats: Vec<Coded>) -> Self {
         let rate = config.rate.max(8_000);
         let (min, max) = (Grains::from_duration(config.min), Grains::from_duration(config.max));
-        let mut rates: Vec<u32> = formats.iter().filter_map(|coded| Some(coded.decoder.as_ref()?.rate())).collect();
+        let mut rates: Vec<u32> =
+            formats.iter().filter_map(|coded| Some(coded.decoder.as_ref()?.rate())).collect();
         rates.retain(|other| *other != rate);
         rates.sort_unstable();
         rates.dedup();
         let widest = rates.last().copied().unwrap_or(0) as usize;
         let resamplers = rates.into_iter().map(|from| (from, Resampler::new(from, rate))).collect();
-        let kept_ms = (max.max(if config.patient { PATIENT_DELAY } else { min }) + STALL).samples(1_000) as usize;
+        let kept_ms =
+            (max.max(if config.patient { PATIENT_DELAY } else { min }) + STALL).samples(1_000) as usize;
         // A packet, what is looked at beside it, and room to stretch.
         let sound_ms = PACKET_MS_MAX as usize + 120;
         Playout {
@@ -316,8 +318,9 @@ impl Playout {
         if self.numbers.is_none() || !self.started {
             return report;
         }
-                let sound = Grains::from_samples(self.sound.len() as i64, self.rate);
-        report.delay = (self.ticks.now() + sound - self.gap.filled - self.cursor - self.window.least()).to_duration();
+        let sound = Grains::from_samples(self.sound.len() as i64, self.rate);
+        report.delay =
+            (self.ticks.now() + sound - self.gap.filled - self.cursor - self.window.least()).to_duration();
         report.buffered = (sound + self.store.held()).to_duration();
         report
     }
@@ -365,7 +368,9 @@ impl Playout {
     /// The first packet that waits.
     fn first(&self) -> Option<Waiting> {
         let highest = self.numbers.as_ref()?.highest();
-        (self.next..=highest.min(self.next + WAITING_MAX - 1)).find_map(|number| self.store.get(number)).copied()
+        (self.next..=highest.min(self.next + WAITING_MAX - 1))
+            .find_map(|number| self.store.get(number))
+            .copied()
     }
 
     /// Whether the packet to play next is there and goes on where the last one ended.
@@ -433,7 +438,10 @@ impl Playout {
     /// Leaves out a packet that would be played too late, if there is one behind it.
     fn give_up(&mut self, first: &Waiting) -> bool {
         let highest = self.numbers.as_ref().map_or(0, Numbers::highest);
-        if (first.number + 1..=highest).take(WAITING_MAX as usize).all(|number| self.store.get(number).is_none()) {
+        if (first.number + 1..=highest)
+            .take(WAITING_MAX as usize)
+            .all(|number| self.store.get(number).is_none())
+        {
             return false;
         }
         self.store.remove(first.number);
@@ -485,7 +493,9 @@ impl Playout {
         } else {
             let decoded = decoder.decode(payload, &mut self.scratch);
             let resampler = resampler(&mut self.resamplers, decoder.rate());
-            decoded.map(|samples| resampler.map_or(0, |resampler| resampler.process(&self.scratch[..samples], room)))
+            decoded.map(|samples| {
+                resampler.map_or(0, |resampler| resampler.process(&self.scratch[..samples], room))
+            })
         };
         let samples = decoded.unwrap_or_else(|_| {
             // It lied about what it holds.
@@ -597,11 +607,8 @@ impl Playout {
         let sound = Grains::from_samples(self.sound.len() as i64, self.rate);
         let delay = now + sound - self.cursor;
         let slack = delay - self.wanted(phase);
-        let excess = if self.patient {
-            delay - self.window.least() - self.max - tick
-        } else {
-            slack - tick - SLACK
-        };
+        let excess =
+            if self.patient { delay - self.window.least() - self.max - tick } else { slack - tick - SLACK };
         let ms = Grains::from_ms;
         if excess >= Grains::ZERO {
             let (pause, likeness) = match excess {
@@ -721,5 +728,38 @@ impl Ticks {
     fn now(&self) -> Grains {
         let earliest = self.earliest.iter().flatten().min();
         self.pulled + earliest.copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codec::coder::Format;
+
+    #[test]
+    fn a_party_with_g711_takes_little() {
+        let format = Format { name: "pcmu", clock: 8_000, channels: 1, fmtp: "" };
+        let codec = codec::registry::find(&format).expect("G.711 is always there");
+        let decoder = codec.decoder(&format, 8_000);
+        let decoder_len = size_of_val(&*decoder);
+        let coded = Coded { payload_type: 0, clock: 8_000, kind: Kind::Audio, decoder: Some(decoder) };
+        let (min, max) = (Duration::from_millis(20), Duration::from_millis(500));
+        let playout =
+            Playout::new(PlayoutConfig { rate: 8_000, min, max, patient: false, seed: 1 }, vec![coded]);
+        let heap_len = playout.store.heap_len() + playout.window.heap_len() + playout.sound.heap_len();
+        let len = heap_len + size_of_val(&playout) + decoder_len;
+        assert!(len <= 24 * 1024, "{len} bytes, {decoder_len} of them the decoder's own");
+    }
+
+    #[test]
+    fn ticks_are_due_when_the_earliest_ones_came() {
+        let ms = Grains::from_ms;
+        let mut ticks = Ticks::default();
+        let due: Vec<_> = [100, 120, 190, 190, 190, 200].map(|at| ticks.on_pull(ms(at), ms(20))).into();
+        assert_eq!(due, [100, 120, 140, 160, 180, 200].map(ms));
+        // One that comes earlier than all is due then; ticks that stay late are late no more after a while.
+        assert_eq!(ticks.on_pull(ms(215), ms(20)), ms(215));
+        let last = (0..250).map(|n| ticks.on_pull(ms(265 + n * 20), ms(20))).last();
+        assert_eq!(last, Some(ms(265 + 249 * 20)));
     }
 }

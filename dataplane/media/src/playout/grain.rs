@@ -37,7 +37,9 @@ impl Grains {
 
     /// Nothing if it is less than nothing.
     pub fn to_duration(self) -> Duration {
-        Duration::from_nanos(u64::try_from(i128::from(self.0) * 1_000_000_000 / i128::from(PER_SECOND)).unwrap_or(0))
+        Duration::from_nanos(
+            u64::try_from(i128::from(self.0) * 1_000_000_000 / i128::from(PER_SECOND)).unwrap_or(0),
+        )
     }
 }
 

@@ -20,6 +20,12 @@ impl Sound {
         Sound { pcm: vec![0; samples].into(), start: 0, end: 0, runs: [(Pulled::Silence, 0); RUNS], used: 0 }
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub fn heap_len(&self) -> usize {
+        size_of_val(&*self.pcm)
+    }
+
     pub fn len(&self) -> usize {
         self.end - self.start
     }

@@ -59,6 +59,12 @@ impl Store {
         }
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub fn heap_len(&self) -> usize {
+        size_of_val(&*self.slots) + size_of_val(&*self.blocks) + size_of_val(&*self.following)
+    }
+
     /// How much time all packets last that wait.
     pub fn held(&self) -> Grains {
         self.held
@@ -101,7 +107,9 @@ impl Store {
 
     /// Forgets a packet.
     pub fn remove(&mut self, number: i64) {
-        let Some(waiting) = self.slots[slot(number)].take_if(|waiting| waiting.number == number) else { return };
+        let Some(waiting) = self.slots[slot(number)].take_if(|waiting| waiting.number == number) else {
+            return;
+        };
         self.held -= waiting.span;
         let mut block = waiting.first_block;
         for _ in 0..usize::from(waiting.len).div_ceil(BLOCK) {

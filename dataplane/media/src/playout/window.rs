@@ -2,8 +2,9 @@
 
 use crate::playout::grain::Grains;
 
-/// What came longer ago is forgotten.
-const SECONDS: Grains = Grains::from_ms(7_500);
+/// What came longer ago is forgotten. Longer than handovers are apart, and short enough that a delay which was
+/// needed once is gone after ten seconds.
+const PASSED_MS: u32 = 7_500;
 const LEN: usize = 400;
 /// As many packets of the window may be later than [`Window::worst`]: one in 200, and of few one.
 const SPARED: usize = 200;
@@ -16,8 +17,10 @@ const FEW: usize = 10;
 
 #[derive(Clone, Copy)]
 struct Arrival {
-    at: Grains,
-    lateness: Grains,
+    /// In milliseconds; wraps.
+    at: u32,
+    /// In grains.
+    lateness: i32,
 }
 
 /// Lateness: arrival less what the sender's clock said. Only differences mean anything.
@@ -33,7 +36,7 @@ pub struct Window {
 impl Window {
     pub fn new() -> Self {
         Window {
-            arrivals: vec![Arrival { at: Grains::ZERO, lateness: Grains::ZERO }; LEN].into(),
+            arrivals: vec![Arrival { at: 0, lateness: 0 }; LEN].into(),
             next: 0,
             len: 0,
             stale: 0,
@@ -42,12 +45,21 @@ impl Window {
         }
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub fn heap_len(&self) -> usize {
+        size_of_val(&*self.arrivals)
+    }
+
     pub fn clear(&mut self) {
         self.len = 0;
     }
 
     pub fn push(&mut self, at: Grains, lateness: Grains) {
-        self.arrivals[self.next] = Arrival { at, lateness };
+        let at = at.samples(1_000) as u32;
+        // Hours of lateness are as good as any more.
+        let kept = lateness.0.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+        self.arrivals[self.next] = Arrival { at, lateness: kept };
         self.next = (self.next + 1) % LEN;
         self.len = (self.len + 1).min(LEN);
         self.stale += 1;
@@ -67,7 +79,7 @@ impl Window {
         self.worst
     }
 
-    fn measure(&mut self, now: Grains) {
+    fn measure(&mut self, now: u32) {
         self.stale = 0;
         self.least = Grains(i64::MAX);
         // The latest, falling.
@@ -75,15 +87,16 @@ impl Window {
         let mut counted = 0;
         for back in 1..=self.len {
             let arrival = self.arrivals[(self.next + LEN - back) % LEN];
-            if now - arrival.at > SECONDS && counted >= FEW {
+            if now.wrapping_sub(arrival.at) > PASSED_MS && counted >= FEW {
                 break;
             }
             counted += 1;
-            self.least = self.least.min(arrival.lateness);
-            if arrival.lateness > latest[SPARED_MAX - 1] {
-                let place = latest.partition_point(|other| *other >= arrival.lateness);
+            let lateness = Grains(arrival.lateness.into());
+            self.least = self.least.min(lateness);
+            if lateness > latest[SPARED_MAX - 1] {
+                let place = latest.partition_point(|other| *other >= lateness);
                 latest[place..].rotate_right(1);
-                latest[place] = arrival.lateness;
+                latest[place] = lateness;
             }
         }
         self.worst = latest[(counted + SPARED - SPARED_FROM) / SPARED];

@@ -21,7 +21,7 @@ fn a_steady_stream_is_heard_exactly() {
 
 #[test]
 fn ticks_of_ten_milliseconds_and_packets_of_any_length_are_heard_exactly() {
-    for (ms, tick_ms) in [(10, 10), (10, 20), (30, 20), (40, 20), (60, 20), (120, 20), (30, 10), (120, 10)] {
+    for (ms, tick_ms) in [(10, 10), (10, 20), (30, 20), (40, 20), (60, 20), (80, 20), (30, 10), (80, 10)] {
         let mut world = World::new(false);
         let sent = frames(0..1_200);
         let (per_packet, per_tick) = (ms * 8, tick_ms * 8);
@@ -84,12 +84,12 @@ fn a_tick_that_was_late_and_is_made_up_for_changes_nothing() {
     for n in 0..500u32 {
         let due = start + Duration::from_millis(u64::from(n) * 20);
         // Every hundredth tick comes with the fourth behind it.
-        world.now = if n > 100 && n % 100 < 4 { start + Duration::from_millis(u64::from(n / 100 * 100 + 4) * 20) } else { due };
-        let header = Header {
-            sequence: n as u16,
-            timestamp: n * 160,
-            ..world.header
+        world.now = if n > 100 && n % 100 < 4 {
+            start + Duration::from_millis(u64::from(n / 100 * 100 + 4) * 20)
+        } else {
+            due
         };
+        let header = Header { sequence: n as u16, timestamp: n * 160, ..world.header };
         world.playout.insert(due, &header, &bytes(&frame(n))).unwrap();
         world.pull();
     }
@@ -138,7 +138,8 @@ fn a_tone_keeps_its_pitch_and_breaks_only_where_something_was_made_up() {
                 timestamp: first.timestamp.wrapping_add(n * 160),
                 ..first
             };
-            let _ = world.playout.insert(start + Duration::from_micros(*at as u64), &header, &bytes(&tone(*n)));
+            let _ =
+                world.playout.insert(start + Duration::from_micros(*at as u64), &header, &bytes(&tone(*n)));
         }
         let pulled = world.pull();
         let now = world.playout.report();

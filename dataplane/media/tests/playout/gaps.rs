@@ -174,7 +174,8 @@ fn late_and_repeated_packets_are_counted_and_not_played() {
     let late = bytes(&frame(20));
     assert_eq!(world.playout.insert(world.now, &missed, &late), Err(command::Verdict::Late));
     assert_eq!(world.playout.insert(world.now, &missed, &late), Err(command::Verdict::Duplicate));
-    let repeated = media::wire::rtp::Header { sequence: world.header.sequence.wrapping_sub(1), ..world.header };
+    let repeated =
+        media::wire::rtp::Header { sequence: world.header.sequence.wrapping_sub(1), ..world.header };
     assert_eq!(world.playout.insert(world.now, &repeated, &late), Err(command::Verdict::Duplicate));
     talk(&mut world, 30..40);
     let report = world.playout.report();
@@ -199,7 +200,7 @@ fn a_burst_behind_a_stall_is_played_whole() {
     assert_eq!((report.late, report.overruns, report.concealed), (0, 0, 0));
     // Loud noise is the last that can be shortened, and is all the same.
     talk(&mut world, 130..630);
-    assert!(world.playout.report().delay < Duration::from_millis(60), "{:?}", world.playout.report());
+    assert!(world.playout.report().delay < Duration::from_millis(70), "{:?}", world.playout.report());
 }
 
 #[test]

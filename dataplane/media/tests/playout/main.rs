@@ -33,7 +33,9 @@ fn each(check: impl Fn(&Trace, &Score, &str)) {
 #[expect(clippy::print_stderr, reason = "says loudly what is not tested")]
 fn tell_of_absent() {
     if shared(SHARED[0]).is_none() {
-        eprintln!("NOT TESTED: the shared network traces are absent (STROWGER_TESTDATA); only our own are played");
+        eprintln!(
+            "NOT TESTED: the shared network traces are absent (STROWGER_TESTDATA); only our own are played"
+        );
     }
 }
 

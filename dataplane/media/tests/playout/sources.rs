@@ -40,7 +40,8 @@ fn numbers_that_start_anew_are_followed_once_confirmed() {
 
 #[test]
 fn timestamps_that_jump_are_followed_at_once() {
-    for jump in [8_000u32 * 3_600, 8_000 * 5, 0u32.wrapping_sub(8_000 * 5), 0u32.wrapping_sub(8_000 * 3_600)] {
+    for jump in [8_000u32 * 3_600, 8_000 * 5, 0u32.wrapping_sub(8_000 * 5), 0u32.wrapping_sub(8_000 * 3_600)]
+    {
         let mut world = World::new(false);
         for n in 0..100 {
             if n == 50 {

@@ -102,8 +102,12 @@ impl Trace {
     /// Packets that came at least once, of those sent, in percent.
     pub fn loss(&self) -> f64 {
         let slots = |arrived: bool| {
-            let mut slots: Vec<u32> =
-                self.rows.iter().filter(|row| !arrived || row.arrived.is_some()).map(|row| row.slot).collect();
+            let mut slots: Vec<u32> = self
+                .rows
+                .iter()
+                .filter(|row| !arrived || row.arrived.is_some())
+                .map(|row| row.slot)
+                .collect();
             slots.sort_unstable();
             slots.dedup();
             slots.len() as f64
@@ -185,8 +189,7 @@ pub fn config(patient: bool) -> PlayoutConfig {
 }
 
 pub fn playout(patient: bool) -> Playout {
-    let coded =
-        Coded { payload_type: 0, clock: 8_000, kind: Kind::Audio, decoder: Some(Box::new(Levels)) };
+    let coded = Coded { payload_type: 0, clock: 8_000, kind: Kind::Audio, decoder: Some(Box::new(Levels)) };
     Playout::new(config(patient), vec![coded])
 }
 
@@ -200,7 +203,8 @@ pub fn play(trace: &Trace, mut playout: Playout, phase: i64) -> Score {
     arrivals.sort_unstable();
     let first_slot = trace.rows[0].slot;
     let ends = arrivals.last().map_or(0, |last| last.0) + 1_000_000;
-    let mut heard: Vec<Option<i64>> = vec![None; 1 + trace.rows.iter().map(|row| row.slot).max().unwrap_or(0) as usize];
+    let mut heard: Vec<Option<i64>> =
+        vec![None; 1 + trace.rows.iter().map(|row| row.slot).max().unwrap_or(0) as usize];
     let (mut coming, mut last_level, mut depth) = (arrivals.iter().peekable(), -1, Vec::new());
     let (mut made_up, mut longer) = (0, i64::MIN / 2);
     // Times are never negative.
@@ -250,10 +254,16 @@ pub fn play(trace: &Trace, mut playout: Playout, phase: i64) -> Score {
     for (arrived, n) in arrivals {
         first_arrival[trace.rows[n].slot as usize].get_or_insert(arrived);
     }
-    let both: Vec<i64> =
-        heard.iter().zip(&first_arrival).filter_map(|(heard, arrived)| Some((*heard)? - (*arrived)?)).collect();
-    let unheard =
-        heard.iter().zip(&first_arrival).filter(|(heard, arrived)| heard.is_none() && arrived.is_some()).count();
+    let both: Vec<i64> = heard
+        .iter()
+        .zip(&first_arrival)
+        .filter_map(|(heard, arrived)| Some((*heard)? - (*arrived)?))
+        .collect();
+    let unheard = heard
+        .iter()
+        .zip(&first_arrival)
+        .filter(|(heard, arrived)| heard.is_none() && arrived.is_some())
+        .count();
     let report = playout.report();
     let slots: std::collections::BTreeSet<u32> = trace.rows.iter().map(|row| row.slot).collect();
     let percent = |samples: u64| 100.0 * samples as f64 / (slots.len() * PER_PACKET) as f64;
