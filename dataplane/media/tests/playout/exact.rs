@@ -58,7 +58,7 @@ fn a_recording_is_exact_under_jitter_and_late_ticks() {
         let mut late_until = 0;
         for tick in 0..3_050u64 {
             let due = start.0 + tick * 20 * MS;
-            if rng.u64() % 100 == 0 && due > late_until {
+            if rng.u64().is_multiple_of(100) && due > late_until {
                 late_until = due + rng.u64() % (100 * MS);
             }
             // Those that were missed come at once.

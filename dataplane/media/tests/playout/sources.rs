@@ -149,7 +149,7 @@ fn neither_packets_nor_ticks_take_from_the_heap() {
             };
             let ssrc = (n / 700) as u32;
             let header = Header { payload_type, ssrc, ..world.header };
-            if rng.u64() % 20 > 0 {
+            if !rng.u64().is_multiple_of(20) {
                 let now = world.now + Duration::from_millis(late);
                 let _ = world.playout.insert(now, &header, &payloads[n % 50]);
             }
