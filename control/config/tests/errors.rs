@@ -29,7 +29,7 @@ const ADDED: &[(&str, &[&str])] = &[
     (
         "[engine]\nzebra = 1",
         &["2: engine.zebra: unknown key; allowed: api, tokens, media_shards, backend, pin, \
-      signalling_shards, route_order, dns, store, cdr, cdr_keep, emergency, ng, ng_source, delete_delay, orphan, log"],
+      signalling_shards, route_order, dns, store, cdr, cdr_keep, recordings, sounds, opus_complexity, emergency, ng, ng_source, delete_delay, orphan, log"],
     ),
     (
         "[trunk.acme]\naddress = \"192.0.2.9\"\nmedia_timeout = { bth = \"60s\" }",

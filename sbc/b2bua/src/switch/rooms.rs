@@ -305,3 +305,5 @@ impl Switch {
 mod world; // a switch with peers who behave
 #[cfg(test)]
 mod tests; // what is asked, and what comes of it
+#[cfg(test)]
+mod between; // sides that want different media

@@ -185,7 +185,7 @@ fn a_recording_starts_pauses_and_stops_and_the_book_knows() {
     assert_eq!(one.file, format!("{}-1.opus", phone.id));
     let (_, started, order) = world.orders[0].clone();
     let Order::Record(recording) = order else { panic!("{order:?}") };
-    assert_eq!((recording.path, recording.layout), (format!("recordings/{}-1", phone.id), Layout::Stereo));
+    assert_eq!((recording.path, recording.layout), (format!("{}-1", phone.id), Layout::Stereo));
     record(&mut world, subject(), RecordAsk::Pause(None)).unwrap();
     record(&mut world, subject(), RecordAsk::Pause(None)).unwrap();
     record(&mut world, subject(), RecordAsk::Resume(Some(one.id))).unwrap();

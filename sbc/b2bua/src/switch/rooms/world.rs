@@ -184,6 +184,31 @@ impl World {
         self.receive(CALLER, &ack);
     }
 
+    /// The caller sends INFO; the status line of what it gets, if it gets something at once.
+    pub(super) fn info(&mut self, phone: &Phone, cseq: u32, kind: &str, body: &str) -> Option<String> {
+        let info = self.request(phone.number, "INFO", cseq, &phone.to, &phone.target, "");
+        let (head, _) = info.split_once("Content-Length").expect("a length");
+        let length = body.len();
+        let info = format!("{head}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}");
+        self.receive(CALLER, &info);
+        let cseq = format!("CSeq: {cseq} INFO");
+        let at = self.sent.iter().rposition(|(to, text)| {
+            *to == address(CALLER) && text.starts_with("SIP/2.0") && text.contains(&cseq)
+        })?;
+        Some(self.sent.remove(at).1.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// The bodies of the INFO requests that the callee has got and answers now.
+    pub(super) fn infos_answered(&mut self) -> Vec<String> {
+        let mut bodies = Vec::new();
+        while self.sent.iter().any(|(to, text)| *to == address(CALLEE) && text.starts_with("INFO ")) {
+            let info = self.take(CALLEE, "INFO ");
+            bodies.push(info.split_once("\r\n\r\n").expect("an end of fields").1.to_owned());
+            self.receive(CALLEE, &respond(&info, "200 OK", ""));
+        }
+        bodies
+    }
+
     /// The caller hangs up.
     pub(super) fn hang_up(&mut self, phone: &Phone) {
         let bye = self.request(phone.number, "BYE", 9, &phone.to, &phone.target, "");
