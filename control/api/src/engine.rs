@@ -4,9 +4,16 @@
 use crate::metrics::Page;
 use crate::standing::{GroupStatus, LimitStatus, TrunkStatus};
 use base::{Duration, Now, Wall};
-use ledger::{Ask, Bans, EventBus, Net, SignallingStats};
+use command::Sound;
+use core::pin::Pin;
+use ledger::{Ask, Bans, EventBus, Net, OrderId, RecordingRow, SignallingStats};
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
-use store::CdrReader;
+use store::{CdrReader, RecordingQuery};
+
+/// A sound that is being loaded.
+pub type Loading<'e> = Pin<Box<dyn Future<Output = Result<Sound, SoundError>> + Send + 'e>>;
 
 /// The running engine, as control sees it.
 pub trait Engine: Send + Sync + 'static {
@@ -30,6 +37,33 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Call detail records that have been written; its calls may block.
     fn cdrs(&self) -> &CdrReader;
+
+    /// The sound that a source names: a file below the folder of sounds, an `http://` URL, or `tone:…`.
+    fn sound<'e>(&'e self, source: &'e str) -> Loading<'e>;
+
+    /// Recordings, those that run included, the newest first; may block.
+    ///
+    /// # Errors
+    /// Why they cannot be had now.
+    fn recordings(&self, query: &RecordingQuery) -> Result<Vec<RecordingRow>, String>;
+
+    /// One recording; may block.
+    ///
+    /// # Errors
+    /// As [`Engine::recordings`].
+    fn recording(&self, id: OrderId) -> Result<Option<RecordingRow>, String>;
+
+    /// Its file, to read; may block.
+    ///
+    /// # Errors
+    /// It is not there.
+    fn recording_file(&self, file: &str) -> io::Result<File>;
+
+    /// Forgets a recording that has ended, and removes its file; may block.
+    ///
+    /// # Errors
+    /// As [`Engine::recordings`].
+    fn delete_recording(&self, id: OrderId, file: &str) -> Result<(), String>;
 
     /// Sources that are not listened to.
     fn bans(&self) -> &Bans;
@@ -117,6 +151,20 @@ pub trait Engine: Send + Sync + 'static {
         Err(format!("there is no shard {shard} that may fail"))
     }
 }
+
+/// Why there is no such sound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SoundError {
+    /// What was expected instead of this source.
+    Wrong(String),
+    /// It may be there, and cannot be had now.
+    Busy(String),
+}
+
+/// A file could not be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the file cannot be read to its end")]
+pub struct FileGone;
 
 /// One version of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,14 +35,34 @@ pub(crate) async fn text(limits: &Limits, body: Body) -> Result<String, Problem>
 pub(crate) async fn json<T: serde::de::DeserializeOwned>(limits: &Limits, body: Body) -> Result<T, Problem> {
     let text = text(limits, body).await?;
     let text = if text.trim().is_empty() { "{}" } else { &text };
-    serde_json::from_str(text).map_err(|error| {
-        let fault = crate::engine::Fault {
-            field: "body".into(),
-            expected: error.to_string(),
-            line: Some(error.line()),
-        };
+    let reader = &mut serde_json::Deserializer::from_str(text);
+    let read = serde_path_to_error::deserialize(&mut *reader);
+    let wrong = |field: String, error: &serde_json::Error| {
+        let fault = crate::engine::Fault { field, expected: error.to_string(), line: Some(error.line()) };
         Problem::fields(vec![fault])
-    })
+    };
+    let value = read.map_err(|error| {
+        let path = error.path().to_string();
+        let field = field_of(&path, &error.inner().to_string());
+        wrong(field, error.inner())
+    })?;
+    reader.end().map_err(|error| wrong("body".to_owned(), &error))?;
+    Ok(value)
+}
+
+/// The path of what does not fit: fields that are missing are named by the message only.
+fn field_of(path: &str, message: &str) -> String {
+    let named = ["missing field `", "unknown field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.split('`').next());
+    match (path, named) {
+        ("." | "", None) => "body".to_owned(),
+        ("." | "", Some(name)) => name.to_owned(),
+        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => {
+            format!("{path}.{name}")
+        }
+        (path, _) => path.to_owned(),
+    }
 }
 
 /// Whether the body is said to be JSON.

@@ -11,6 +11,9 @@ mod ask; // questions to signalling shards, with a deadline
 mod view; // calls as JSON
 mod pcap; // a ladder as a capture file
 mod calls; // /v1/calls
+mod media; // /v1/calls/{id}/play, stop, dtmf, record, mute, hold
+mod rooms; // /v1/rooms, and calls that join them or each other
+mod recordings; // /v1/recordings
 mod objects; // /v1/listeners, trunks, groups, routes, number_rules, policies
 mod trunks; // whether trunks are called, members of groups, /v1/limits
 pub mod explain; // /v1/route/explain
@@ -26,6 +29,6 @@ mod connection; // a client's connection and how long it may dawdle
 pub mod server; // accept and serve
 
 pub use auth::{Role, TokenError, Tokens};
-pub use engine::{ApplyError, ConfigVersion, Engine, Fault};
+pub use engine::{ApplyError, ConfigVersion, Engine, Fault, Loading, SoundError};
 pub use metrics::Page;
 pub use server::{Limits, ServeError, Server, serve, spawn};

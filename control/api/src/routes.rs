@@ -4,6 +4,7 @@ use crate::auth::{Role, guard};
 use crate::problem::uniform;
 use crate::server::Api;
 use crate::{bans, calls, cdrs, configuration, debug, events, explain, fraud, objects, operation, trunks};
+use crate::{media, recordings, rooms};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post, put};
@@ -27,6 +28,28 @@ fn all() -> Vec<Route> {
         route("get", "/v1/calls/{id}", Some(Read), get(calls::show)),
         route("delete", "/v1/calls/{id}", Some(Calls), delete(calls::hangup)),
         route("get", "/v1/calls/{id}/trace", Some(Read), get(calls::trace)),
+        route("post", "/v1/calls/{id}/play", Some(Calls), post(media::play)),
+        route("post", "/v1/calls/{id}/stop", Some(Calls), post(media::stop)),
+        route("post", "/v1/calls/{id}/dtmf", Some(Calls), post(media::dtmf)),
+        route("post", "/v1/calls/{id}/record", Some(Calls), post(media::record)),
+        route("post", "/v1/calls/{id}/mute", Some(Calls), post(media::mute)),
+        route("post", "/v1/calls/{id}/hold", Some(Calls), post(media::hold)),
+        route("post", "/v1/calls/{id}/join", Some(Calls), post(rooms::join)),
+        route("post", "/v1/calls/{id}/leave", Some(Calls), post(rooms::leave)),
+        route("get", "/v1/rooms", Some(Read), get(rooms::list)),
+        route("get", "/v1/rooms/{name}", Some(Read), get(rooms::show)),
+        route("put", "/v1/rooms/{name}", Some(Calls), put(rooms::put)),
+        route("delete", "/v1/rooms/{name}", Some(Calls), delete(rooms::end)),
+        route("put", "/v1/rooms/{name}/calls/{id}", Some(Calls), put(rooms::seat)),
+        route("delete", "/v1/rooms/{name}/calls/{id}", Some(Calls), delete(rooms::unseat)),
+        route("post", "/v1/rooms/{name}/play", Some(Calls), post(rooms::play)),
+        route("post", "/v1/rooms/{name}/stop", Some(Calls), post(rooms::stop)),
+        route("post", "/v1/rooms/{name}/record", Some(Calls), post(rooms::record)),
+        // What people said is not for everybody who may look at figures.
+        route("get", "/v1/recordings", Some(Calls), get(recordings::list)),
+        route("get", "/v1/recordings/{id}", Some(Calls), get(recordings::show)),
+        route("get", "/v1/recordings/{id}/file", Some(Calls), get(recordings::file)),
+        route("delete", "/v1/recordings/{id}", Some(Calls), delete(recordings::delete)),
         route("get", "/v1/cdrs", Some(Read), get(cdrs::list)),
         route("get", "/v1/listeners", Some(Read), get(objects::listeners)),
         route("get", "/v1/listeners/{name}", Some(Read), get(objects::listener)),
@@ -98,6 +121,10 @@ static TEXT: LazyLock<String> = LazyLock::new(|| description().to_string());
     ),
     paths(
         calls::list, calls::show, calls::hangup, calls::trace, cdrs::list,
+        media::play, media::stop, media::dtmf, media::record, media::mute, media::hold,
+        rooms::join, rooms::leave, rooms::list, rooms::show, rooms::put, rooms::end, rooms::seat, rooms::unseat,
+        rooms::play, rooms::stop, rooms::record,
+        recordings::list, recordings::show, recordings::file, recordings::delete,
         objects::listeners, objects::listener, objects::trunks, objects::trunk,
         trunks::status, trunks::disable, trunks::enable,
         objects::groups, objects::group, trunks::group, trunks::limits, explain::explain,

@@ -157,7 +157,7 @@ impl Orders {
             if let Kind::Record { start, .. } = &order.kind
                 && order.tickets.is_empty()
             {
-                let recording = recording(desk, order.id, *start);
+                let recording = recording(order.id, *start);
                 order.tickets.push(send(desk, bridge, recording));
                 order.since = now.wall;
                 begun.push((order.id, order.what.clone(), *start));
@@ -464,11 +464,11 @@ fn send(desk: &mut Desk, bridge: BridgeId, order: Order) -> Ticket {
     ticket
 }
 
-fn recording(desk: &Desk, id: OrderId, start: RecordStart) -> Order {
+fn recording(id: OrderId, start: RecordStart) -> Order {
     let RecordStart { layout, format, rate, mask_digits, from } = start;
     Order::Record(Recording {
-        // Ids are digits and a dash: no name of a client's ever comes near a path.
-        path: format!("{}/{id}", desk.config.shared.recording_folder),
+        // Below the recorder's folder. Ids are digits and a dash: no name of a client's ever comes near a path.
+        path: id.to_string(),
         layout,
         format,
         rate,

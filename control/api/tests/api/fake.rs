@@ -39,6 +39,7 @@ pub struct Fake {
     pub events: Arc<EventBus>,
     pub records: Records,
     pub trunks: Mutex<Vec<TrunkStatus>>,
+    pub recordings: Mutex<Vec<ledger::RecordingRow>>,
     mailbox: Questions,
     kept: Mutex<Vec<Ask>>,
     clock: Clock,
@@ -109,6 +110,7 @@ impl Fake {
             events: EventBus::new(Wall(1_000)),
             records: Records::new(),
             trunks: Mutex::new(["pbx", "carrier"].map(up).into()),
+            recordings: Mutex::default(),
             mailbox,
             kept: Mutex::default(),
             clock: Clock::start(),
@@ -141,6 +143,12 @@ impl Records {
 
     fn reader(&self) -> &store::CdrReader {
         &self.opened().0
+    }
+
+    /// A file in the folder of the records.
+    pub fn write_file(&self, name: &str, bytes: &[u8]) {
+        std::fs::create_dir_all(&self.folder).unwrap();
+        std::fs::write(self.folder.join(name), bytes).unwrap();
     }
 
     /// Writes records and waits until they can be read.
@@ -209,7 +217,7 @@ fn answer(shard: usize, ask: Ask) {
                 ..Explanation::default()
             })),
         }),
-        Ask::Drain(_) | Ask::HangupAll | Ask::Panic => {}
+        other => super::media::answer(shard, other),
     }
 }
 
@@ -280,6 +288,8 @@ fn view(id: &str) -> CallView {
         route: Some("route-1".into()),
         legs: vec![leg("A", Direction::In, "10.0.0.2:5060"), leg("B", Direction::Out, "203.0.113.5:5060")],
         timeline: vec![(Wall(1_795_248_116_500_000), "INVITE from pbx".into())],
+        room: None,
+        orders: Vec::new(),
     }
 }
 
@@ -359,6 +369,33 @@ impl Engine for Fake {
 
     fn cdrs(&self) -> &store::CdrReader {
         self.records.reader()
+    }
+
+    fn sound<'e>(&'e self, source: &'e str) -> api::Loading<'e> {
+        Box::pin(async move { super::media::sound(source) })
+    }
+
+    fn recordings(&self, query: &store::RecordingQuery) -> Result<Vec<ledger::RecordingRow>, String> {
+        let rows = self.recordings.lock().unwrap();
+        let fits = |row: &&ledger::RecordingRow| {
+            query.call.as_ref().is_none_or(|call| row.id.of.to_string() == *call)
+                && query.room.as_ref().is_none_or(|room| row.room.as_ref() == Some(room))
+        };
+        Ok(rows.iter().filter(fits).take(query.limit).cloned().collect())
+    }
+
+    fn recording(&self, id: ledger::OrderId) -> Result<Option<ledger::RecordingRow>, String> {
+        Ok(self.recordings.lock().unwrap().iter().find(|row| row.id == id).cloned())
+    }
+
+    fn recording_file(&self, file: &str) -> std::io::Result<std::fs::File> {
+        std::fs::File::open(self.records.folder.join(file))
+    }
+
+    fn delete_recording(&self, id: ledger::OrderId, file: &str) -> Result<(), String> {
+        self.recordings.lock().unwrap().retain(|row| row.id != id);
+        let _ = std::fs::remove_file(self.records.folder.join(file));
+        Ok(())
     }
 
     fn bans(&self) -> &Bans {

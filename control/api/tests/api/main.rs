@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "seeds and absent peers are told to whoever runs the tests")]
 mod fake; // the engine, and a client of raw bytes
 mod endpoints; // what each route answers
+mod media; // what is asked of a call's media, rooms, recordings
 mod routing; // trunks, groups, limits, route explain
 mod cdrs; // call detail records
 mod protection; // bans, fraud
