@@ -6,8 +6,14 @@ mod counting;
 #[expect(dead_code, reason = "shared with the rules, which use more of it")]
 mod world;
 
+use command::{SdesKeys, Suite};
 use counting::allocations;
 use media::mixer::{Chime, Mixer, MixerConfig, SeatConfig};
+use media::quality::{Pace, Streams};
+use media::reporter::Reporter;
+use media::srtp::{Opener, Sealer};
+use media::wire::rtcp::VoipMetrics;
+use media::wire::rtp::Header;
 use media::{Packet, Slot};
 use world::*;
 
@@ -74,4 +80,36 @@ fn a_room_mixes_a_thousand_ticks_without_the_heap() {
     };
     assert_eq!(allocations(|| (0..1_000).for_each(&mut tick)), 0);
     assert!(changes > 20, "{changes}");
+}
+
+#[test]
+fn encryption_and_reports_work_without_the_heap() {
+    for suite in Suite::ALL {
+        let keys = SdesKeys { suite, key: vec![7; suite.key_len() + suite.salt_len()], mki: vec![1] };
+        let (mut sealer, mut opener) = (Sealer::new(&keys).unwrap(), Opener::new(&keys).unwrap());
+        let mut now = base::Now { mono: base::Instant(1), wall: base::Wall(1) };
+        let mut reporter = Reporter::new(now.mono, *b"0123456789abcdef", base::Rng::from_seed(1));
+        let mut streams = Streams::default();
+        let mut buffer = [0; 512];
+        let mut reports = 0;
+        let mut turn = |n: u16| {
+            let header = Header { ssrc: 7, sequence: n, timestamp: u32::from(n) * 160, ..Header::default() };
+            buffer[..12].copy_from_slice(&header.to_bytes());
+            let len = sealer.seal_rtp(&mut buffer, 172).unwrap();
+            assert_eq!(opener.open_rtp(&mut buffer[..len]), Ok(172));
+            let pace = |_| Pace { clock: 8_000, paced: true, codec: None };
+            streams.on_packet(now.mono, (command::RemoteTag(0), true), &header, pace);
+            reporter.on_sent(now.mono, &header, 8_000, true, 160);
+            let heard = (&mut streams, command::RemoteTag(0));
+            if let Some(len) = reporter.report(now, heard, Some(&VoipMetrics::default()), &mut buffer) {
+                let sealed = sealer.seal_rtcp(&mut buffer, len).unwrap();
+                assert_eq!(opener.open_rtcp(&mut buffer[..sealed]), Ok(len));
+                reports += 1;
+            }
+            now.mono += base::Duration::from_millis(20);
+        };
+        turn(0);
+        assert_eq!(allocations(|| (1..5_000).for_each(&mut turn)), 0);
+        assert!(reports > 10, "{reports}");
+    }
 }
