@@ -30,10 +30,12 @@ impl Lower {
     pub fn encode(&mut self, sample: i32) -> u8 {
         let difference = saturate(sample - self.predictor.guess);
         let magnitude = if difference < 0 { !difference } else { difference };
-        let step = self.scale.step;
-        // Steps grow, so that all that are passed come first.
-        let level =
-            1 + LOWER_DECISIONS.partition_point(|decision| (decision * step) >> 12 <= magnitude) as u8;
+        // Levels grow, so that as many are passed as are below. All are asked at once, and those behind the last are
+        // passed only with it.
+        let (step, magnitude) = (self.scale.step as u16, magnitude as i16);
+        let is_passed = |decision: &u16| ((u32::from(*decision) * u32::from(step)) >> 16) as i16 <= magnitude;
+        let passed: i16 = LOWER_DECISIONS.iter().map(|decision| i16::from(is_passed(decision))).sum();
+        let level = 1 + passed.min(29) as u8;
         let code = match (difference < 0, level) {
             (true, 1..=2) => 64 - level,
             (true, _) => 34 - level,
@@ -117,8 +119,9 @@ struct Predictor {
     samples: [i32; 2],
     partials: [i32; 2],
     poles: [i32; 2],
-    differences: [i32; 6],
-    taps: [i32; 6],
+    /// Six of each, and room for a whole vector: there the differences stay zero.
+    differences: [i16; 8],
+    taps: [i16; 8],
 }
 
 impl Predictor {
@@ -137,19 +140,21 @@ impl Predictor {
         let bound = 15_360 - second;
         self.poles = [first.clamp(-bound, bound), second];
 
+        // Differences have less than 15 bits and taps leak 1/256, so that none of these sums leaves 16 bits.
+        let difference = difference as i16;
         let push = if difference == 0 { 0 } else { 128 };
         for (tap, older) in self.taps.iter_mut().zip(&self.differences) {
             let pushed = if (older ^ difference) >= 0 { push } else { -push };
-            *tap = saturate(((*tap * 32_640) >> 15) + pushed);
+            *tap = (((i32::from(*tap) * 255) >> 8) as i16).wrapping_add(pushed);
         }
-        self.differences.copy_within(..5, 1);
-        self.differences[0] = difference;
+        let [a, b, c, d, e, ..] = self.differences;
+        self.differences = [difference, a, b, c, d, e, 0, 0];
         self.samples = [sample, self.samples[0]];
         self.partials = [partial, self.partials[0]];
 
-        let twice = |value: i32| saturate(2 * value);
-        let part = |factor: &i32, value: &i32| (factor * twice(*value)) >> 15;
+        let part = |pole: &i32, sample: &i32| (pole * saturate(2 * sample)) >> 15;
         let poles: i32 = self.poles.iter().zip(&self.samples).map(|(pole, sample)| part(pole, sample)).sum();
+        let part = |tap: &i16, older: &i16| (i32::from(*tap) * i32::from(*older)) >> 14;
         let zeros: i32 = self.taps.iter().zip(&self.differences).map(|(tap, older)| part(tap, older)).sum();
         self.zeros = saturate(zeros);
         self.guess = saturate(saturate(poles) + self.zeros);
@@ -161,11 +166,20 @@ fn saturate(value: i32) -> i32 {
     value.clamp(i16::MIN.into(), i16::MAX.into())
 }
 
-/// Where the magnitude of a difference passes to the next level, in 1/4096 of the step (Q6).
-const LOWER_DECISIONS: [i32; 29] = [
-    35, 72, 110, 150, 190, 233, 276, 323, 370, 422, 473, 530, 587, 650, 714, 786, 858, 940, 1_023, 1_121,
-    1_219, 1_339, 1_458, 1_612, 1_765, 1_980, 2_195, 2_557, 2_919,
-];
+/// Where the magnitude of a difference passes to the next level, in 1/65536 of the step (Q6, times 16).
+const LOWER_DECISIONS: [u16; 32] = {
+    let levels = [
+        35, 72, 110, 150, 190, 233, 276, 323, 370, 422, 473, 530, 587, 650, 714, 786, 858, 940, 1_023, 1_121,
+        1_219, 1_339, 1_458, 1_612, 1_765, 1_980, 2_195, 2_557, 2_919,
+    ];
+    let mut decisions = [u16::MAX; 32];
+    let mut level = 0;
+    while level < levels.len() {
+        decisions[level] = 16 * levels[level];
+        level += 1;
+    }
+    decisions
+};
 
 /// What six bits stand for, in 1/32768 of the step (QM6).
 const LOWER_FINE: [i32; 64] = [
