@@ -145,7 +145,7 @@ impl MediaShard {
         let mut buffer = [0; 2048];
         buffer[..bytes.len()].copy_from_slice(bytes);
         let mut packet = Packet { buffer: &mut buffer, len: bytes.len(), truncated: false };
-        let hop = self.bridges.handle_packet(now, slot, source, &mut packet).ok()?;
+        let hop = self.bridges.handle_packet(now, slot, source, &mut packet).ok()??;
         let len = packet.len;
         Some((self.local[&hop.slot], hop.target, buffer[..len].to_vec()))
     }

@@ -649,7 +649,9 @@ fn event_owner(event: &Event) -> usize {
         | Event::OneSideSilent { bridge, .. }
         | Event::Silent { bridge, .. }
         | Event::Digit { bridge, .. }
-        | Event::PlayEnded { bridge, .. }
+        | Event::Signal { bridge, .. }
+        | Event::Talking { bridge, .. }
+        | Event::Ended { bridge, .. }
         | Event::Report { bridge, .. }
         | Event::Closed { bridge, .. } => bridge.signalling_shard(),
     }

@@ -109,6 +109,17 @@ pub struct PortSpec {
     pub voice: Voice,
 }
 
+impl PortSpec {
+    /// All keys of its encryption: ours, and those of its remotes.
+    pub fn keys(&self) -> impl Iterator<Item = &SdesKeys> {
+        let own = match &self.secure {
+            Some(Secure::Sdes(keys)) => Some(keys),
+            Some(Secure::Dtls { .. }) | None => None,
+        };
+        own.into_iter().chain(self.remotes.iter().filter_map(|remote| remote.keys.as_ref()))
+    }
+}
+
 /// How packets of a port are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaClass {

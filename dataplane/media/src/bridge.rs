@@ -2,22 +2,39 @@
 //! Opens no socket and reads no clock: the shard numbers sockets by [`Slot`] and sends where a [`Hop`] says.
 
 mod learn; // where packets may come from
+mod outgoing; // the identity of a stream that is made here, or goes on after that
+mod made; // packets made here, until they are sent
+mod maker; // speech into packets of one format
+mod law; // PCMU to PCMA and back, in place
+mod transcode; // one stream to a sink of another codec, driven by arrival
 mod relay; // what changes on the way of a relayed packet
 mod reports; // RTCP of rewritten streams
+mod digits; // digits of a peer, and towards one
+mod sounds; // what is played
+mod audio; // speech of one port: ear and mouth
+mod keys; // encryption towards one peer
 mod port; // one port: class, source, counts, targets
 mod silence; // the clock of silence
+mod packet; // the way of a packet
+mod control; // the way of RTCP, and RTCP of our own
+mod fit; // what each port decodes and makes, from spec and orders
+mod domain; // what ticks together: the mixed ports of a call, or a room
+mod tick; // one tick of a domain
+mod order; // play, digits, recordings
 
-use crate::wire::rtcp::Compound;
 use base::hash::KeyedMap;
 use base::{Duration, HashKey, Instant, Key, Now, Rng, Slab, Wheel};
+use command::spec::Secure;
 use command::{
     BridgeId, BridgeReport, BridgeSpec, EdgeSpec, Event, Generation, OpenRefusal, PortIndex, Transform,
     Verdict,
 };
 use core::net::{IpAddr, SocketAddr};
-use port::{Aim, Found, Port, Sender};
+use domain::Domain;
+use made::Made;
+pub use order::{Tape, TapeWant};
+use port::{Aim, Port};
 use relay::Edge;
-use reports::Identity;
 use silence::Clock;
 use std::collections::VecDeque;
 
@@ -111,6 +128,13 @@ pub struct Bridges {
     orphans: VecDeque<(Instant, Key)>,
     /// The time of the last `handle_timeout`.
     timed: Instant,
+    /// What is due to the millisecond: ticks, gaps, reports.
+    pulses: Wheel<Pulse>,
+    fired: Vec<(Instant, Pulse)>,
+    made: Made,
+    scratch: Box<Scratch>,
+    /// How hard encoders try, 0 to 10.
+    complexity: u8,
     /// Of each signalling shard.
     generations: Vec<Generation>,
     events: VecDeque<Event>,
@@ -119,6 +143,29 @@ pub struct Bridges {
     own: Vec<IpAddr>,
     rng: Rng,
     counters: Counters,
+}
+
+/// What is due at a moment. Whoever it is for knows whether it still is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pulse {
+    /// A tick of a domain: its bridge.
+    Tick(Key),
+    /// A transcoder of a port waits for something.
+    Coder(Key),
+    /// Keys of a port that are told by events.
+    Keys(Key),
+    /// A port's RTCP report.
+    Report(Key),
+    /// A bridge is to be fitted anew.
+    Fit(Key),
+}
+
+/// Room for samples on their way, so that nothing on the packet path needs memory of its own.
+#[derive(Debug)]
+struct Scratch {
+    first: [i16; transcode::SAMPLES_MAX],
+    second: [i16; transcode::SAMPLES_MAX],
+    sum: [i32; audio::TICK_SAMPLES],
 }
 
 /// One bridge: what its ports share.
@@ -135,6 +182,8 @@ struct Bridge {
     orphaned: Option<Instant>,
     /// Hides CNAMEs.
     secret: HashKey,
+    /// What of it ticks.
+    domain: Option<Box<Domain>>,
 }
 
 /// Which port a slot belongs to, and whether it is the RTCP one.
@@ -161,6 +210,10 @@ impl Place {
 const SINKS_MAX: usize = 16;
 /// How exact the clocks of silence are.
 const SILENCE_TICK: Duration = Duration::from_millis(100);
+/// How exact pulses are.
+const PULSE_TICK: Duration = Duration::from_millis(1);
+/// How hard encoders try while nothing presses.
+const COMPLEXITY: u8 = 5;
 
 impl Bridges {
     /// No bridge yet; takes the memory for `slots_max` slots and `events_max` events now.
@@ -176,6 +229,15 @@ impl Bridges {
             silences: Wheel::new(now.mono, SILENCE_TICK),
             orphans: VecDeque::new(),
             timed: now.mono,
+            pulses: Wheel::new(now.mono, PULSE_TICK),
+            fired: Vec::new(),
+            made: Made::new(),
+            scratch: Box::new(Scratch {
+                first: [0; transcode::SAMPLES_MAX],
+                second: [0; transcode::SAMPLES_MAX],
+                sum: [0; audio::TICK_SAMPLES],
+            }),
+            complexity: COMPLEXITY,
             generations: vec![Generation::default(); 256],
             events: VecDeque::with_capacity(config.events_max),
             events_max: config.events_max,
@@ -235,6 +297,7 @@ impl Bridges {
             generation: Generation::default(),
             orphaned: None,
             secret: HashKey::new([self.rng.u64(), self.rng.u64()]),
+            domain: None,
         };
         let key = self.bridges.insert(bridge).map_err(|_| OpenRefusal::Full)?;
         self.by_id.insert(id, key);
@@ -255,14 +318,21 @@ impl Bridges {
     /// What cannot be done, in words; the bridge is as before.
     pub fn set(&mut self, now: Now, bridge: BridgeId, spec: &BridgeSpec) -> Result<(), Unsupported> {
         let key = *self.by_id.get(&bridge).ok_or(Unsupported("a bridge that was never opened"))?;
+        let opened = self.bridges.get(key).map_or(0, |bridge| bridge.ports.len());
+        check(spec, opened)?;
+        let mut rooms = spec.ports.iter().filter_map(|port| port.voice.seat.as_ref());
+        if rooms.any(|seat| !self.by_id.contains_key(&seat.room)) {
+            return Err(Unsupported("a seat in a room that was never opened"));
+        }
         let bridge = self.bridges.get_mut(key).expect("the map holds living bridges");
-        check(spec, bridge.ports.len())?;
         let mut changed = bridge.clock.apply(now.mono, spec.phase, spec.timeouts);
         let places = bridge.ports.clone();
         self.adopt(key);
+        let mut before = Vec::with_capacity(places.len());
         for (index, place) in places.iter().enumerate() {
             let Some((_, port)) = self.ports.at_mut(*place) else { continue };
-            (port.edge, port.more_edges) = (None, Vec::new());
+            let edges = port.edge.take().into_iter().chain(port.more_edges.drain(..));
+            before.extend(edges.map(|edge| (*place, edge)));
             port.feeders.clear();
             match spec.ports.iter().find(|spec| usize::from(spec.port.0) == index) {
                 Some(spec) => changed |= port.apply(now.mono, spec),
@@ -270,7 +340,9 @@ impl Bridges {
             }
         }
         for edge in &spec.edges {
-            self.connect(places[usize::from(edge.from.0)], places[usize::from(edge.to.0)], edge);
+            let (from, to) = (places[usize::from(edge.from.0)], places[usize::from(edge.to.0)]);
+            let old = before.iter().position(|(place, edge)| *place == from && edge.sink == to);
+            self.connect(from, to, edge, old.map(|old| before.swap_remove(old).1));
         }
         for place in &places {
             if let Some((_, port)) = self.ports.at_mut(*place)
@@ -280,14 +352,16 @@ impl Bridges {
             }
         }
         places.iter().for_each(|place| self.aim(*place));
+        self.set_room(now.mono, key, spec.room);
+        self.fit(now.mono, key);
         self.run_clock(now.mono, key);
         Ok(())
     }
 
-    fn connect(&mut self, from: u32, to: u32, spec: &EdgeSpec) {
+    fn connect(&mut self, from: u32, to: u32, spec: &EdgeSpec, before: Option<Edge>) {
         let Some((_, sink)) = self.ports.at_mut(to) else { return };
         sink.feeders.push(from);
-        let edge = Edge::new(spec, to, sink.party);
+        let edge = Edge::new(spec, to, sink.party, before);
         let Some((_, source)) = self.ports.at_mut(from) else { return };
         match &source.edge {
             None => source.edge = Some(edge),
@@ -321,7 +395,9 @@ impl Bridges {
         mut freed: impl FnMut(Slot, Slot),
     ) -> Option<BridgeReport> {
         let report = self.report(now, bridge)?;
-        let key = self.by_id.remove(&bridge)?;
+        let key = *self.by_id.get(&bridge)?;
+        self.end_orders(now.mono, key);
+        self.by_id.remove(&bridge)?;
         for place in self.bridges.remove(key)?.ports {
             let Some((port_key, _)) = self.ports.at(place) else { continue };
             let Some(port) = self.ports.remove(port_key) else { continue };
@@ -343,191 +419,6 @@ impl Bridges {
     fn round_trip(&self, port: &Port) -> Option<Duration> {
         let feeders = port.feeders.iter().filter_map(|place| self.ports.at(*place));
         feeders.filter_map(|(_, feeder)| feeder.streams.round_trip()).max()
-    }
-
-    /// The packet path: what is it, who sent it, where to. Afterwards the packet's bytes are as they are to be sent.
-    /// No allocation, no lock, no log, no panic; every drop is counted here, by port and in all.
-    ///
-    /// `source` must be canonical: IPv4 in IPv4 form, also on a socket of both families.
-    ///
-    /// # Errors
-    /// Why it goes nowhere.
-    #[inline]
-    pub fn handle_packet(
-        &mut self,
-        now: Now,
-        slot: Slot,
-        source: SocketAddr,
-        packet: &mut Packet<'_>,
-    ) -> Result<Hop, Verdict> {
-        self.more_hops.clear();
-        self.counters.packets_in += 1;
-        self.counters.bytes_in += packet.len as u64;
-        let place = self.slots.get(slot.0 as usize).copied().unwrap_or(Place::NONE);
-        let routed = self.pass(now.mono, place, source, packet);
-        match routed {
-            Ok(_) => {
-                self.counters.packets_out += 1;
-                self.counters.bytes_out += packet.len as u64;
-            }
-            Err(verdict) => self.on_dropped(place, source, verdict),
-        }
-        routed
-    }
-
-    #[inline]
-    fn pass(
-        &mut self,
-        now: Instant,
-        place: Place,
-        source: SocketAddr,
-        packet: &mut Packet<'_>,
-    ) -> Result<Hop, Verdict> {
-        if packet.truncated {
-            return Err(Verdict::Oversize);
-        }
-        let bytes = packet.buffer.get_mut(..packet.len).ok_or(Verdict::Oversize)?;
-        let (_, port) =
-            self.ports.at_mut(place.port()).filter(|(_, port)| port.named).ok_or(Verdict::Idle)?;
-        let found = port.classify(now, place.is_rtcp(), bytes)?;
-        let sender = port.check_source(now, source, place.is_rtcp(), &found)?;
-        port.count(now, &found, sender, bytes.len());
-        let only_sink = match (found, &port.edge) {
-            (Found::Rtp(header), Some(edge)) if edge.open && port.more_edges.is_empty() => {
-                edge.write_header(header, bytes);
-                Some(edge.sink)
-            }
-            (Found::Rtp(_) | Found::Rtcp(_) | Found::Datagram, _) => None,
-        };
-        if let Sender::Learned { moved } = sender {
-            self.on_learned(place, source, moved);
-        }
-        if let Some(sink) = only_sink {
-            return self.send(sink, false, bytes.len());
-        }
-        let mut is_rtcp = place.is_rtcp();
-        if let Found::Rtcp(_) = found {
-            packet.len = self.pass_rtcp(now, place, bytes)?;
-            is_rtcp = true;
-        }
-        self.fan_out(place, is_rtcp, packet.len)
-    }
-
-    /// The sink's socket and target; counted as sent.
-    #[inline]
-    fn send(&mut self, sink: u32, is_rtcp: bool, len: usize) -> Result<Hop, Verdict> {
-        let (_, sink) = self.ports.at_mut(sink).ok_or(Verdict::NoTarget)?;
-        let aim = if is_rtcp { &sink.control } else { &sink.media };
-        let hop = Hop { slot: aim.slot, target: aim.target? };
-        if is_rtcp {
-            sink.rtcp_sent += 1;
-        } else {
-            sink.sent.packets += 1;
-            sink.sent.bytes += len as u64;
-        }
-        Ok(hop)
-    }
-
-    /// To every sink: the first hop is the answer, the others wait in `more_hops`. A sink that cannot be sent to is
-    /// counted; it is the answer if there is no hop at all.
-    fn fan_out(&mut self, place: Place, is_rtcp: bool, len: usize) -> Result<Hop, Verdict> {
-        let mut first = Err(Verdict::Closed);
-        for n in 0..SINKS_MAX {
-            let Some((_, port)) = self.ports.at(place.port()) else { break };
-            let Some(edge) = port.edges().nth(n) else { break };
-            let hop = if edge.open { self.send(edge.sink, is_rtcp, len) } else { Err(Verdict::Closed) };
-            match (first, hop) {
-                (Ok(_), Ok(hop)) => {
-                    self.more_hops.push(hop);
-                    self.counters.packets_out += 1;
-                    self.counters.bytes_out += len as u64;
-                }
-                (Ok(_), Err(verdict)) => self.count_drop(place, verdict),
-                (Err(_), Ok(hop)) => {
-                    if n > 0
-                        && let Err(verdict) = first
-                    {
-                        self.count_drop(place, verdict);
-                    }
-                    first = Ok(hop);
-                }
-                (Err(_), Err(verdict)) => {
-                    if n > 0 {
-                        self.count_drop(place, verdict);
-                    }
-                    first = Err(verdict);
-                }
-            }
-        }
-        first
-    }
-
-    /// Takes from RTCP what it tells of streams, hides names, and fits it to rewritten streams; returns its length.
-    #[cold]
-    fn pass_rtcp(&mut self, now: Instant, place: Place, bytes: &mut [u8]) -> Result<usize, Verdict> {
-        let Some((_, port)) = self.ports.at(place.port()) else { return Err(Verdict::Idle) };
-        if port.sealed {
-            return Ok(bytes.len());
-        }
-        let bridge = port.bridge;
-        self.hear_reports(now, place.port(), bytes);
-        if let Some(bridge) = self.bridges.get(bridge) {
-            relay::hide_names(&bridge.secret, bytes);
-        }
-        let identity = self.identity(place.port());
-        if identity.is_plain() { Ok(bytes.len()) } else { reports::translate(&identity, bytes) }
-    }
-
-    fn hear_reports(&mut self, now: Instant, place: u32, bytes: &[u8]) {
-        let Ok(compound) = Compound::parse(bytes) else { return };
-        for part in compound.parts() {
-            if let (Some(sender), Some(info)) = (part.sender(), part.sender_info())
-                && let Some((_, port)) = self.ports.at_mut(place)
-            {
-                let tag = port.tag();
-                if let Some(stream) = port.streams.find(tag, sender) {
-                    stream.on_sender_report(now, &info);
-                }
-            }
-            for mut block in part.blocks() {
-                for n in 0..SINKS_MAX {
-                    let Some((_, port)) = self.ports.at(place) else { return };
-                    let Some(feeder) = port.feeders.get(n).copied() else { break };
-                    let Some((_, feeder)) = self.ports.at_mut(feeder) else { continue };
-                    let rewrite =
-                        feeder.edges().find(|edge| edge.sink == place).and_then(|edge| edge.rewrite);
-                    if let (Some(rewrite), Some(current)) = (rewrite, feeder.streams.current_ssrc())
-                        && rewrite.ssrc == block.ssrc
-                    {
-                        block.ssrc = current;
-                    }
-                    let tag = feeder.tag();
-                    if let Some(stream) = feeder.streams.find(tag, block.ssrc) {
-                        stream.on_report(now, &block);
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// How RTCP of a port must change on the way to its (only) sink.
-    fn identity(&self, place: u32) -> Identity {
-        let Some((_, port)) = self.ports.at(place) else { return Identity::default() };
-        let Some(edge) = &port.edge else { return Identity::default() };
-        let forward = edge.rewrite.map(|rewrite| (port.streams.current_ssrc(), rewrite));
-        let back = self.ports.at(edge.sink).and_then(|(_, sink)| {
-            let rewrite = sink.edges().find(|edge| edge.sink == place)?.rewrite?;
-            Some((sink.streams.current_ssrc(), rewrite))
-        });
-        Identity { forward, back }
-    }
-
-    /// Further hops of the packet that [`Bridges::handle_packet`] has just given a hop: the same bytes go there too.
-    /// Empty but for ports with several sinks.
-    #[inline]
-    pub fn more_hops(&self) -> &[Hop] {
-        &self.more_hops
     }
 
     #[cold]
@@ -591,9 +482,12 @@ impl Bridges {
         ports.map(|(_, port)| (port.index, port.rtp, port.rtcp))
     }
 
-    /// Runs the clocks of silence and of orphans that are due. Afterwards ask [`Bridges::poll_orphan`].
+    /// Runs what is due: ticks, gaps, reports, the clocks of silence and of orphans. Afterwards ask
+    /// [`Bridges::drain_made`] and [`Bridges::poll_orphan`]. When so much has been made that it should be sent first,
+    /// the rest is due at once.
     pub fn handle_timeout(&mut self, now: Now) {
         self.timed = now.mono;
+        self.run_pulses(now);
         let mut due = Vec::new();
         self.silences.expire(now.mono, |at, key| due.push((at, key)));
         for (at, key) in due {
@@ -604,6 +498,47 @@ impl Bridges {
                 self.run_clock(now.mono, key);
             }
         }
+    }
+
+    fn run_pulses(&mut self, now: Now) {
+        let mut fired = core::mem::take(&mut self.fired);
+        if fired.is_empty() {
+            self.pulses.expire(now.mono, |at, pulse| fired.push((at, pulse)));
+            // Taken from the end.
+            fired.reverse();
+        }
+        while !self.made.is_crowded()
+            && let Some((at, pulse)) = fired.pop()
+        {
+            match pulse {
+                Pulse::Tick(key) => self.run_domain(now.mono, at, key),
+                Pulse::Coder(key) => self.run_coders(now.mono, key),
+                Pulse::Keys(key) => self.run_keys(now.mono, key),
+                Pulse::Report(key) => self.run_reports(now, key),
+                Pulse::Fit(key) => self.fit(now.mono, key),
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// Hands over the packets that were made here, in order; they are to be sent as they are.
+    pub fn drain_made(&mut self, mut send: impl FnMut(Hop, &[u8])) {
+        let Bridges { made, counters, .. } = self;
+        made.drain(|hop, bytes| {
+            counters.packets_out += 1;
+            counters.bytes_out += bytes.len() as u64;
+            send(hop, bytes);
+        });
+    }
+
+    /// Whether packets wait for [`Bridges::drain_made`].
+    pub fn has_made(&self) -> bool {
+        !self.made.is_empty()
+    }
+
+    /// How hard encoders try from now on, 0 to 10.
+    pub fn set_complexity(&mut self, complexity: u8) {
+        self.complexity = complexity.min(10);
     }
 
     /// Looks at a bridge's clock of silence and makes sure that it is looked at again in time.
@@ -626,7 +561,9 @@ impl Bridges {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let silence = self.silences.poll_timeout().map(|at| (at, "silence"));
         let orphan = self.orphans.front().map(|(at, _)| (*at, "orphan"));
-        silence.into_iter().chain(orphan).min()
+        let pulse = self.pulses.poll_timeout().map(|at| (at, "pulse"));
+        let rest = self.fired.last().map(|(at, _)| (*at, "rest of the pulses"));
+        silence.into_iter().chain(orphan).chain(pulse).chain(rest).min()
     }
 
     /// The next event, in the order in which they happened.
@@ -696,8 +633,11 @@ fn check(spec: &BridgeSpec, opened: usize) -> Result<(), Unsupported> {
         if usize::from(port.port.0) >= opened {
             return Err(Unsupported("a port that was never opened"));
         }
-        if port.secure.is_some() {
-            return Err(Unsupported("encryption that ends here"));
+        if matches!(port.secure, Some(Secure::Dtls { .. })) {
+            return Err(Unsupported("DTLS"));
+        }
+        if port.keys().any(|keys| keys.key.len() != keys.suite.key_len() + keys.suite.salt_len()) {
+            return Err(Unsupported("a key that does not fit its suite"));
         }
         if port.ice.is_some() {
             return Err(Unsupported("ICE"));
@@ -707,10 +647,16 @@ fn check(spec: &BridgeSpec, opened: usize) -> Result<(), Unsupported> {
         if [edge.from, edge.to].iter().any(|port| usize::from(port.0) >= opened) {
             return Err(Unsupported("an edge of a port that was never opened"));
         }
-        match &edge.transform {
-            Transform::Relay { .. } | Transform::Drop => {}
-            Transform::Transcode { .. } => return Err(Unsupported("transcoding")),
-            Transform::Silence => return Err(Unsupported("replacement by silence")),
+        if let Transform::Transcode { to_payload, ptime_ms } = &edge.transform {
+            let sink = spec.ports.iter().find(|port| port.port == edge.to);
+            let to = sink.and_then(|sink| sink.payloads.iter().find(|payload| payload.number == *to_payload));
+            if !to.is_some_and(fit::is_makeable)
+                || *ptime_ms == 0
+                || *ptime_ms > maker::PTIME_MAX
+                || ptime_ms % 10 != 0
+            {
+                return Err(Unsupported("transcoding to a format that cannot be made here"));
+            }
         }
     }
     // Several sinks get the same bytes, so nothing may change on the way to them or back.

@@ -421,6 +421,11 @@ impl Streams {
         (self.len > 0).then(|| self.list[usize::from(self.current) % STREAMS_MAX].ssrc)
     }
 
+    /// What has been seen of the stream heard last.
+    pub fn current_report(&self) -> Option<StreamReport> {
+        (self.len > 0).then(|| self.list[usize::from(self.current) % STREAMS_MAX].report(None))
+    }
+
     /// The last packet of the stream heard last, and when it came.
     pub fn last(&self) -> Option<(Header, Instant)> {
         let stream = (self.len > 0).then(|| &self.list[usize::from(self.current) % STREAMS_MAX])?;

@@ -53,13 +53,19 @@ pub trait Io: Sized {
     /// Sends the packets of the batch that have a hop, without waiting; failures are found in [`Batch::failed`], at
     /// once or after a later turn.
     fn send(&mut self);
+
+    /// As [`Io::send`], and what was sent is with the kernel afterwards: [`Batch::put`] has all of its room again.
+    fn flush(&mut self);
 }
 
-/// Packets in their buffers, made once and used again and again.
+/// Packets in their buffers, made once and used again and again: those that were received, and those made here.
 #[derive(Debug)]
 pub struct Batch {
     memory: Memory,
     packets: Vec<Received>,
+    /// Bytes of packets made here, one after the other, and where each ends.
+    made: Memory,
+    made_ends: Vec<u32>,
     sends: Vec<Send>,
     /// Slots whose sends have failed since this was last emptied; bounded.
     pub failed: Vec<Slot>,
@@ -76,12 +82,14 @@ struct Received {
     truncated: bool,
 }
 
-/// One send: which packet, where to.
+/// One send: which packet, where to. Packets made here are numbered from [`MADE`] on.
 #[derive(Clone, Copy, Debug)]
 struct Send {
     packet: u32,
     hop: Hop,
 }
+
+const MADE: u32 = 1 << 31;
 
 /// Where one packet goes: nowhere, to one hop, or to several.
 #[derive(Debug)]
@@ -110,14 +118,28 @@ fn fail(failed: &mut Vec<Slot>, slot: Slot) {
 }
 
 impl Batch {
-    fn new(memory: Memory) -> Self {
+    fn new(memory: Memory) -> io::Result<Self> {
         let (packets, sends) = (Vec::with_capacity(BATCH), Vec::with_capacity(SENDS));
-        Batch { memory, packets, sends, failed: Vec::with_capacity(SENDS) }
+        let (made, made_ends) = (Memory::new(MADE_BYTES)?, Vec::with_capacity(SENDS));
+        Ok(Batch { memory, packets, made, made_ends, sends, failed: Vec::with_capacity(SENDS) })
     }
 
     fn clear(&mut self) {
         self.packets.clear();
         self.sends.clear();
+    }
+
+    /// Adds a packet that was made here. `false` when there is no room: [`Io::flush`] makes some.
+    pub fn put(&mut self, hop: Hop, bytes: &[u8]) -> bool {
+        let start = self.made_ends.last().map_or(0, |end| *end as usize);
+        let end = start + bytes.len();
+        if end > MADE_BYTES || self.sends.len() >= SENDS {
+            return false;
+        }
+        self.made.slice_mut(start, bytes.len()).copy_from_slice(bytes);
+        self.sends.push(Send { packet: MADE | self.made_ends.len() as u32, hop });
+        self.made_ends.push(end as u32);
+        true
     }
 
     /// How many packets there are.
@@ -137,7 +159,7 @@ impl Batch {
 
     /// Asks for each packet where it goes. The packet may be changed in place and may grow up to its buffer's length.
     pub fn route(&mut self, mut handle: impl FnMut(Slot, SocketAddr, &mut Packet<'_>, &mut Hops<'_>)) {
-        let Batch { memory, packets, sends, failed } = self;
+        let Batch { memory, packets, sends, failed, .. } = self;
         for (number, received) in packets.iter_mut().enumerate() {
             let buffer = memory.slice_mut(received.start as usize, PACKET_MAX);
             let mut packet = Packet { buffer, len: received.len as usize, truncated: received.truncated };
@@ -156,6 +178,11 @@ impl Batch {
     /// A send's hop and bytes.
     fn sending(&self, send: usize) -> (Hop, &[u8]) {
         let Send { packet, hop } = self.sends[send];
+        if packet & MADE != 0 {
+            let number = (packet & !MADE) as usize;
+            let start = number.checked_sub(1).map_or(0, |before| self.made_ends[before]);
+            return (hop, self.made.slice(start as usize, (self.made_ends[number] - start) as usize));
+        }
         let packet = &self.packets[packet as usize];
         (hop, self.memory.slice(packet.start as usize, packet.len as usize))
     }
@@ -241,6 +268,8 @@ pub const PACKET_MAX: usize = 2048;
 pub const BATCH: usize = 256;
 /// Sends of a batch at most: packets with several hops are few.
 pub const SENDS: usize = 2 * BATCH;
+/// Bytes of packets made here that a batch holds.
+const MADE_BYTES: usize = 1 << 18;
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,14 @@
 use crate::io::Io;
 use crate::outbox::Outbox;
 use crate::ports::{Pair, Place, Ports, Taken, mark};
+use crate::recorder::{Deck, Finished, rate_for};
 use crate::spawn::ShardConfig;
 use crate::stats::ShardStats;
 use crate::sys::{self, Bell};
 use base::{Clock, Duration, Instant, Key, Mailbox, Now, Slab};
 use command::{
-    BridgeId, BridgeReport, Command, Event, Generation, OpenRefusal, OpenedPort, PortWant, Verdict,
+    BridgeId, BridgeReport, Command, Event, Generation, OpenRefusal, OpenedPort, Order, Outcome, PortWant,
+    Recording, Ticket, Verdict,
 };
 use media::{Bridges, BridgesConfig, OpenPort, Slot, Unsupported};
 use std::io;
@@ -31,6 +33,11 @@ pub struct Shard<I> {
     io: I,
     stats: Arc<ShardStats>,
     allow_panic: bool,
+    /// Starts recordings; `None` where there is no folder for them.
+    deck: Option<Deck>,
+    /// How hard encoders try now, and at most.
+    complexity: u8,
+    complexity_max: u8,
     meter: Meter,
     /// The last turn had neither command nor packet.
     idle: bool,
@@ -82,6 +89,7 @@ impl<I: Io> Shard<I> {
         stats: Arc<ShardStats>,
     ) -> Result<Self, (io::Error, Remains)> {
         let slots_max = config.pairs_max.saturating_mul(2);
+        let alarm = bell.clone();
         let io = match I::new(slots_max, bell) {
             Ok(io) => io,
             Err(error) => return Err((error, remains)),
@@ -122,6 +130,9 @@ impl<I: Io> Shard<I> {
             io,
             stats,
             allow_panic: config.allow_panic,
+            deck: config.recorder.as_ref().map(|recorder| recorder.deck(alarm)),
+            complexity: config.complexity,
+            complexity_max: config.complexity,
             meter: Meter {
                 next: now.mono + SECOND,
                 since: now.mono,
@@ -167,8 +178,11 @@ impl<I: Io> Shard<I> {
         let commands = self.take_commands(now);
         self.io.recv();
         let packets = self.route(now);
+        self.send_made();
         self.run_timers(now);
+        self.send_made();
         self.io.send();
+        self.take_finished();
         self.count_failed();
         self.tell_events();
         self.idle = commands + packets == 0;
@@ -198,11 +212,12 @@ impl<I: Io> Shard<I> {
         batch.route(|slot, source, packet, hops| {
             bytes_in += packet.len as u64;
             match bridges.handle_packet(now, slot, source, packet) {
-                Ok(hop) => {
+                Ok(Some(hop)) => {
                     hops.push(hop);
                     bridges.more_hops().iter().for_each(|hop| hops.push(*hop));
                     bytes_out += packet.len as u64 * (1 + bridges.more_hops().len() as u64);
                 }
+                Ok(None) => {}
                 Err(verdict) => stats.dropped[verdict as usize].add(1),
             }
         });
@@ -213,6 +228,28 @@ impl<I: Io> Shard<I> {
             stats.bytes_out.add(bytes_out);
         }
         batch.len()
+    }
+
+    /// Sends what was made here rather than passed on.
+    fn send_made(&mut self) {
+        if !self.bridges.has_made() {
+            return;
+        }
+        let Shard { bridges, io, stats, .. } = self;
+        let (mut packets, mut bytes_out) = (0, 0);
+        bridges.drain_made(|hop, bytes| {
+            if !io.batch().put(hop, bytes) {
+                io.flush();
+                if !io.batch().put(hop, bytes) {
+                    stats.dropped[Verdict::SendFailed as usize].add(1);
+                    return;
+                }
+            }
+            packets += 1;
+            bytes_out += bytes.len() as u64;
+        });
+        stats.packets_out.add(packets);
+        stats.bytes_out.add(bytes_out);
     }
 
     fn count_failed(&mut self) {
@@ -274,14 +311,43 @@ impl<I: Io> Shard<I> {
                 let report = Box::new(self.bridges.report(now, bridge).unwrap_or_default());
                 self.answer(bridge, Event::Report { bridge, ticket, report });
             }
-            Command::Order { bridge, ticket, order: _ } => {
-                let what = "playing, sending digits and recording need media that is decoded";
-                self.answer(bridge, Event::Unsupported { bridge, ticket: Some(ticket), what });
+            Command::Order { bridge, ticket, order } => {
+                let taken = match &order {
+                    Order::Record(recording) => self.record(now, bridge, ticket, recording),
+                    order => self.bridges.order(now, bridge, ticket, order),
+                };
+                if let Err(Unsupported(what)) = taken {
+                    self.answer(bridge, Event::Unsupported { bridge, ticket: Some(ticket), what });
+                }
             }
             Command::Panic if self.allow_panic => panic!("a command asked the media shard to fail"),
             Command::Panic => {
                 tracing::warn!("a command to fail was ignored: the engine was not started for tests");
             }
+        }
+    }
+
+    /// Begins a recording: its file is the recorder's, on a thread of its own.
+    fn record(
+        &mut self,
+        now: Now,
+        bridge: BridgeId,
+        ticket: Ticket,
+        recording: &Recording,
+    ) -> Result<(), Unsupported> {
+        let widest = self.bridges.tape_want(bridge)?.widest;
+        let deck =
+            self.deck.as_mut().ok_or(Unsupported("recording in an engine that has no folder for it"))?;
+        let rate = rate_for(recording, widest);
+        let tape = deck.record(bridge, ticket, recording, rate).map_err(|why| Unsupported(why.what()))?;
+        self.bridges.record(now, bridge, ticket, recording, rate, Box::new(Spool(tape)))
+    }
+
+    /// Recordings whose files are whole, or have failed.
+    fn take_finished(&mut self) {
+        while let Some(Finished { bridge, ticket, ended }) = self.deck.as_mut().and_then(Deck::poll) {
+            self.bridges.forget_recording(bridge, ticket);
+            self.answer(bridge, Event::Ended { bridge, ticket, ended });
         }
     }
 
@@ -503,10 +569,41 @@ impl<I: Io> Shard<I> {
             self.stats.load_permille.set(load.min(1000));
             self.stats.bridges.set(self.bridges.len() as u64);
             let turns = self.stats.turns.get();
+            self.complexity = complexity(self.complexity, self.complexity_max, load);
+            self.bridges.set_complexity(self.complexity);
             let brisk = turns - self.meter.turns >= BRISK;
             self.meter = Meter { next: end.mono + SECOND, since: end.mono, cpu_ns, turns, brisk };
         }
         end
+    }
+}
+
+/// How hard encoders try when the thread was busy for so many thousandths of the last second: speech that is late is
+/// worse than speech that is a little less clear.
+fn complexity(now: u8, most: u8, load: u64) -> u8 {
+    match load {
+        900.. => 0,
+        750..900 => now.min(1),
+        // Not at once up again: the load would follow.
+        550..750 => now,
+        _ => most,
+    }
+}
+
+/// A tape as bridges know it.
+struct Spool(crate::recorder::Tape);
+
+impl media::Tape for Spool {
+    fn push(&mut self, left: &[i16], right: &[i16]) {
+        self.0.push(left, right);
+    }
+
+    fn mark_pause(&mut self, on: bool) {
+        self.0.mark_pause(on);
+    }
+
+    fn finish(self: Box<Self>, outcome: Outcome) {
+        self.0.finish(outcome);
     }
 }
 

@@ -5,6 +5,7 @@ use crate::io::Io;
 use crate::io::epoll::Epoll;
 use crate::io::uring::Uring;
 use crate::outbox::Outbox;
+use crate::recorder::Recorder;
 use crate::run::{Remains, Shard};
 use crate::stats::{MediaListener, ShardStats};
 use crate::sys::{self, Bell};
@@ -48,6 +49,10 @@ pub struct ShardConfig {
     pub commands_max: usize,
     /// The event rings of the signalling shards, by their numbers.
     pub events: Vec<Mailbox<Event>>,
+    /// What writes recordings; none are made without it.
+    pub recorder: Option<Recorder>,
+    /// How hard encoders try at most, 0 to 10; less under load.
+    pub complexity: u8,
 }
 
 impl ShardConfig {
@@ -70,6 +75,8 @@ impl ShardConfig {
             pairs_max,
             commands_max: 1024,
             events: Vec::new(),
+            recorder: None,
+            complexity: 5,
         }
     }
 

@@ -1,9 +1,12 @@
 //! One port: what comes from its peer and what goes there. Classifies, checks the source, counts; knows no other port.
 
+use super::audio::Audio;
+use super::keys::{OwnKey, renew_opener};
 use super::learn::{self, Asked, Evidence, Judgement, Probes, Rank, Source, WINDOW, same};
 use super::relay::Edge;
 use super::{OpenPort, Slot};
 use crate::quality::{Pace, Streams};
+use crate::srtp::Opener;
 use crate::wire::classify::{Kind, classify};
 use crate::wire::rtcp::{Compound, word};
 use crate::wire::rtp::{Header, Rtp};
@@ -11,7 +14,7 @@ use base::{Duration, Instant, Key};
 use command::report::Totals;
 use command::{
     Accept, Learn, MediaClass, Party, Payload, PortIndex, PortReport, PortSpec, Remote, RemoteTag, RtcpMux,
-    SendTo, Verdict,
+    SendTo, Verdict, Voice,
 };
 use core::net::{IpAddr, SocketAddr};
 
@@ -42,14 +45,23 @@ pub(super) struct Port {
     pub received: Totals,
     rtcp_received: u64,
     negotiated: u128,
-    paces: Vec<(u8, Pace)>,
     pub streams: Streams,
 
     pub media: Aim,
     pub control: Aim,
+    /// Speech that is more than passed on.
+    pub audio: Option<Box<Audio>>,
+    /// What is sent is encrypted here, and what comes is decrypted.
+    pub own_key: Option<Box<OwnKey>>,
     pub sent: Totals,
     pub rtcp_sent: u64,
 
+    /// Its peer takes no events: until then digits are made tones for it.
+    pub tones_until: Option<Instant>,
+    /// What comes for it has another packet time than it wants.
+    pub repacketises: bool,
+    /// The formats that were negotiated, as this peer numbers them.
+    pub payloads: Box<[Payload]>,
     pub bridge: Key,
     pub index: PortIndex,
     pub party: Party,
@@ -74,7 +86,7 @@ pub(super) struct Port {
 }
 
 /// A fork, or the only peer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Candidate {
     tag: RemoteTag,
     rtp: Option<SocketAddr>,
@@ -82,6 +94,8 @@ pub(super) struct Candidate {
     pub sends: bool,
     receives: bool,
     sealed: bool,
+    /// What it sends is decrypted with its key here.
+    pub opener: Option<Box<Opener>>,
     /// The last addresses that signalling knew: 0.0.0.0 of an old hold is not a change.
     known: (Option<SocketAddr>, Option<SocketAddr>),
     window_until: Instant,
@@ -118,7 +132,7 @@ pub(super) enum Sender {
 }
 
 // A relayed call is two ports and a bridge, and has 8 KB in the data plane (design.md).
-const _: () = assert!(size_of::<Port>() <= 2 * 1024);
+const _: () = assert!(size_of::<Port>() <= 2 * 1024 + 128);
 
 impl Port {
     pub fn new(bridge: Key, open: &OpenPort) -> Self {
@@ -138,10 +152,14 @@ impl Port {
             received: Totals::default(),
             rtcp_received: 0,
             negotiated: u128::MAX,
-            paces: Vec::new(),
             streams: Streams::default(),
             media: Aim { slot: open.rtp, target: Err(Verdict::NoTarget) },
             control: Aim { slot: open.rtcp, target: Err(Verdict::NoTarget) },
+            audio: None,
+            own_key: None,
+            tones_until: None,
+            repacketises: false,
+            payloads: Box::default(),
             sent: Totals::default(),
             rtcp_sent: 0,
             bridge,
@@ -186,10 +204,12 @@ impl Port {
         };
         match kind {
             Kind::Rtp if on_rtcp => Err(Verdict::NotRtp),
-            Kind::Rtp if self.sealed => Ok(Found::Rtp(Rtp::parse_sealed(bytes)?.header())),
+            Kind::Rtp if self.sealed || self.own_key.is_some() => {
+                Ok(Found::Rtp(Rtp::parse_sealed(bytes)?.header()))
+            }
             Kind::Rtp => Ok(Found::Rtp(Rtp::parse(bytes)?.header())),
             Kind::Rtcp => {
-                if self.sealed {
+                if self.sealed || self.own_key.is_some() {
                     Compound::check_sealed(bytes)?;
                 } else {
                     Compound::parse(bytes)?;
@@ -323,8 +343,8 @@ impl Port {
         match found {
             Found::Rtp(header) => {
                 let origin = (self.tag(), !matches!(sender, Sender::Unproven));
-                let paces = &self.paces;
-                self.streams.on_packet(now, origin, header, |payload| pace_of(paces, payload));
+                let payloads = &self.payloads;
+                self.streams.on_packet(now, origin, header, |payload| pace_of(payloads, payload));
                 self.received.packets += 1;
                 self.received.bytes += len as u64;
             }
@@ -352,6 +372,8 @@ impl Port {
         self.signalling_source = spec.signalling_source;
         self.dscp = spec.dscp;
         self.set_payloads(&spec.payloads);
+        self.own_key = OwnKey::renew(self.own_key.take(), spec.secure.as_ref());
+        self.set_voice(&spec.voice);
         let changed = self.apply_remotes(now, spec);
         self.sealed = self.learn == Learn::Strict || self.active.as_ref().is_some_and(|active| active.sealed);
         changed
@@ -404,10 +426,19 @@ impl Port {
         } else {
             payloads.iter().fold(0, |mask, payload| mask | 1 << (payload.number & 0x7f))
         };
-        self.paces.clear();
-        self.paces.extend(
-            payloads.iter().map(|payload| (payload.number & 0x7f, pace(&payload.encoding, payload.clock))),
-        );
+        if *self.payloads != *payloads {
+            self.payloads = payloads.into();
+        }
+    }
+
+    fn set_voice(&mut self, voice: &Voice) {
+        match &mut self.audio {
+            Some(audio) => audio.wants.clone_from(voice),
+            None if *voice != Voice::default() => {
+                self.audio = Some(Box::new(Audio { wants: voice.clone(), ..Audio::default() }));
+            }
+            None => {}
+        }
     }
 
     /// An SDP of the bridge has changed: who is not locked yet gets the window again. The other side's SDP counts
@@ -455,6 +486,15 @@ impl Port {
         self.edge.iter().chain(&self.more_edges)
     }
 
+    pub fn edges_mut(&mut self) -> impl Iterator<Item = &mut Edge> {
+        self.edge.iter_mut().chain(&mut self.more_edges)
+    }
+
+    /// Whether RTCP of its peer ends here: what it tells of is not what the others see.
+    pub fn ends_rtcp(&self) -> bool {
+        !self.edges().any(Edge::passes_rtcp) && self.edges().any(Edge::is_made)
+    }
+
     /// What came and went; `before` is the round trip between here and the peer, if known.
     pub fn report(&self, before: Option<Duration>) -> PortReport {
         let dropped =
@@ -474,7 +514,7 @@ impl Port {
             dropped: dropped.filter(|(_, n)| *n > 0).collect(),
             foreign: self.foreign,
             kernel_drops: self.kernel_drops.iter().sum(),
-            voice: None,
+            voice: self.audio.as_ref().map(|audio| audio.report()),
             streams: self.streams.report(before),
         }
     }
@@ -502,6 +542,7 @@ impl Candidate {
             sends: false,
             receives: false,
             sealed: false,
+            opener: None,
             known: (None, None),
             window_until: Instant(0),
             media: Source::default(),
@@ -515,6 +556,7 @@ impl Candidate {
         (self.rtp, self.rtcp, self.sends, self.receives) =
             (remote.rtp, remote.rtcp, remote.sends, remote.receives);
         self.sealed = remote.sealed;
+        self.opener = renew_opener(self.opener.take(), remote.keys.as_ref());
         let changed = before != (self.rtp, self.rtcp, self.sends, self.receives);
         let control = self.control_signalled();
         if replaces(&mut self.known.0, self.rtp) {
@@ -563,9 +605,10 @@ fn replaces(known: &mut Option<SocketAddr>, now: Option<SocketAddr>) -> bool {
 }
 
 /// The clock of a payload type: as negotiated, else that of the static number.
-fn pace_of(paces: &[(u8, Pace)], payload: u8) -> Pace {
-    let negotiated = paces.iter().find(|(number, _)| *number == payload).map(|(_, pace)| *pace);
-    negotiated.unwrap_or_else(|| match codec::payload::by_number(payload) {
+fn pace_of(payloads: &[Payload], number: u8) -> Pace {
+    let negotiated = payloads.iter().find(|payload| payload.number & 0x7f == number);
+    let negotiated = negotiated.map(|payload| pace(&payload.encoding, payload.clock));
+    negotiated.unwrap_or_else(|| match codec::payload::by_number(number) {
         Some(facts) => pace(facts.name, facts.clock),
         None => Pace { clock: 0, paced: false, codec: Some(codec::payload::UNKNOWN) },
     })

@@ -1,5 +1,7 @@
 //! Relay: payload untouched, the header only where the edge says so, CNAMEs of RTCP hidden (media.md, "Relay").
 
+use super::law::Law;
+use super::transcode::Transcoder;
 use crate::wire::rtcp::{Items, Part};
 use crate::wire::rtp::Header;
 use base::{HashKey, Rng};
@@ -11,33 +13,89 @@ use command::{EdgeSpec, Party, Transform};
 pub(super) struct Edge {
     /// Place of the sink port.
     pub sink: u32,
-    /// Media passes; otherwise it is dropped here.
-    pub open: bool,
+    /// What the spec wants.
+    pub wanted: Wanted,
+    /// What is done about it now.
+    pub way: Way,
+    /// Hundredths of a decibel, where media is decoded.
+    pub gain_centibel: i16,
     /// Payload types by the source's number, where the sink numbers them differently.
     map: Option<Box<[u8; 128]>>,
     pub rewrite: Option<Rewrite>,
 }
 
+/// What the spec wants of an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Drop,
+    Relay,
+    Transcode { to_payload: u8, ptime_ms: u16 },
+    Silence,
+}
+
+/// What is done with packets of an edge.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Nothing: counted and dropped.
+    Closed,
+    /// The payload untouched.
+    Relay,
+    /// The payload of G.711 through a table; all else as relay.
+    Law(Law),
+    /// Decoded and made anew.
+    Transcode(Box<Transcoder>),
+    /// The sink hears the ear of this port.
+    Heard,
+    /// The payload is overwritten with silence.
+    Silence,
+}
+
 impl Edge {
-    /// The edge as wanted; the caller has checked that its transform is known here.
-    pub fn new(spec: &EdgeSpec, sink: u32, sink_party: Party) -> Self {
+    /// The edge as wanted; how it is done is decided when all of the bridge is known. What was done before goes on.
+    pub fn new(spec: &EdgeSpec, sink: u32, sink_party: Party, before: Option<Edge>) -> Self {
         let audible = match spec.audience {
             Audience::All => true,
             Audience::Only(party) => party == sink_party,
         };
-        let mut edge = Edge { sink, open: false, map: None, rewrite: None };
+        let wanted = match &spec.transform {
+            _ if !audible => Wanted::Drop,
+            Transform::Relay { .. } => Wanted::Relay,
+            Transform::Transcode { to_payload, ptime_ms } => {
+                Wanted::Transcode { to_payload: *to_payload, ptime_ms: *ptime_ms }
+            }
+            Transform::Silence => Wanted::Silence,
+            Transform::Drop => Wanted::Drop,
+        };
+        let way = before.map_or(Way::Closed, |before| before.way);
+        let mut edge =
+            Edge { sink, wanted, way, gain_centibel: spec.gain_centibel, map: None, rewrite: None };
         if let Transform::Relay { payload_map, rewrite } = &spec.transform {
-            edge.open = audible;
             edge.rewrite = *rewrite;
             if payload_map.iter().any(|(from, to)| from != to) {
-                let mut table: Box<[u8; 128]> = Box::new(core::array::from_fn(|n| n as u8));
-                for (from, to) in payload_map {
-                    table[usize::from(from & 0x7f)] = to & 0x7f;
-                }
-                edge.map = Some(table);
+                edge.set_map(payload_map);
             }
         }
         edge
+    }
+
+    /// Payload types that the sink numbers differently: (source's, sink's).
+    pub fn set_map(&mut self, payload_map: &[(u8, u8)]) {
+        let mut table: Box<[u8; 128]> = Box::new(core::array::from_fn(|n| n as u8));
+        for (from, to) in payload_map {
+            table[usize::from(from & 0x7f)] = to & 0x7f;
+        }
+        self.map = Some(table);
+    }
+
+    /// What the sink calls a payload type of the source.
+    pub fn mapped(&self, payload_type: u8) -> u8 {
+        self.map.as_ref().map_or(payload_type, |map| map[usize::from(payload_type & 0x7f)])
+    }
+
+    /// Whether payloads pass untouched.
+    #[inline]
+    pub fn is_relay(&self) -> bool {
+        matches!(self.way, Way::Relay)
     }
 
     /// Whether packets leave by it as they came.
@@ -47,19 +105,23 @@ impl Edge {
 
     /// Gives an RTP packet the header that the sink is to see.
     #[inline]
-    pub fn write_header(&self, mut header: Header, packet: &mut [u8]) {
-        if self.is_plain() {
-            return;
+    pub fn write_header(&self, header: Header, packet: &mut [u8]) {
+        if !self.is_plain() {
+            self.rewritten(header, self.rewrite).write(packet);
         }
+    }
+
+    /// The header that the sink sees.
+    pub fn rewritten(&self, mut header: Header, rewrite: Option<Rewrite>) -> Header {
         if let Some(map) = &self.map {
             header.payload_type = map[usize::from(header.payload_type & 0x7f)];
         }
-        if let Some(rewrite) = &self.rewrite {
+        if let Some(rewrite) = rewrite {
             header.ssrc = rewrite.ssrc;
             header.sequence = header.sequence.wrapping_add(rewrite.sequence_offset);
             header.timestamp = header.timestamp.wrapping_add(rewrite.timestamp_offset);
         }
-        header.write(packet);
+        header
     }
 }
 
@@ -98,7 +160,7 @@ mod tests {
             gain_centibel: 0,
             audience: Audience::All,
         };
-        Edge::new(&spec, 1, Party(1))
+        Edge::new(&spec, 1, Party(1), None)
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn an_echo_to_the_peer_itself_is_an_edge_like_any_other() {
 fn what_cannot_be_done_is_said_and_changes_nothing() {
     let mut world = World::new();
     world.talk(A_RTP, A, 7, 1..3).unwrap();
-    let keys = SdesKeys { suite: command::Suite::AesCm128Sha1_80, key: vec![0; 30], mki: Vec::new() };
+    let keys = SdesKeys { suite: command::Suite::AesCm128Sha1_80, key: vec![0; 20], mki: Vec::new() };
     let ice = Ice { local: Default::default(), remote: Default::default(), lite: true };
     let check = |world: &mut World, change: &dyn Fn(&mut command::BridgeSpec), expected| {
         let before = world.spec.clone();
@@ -226,13 +226,13 @@ fn what_cannot_be_done_is_said_and_changes_nothing() {
         world.spec = before;
         assert!(world.send(A_RTP, A, &rtp(7, 3)).is_ok(), "after {expected}");
     };
-    let transcode = Transform::Transcode { to_payload: 8, ptime_ms: 20 };
-    check(&mut world, &|spec| spec.edges[0].transform = transcode.clone(), "transcoding");
-    check(&mut world, &|spec| spec.edges[0].transform = Transform::Silence, "replacement by silence");
+    let transcode = Transform::Transcode { to_payload: 77, ptime_ms: 20 };
+    let what = "transcoding to a format that cannot be made here";
+    check(&mut world, &|spec| spec.edges[0].transform = transcode.clone(), what);
     check(
         &mut world,
         &|spec| spec.ports[0].secure = Some(Secure::Sdes(keys.clone())),
-        "encryption that ends here",
+        "a key that does not fit its suite",
     );
     check(&mut world, &|spec| spec.ports[0].ice = Some(ice.clone()), "ICE");
     check(&mut world, &|spec| spec.ports[0].port = PortIndex(7), "a port that was never opened");

@@ -180,6 +180,7 @@ impl World {
         buffer[..bytes.len()].copy_from_slice(bytes);
         let mut packet = Packet { buffer: &mut buffer, len: bytes.len(), truncated: false };
         let hop = self.bridges.handle_packet(now(self.ms), Slot(slot), address(source), &mut packet)?;
+        let hop = hop.expect("it passes rather than being decoded");
         Ok((hop.slot.0, hop.target.to_string(), packet.buffer[..packet.len].to_vec()))
     }
 

@@ -32,7 +32,7 @@ impl Io for Epoll {
     fn new(slots_max: u32, bell: Bell) -> io::Result<Self> {
         // SAFETY: takes no pointer; the result is checked and owned by nobody else.
         let epoll = unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
-        let batch = Batch::new(Memory::new(BATCH * PACKET_MAX)?);
+        let batch = Batch::new(Memory::new(BATCH * PACKET_MAX)?)?;
         let sockets = Sockets::with_max(slots_max);
         let back_end = Epoll { epoll, bell, sockets, ready: Vec::with_capacity(BATCH), batch };
         // Told once for each ring: nothing needs to be read.
@@ -111,6 +111,11 @@ impl Io for Epoll {
             }
         }
         self.batch.sends.clear();
+        self.batch.made_ends.clear();
+    }
+
+    fn flush(&mut self) {
+        self.send();
     }
 }
 

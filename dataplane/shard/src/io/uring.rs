@@ -54,7 +54,7 @@ impl Io for Uring {
             .build(SUBMISSIONS)?;
         let registered = u64::from(slots_max) <= sys::descriptor_limits().0
             && ring.submitter().register_files_sparse(slots_max).is_ok();
-        let batch = Batch::new(Memory::new(usize::from(BUFFERS) * BUFFER_BYTES)?);
+        let batch = Batch::new(Memory::new(usize::from(BUFFERS) * BUFFER_BYTES)?)?;
         let mut buffers = BufferRing::new()?;
         (0..BUFFERS).for_each(|buffer| buffers.give(buffer, &batch.memory));
         // SAFETY: the ring of descriptions is page-aligned and has room for BUFFERS entries; both it and the buffers
@@ -171,6 +171,11 @@ impl Io for Uring {
         }
         self.batch.sends.clear();
     }
+
+    fn flush(&mut self) {
+        self.send();
+        self.hand_over();
+    }
 }
 
 impl Uring {
@@ -229,21 +234,31 @@ impl Uring {
     /// Sees to it that everything queued is with the kernel, then gives the last batch's buffers back: sends copy
     /// their bytes before the call returns.
     fn settle(&mut self) {
+        if self.hand_over() {
+            for buffer in self.lent.drain(..) {
+                self.buffers.give(buffer, &self.batch.memory);
+            }
+        }
+    }
+
+    /// Sees to it that everything queued is with the kernel; if so, the room of targets and of packets made here is
+    /// free again.
+    fn hand_over(&mut self) -> bool {
         for _ in 0..SETTLE_TRIES {
             if self.ring.submission().is_empty() {
                 break;
             }
             // EBUSY or EAGAIN: the kernel wants completions to be reaped, or memory; the next turn goes on.
             if self.ring.submit().is_err() {
-                return;
+                return false;
             }
         }
-        if self.ring.submission().is_empty() {
+        let done = self.ring.submission().is_empty();
+        if done {
             self.targets_used = 0;
-            for buffer in self.lent.drain(..) {
-                self.buffers.give(buffer, &self.batch.memory);
-            }
+            self.batch.made_ends.clear();
         }
+        done
     }
 
     fn arm(&mut self, slot: Slot, generation: u32) {

@@ -177,7 +177,7 @@ pub fn relay(phones: &[&Phone]) -> BridgeSpec {
         audience: command::spec::Audience::All,
     };
     let timeouts = Timeouts { both: None, one: None, hold: None };
-    BridgeSpec { phase: Phase::Active, timeouts, ports, edges: vec![edge(0, 1), edge(1, 0)] }
+    BridgeSpec { phase: Phase::Active, timeouts, ports, edges: vec![edge(0, 1), edge(1, 0)], room: None }
 }
 
 fn port(index: u16, phone: &Phone) -> PortSpec {

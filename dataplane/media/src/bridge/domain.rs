@@ -1,0 +1,141 @@
+//! What ticks together: the ports of one call whose speech is mixed, or a room with the seats of many calls; and what is
+//! recorded of them. Holds the lists; `tick` goes through them, `fit` fills them.
+
+use super::maker::{Maker, Making};
+use super::order::Recorder;
+use super::sounds::Sounds;
+use crate::mixer::{Group, Mixer, MixerConfig, SeatConfig, SeatKey};
+use base::{Duration, Instant};
+use codec::coder::PAYLOAD_MAX;
+use command::{BridgeId, PortIndex, RoomSpec};
+
+/// Seats that one room may have.
+const SEATS_MAX: u32 = 10_000;
+
+/// See the module.
+pub(super) struct Domain {
+    /// 10 or 20 ms.
+    pub tick: Duration,
+    /// The time of the next tick, and when it was planned; others are stale.
+    pub next: Instant,
+    pub due: Option<Instant>,
+    /// Places of own ports that are heard, and of those that hear; ports with a seat are in the room's list.
+    pub ears: Vec<u32>,
+    pub mouths: Vec<u32>,
+    pub room: Option<Room>,
+    pub recordings: Vec<Recorder>,
+}
+
+/// A room.
+pub(super) struct Room {
+    pub spec: RoomSpec,
+    pub mixer: Mixer,
+    pub seats: Vec<Seated>,
+    /// What all hear, and the seat that it speaks from while there is something.
+    pub sounds: Sounds,
+    pub announcer: Option<SeatKey>,
+    /// Listens for the recordings.
+    pub recorder: Option<(SeatKey, u32)>,
+    pub shared: Vec<Shared>,
+}
+
+/// A port in a room.
+#[derive(Clone, Copy)]
+pub(super) struct Seated {
+    pub place: u32,
+    pub seat: SeatKey,
+    pub who: (BridgeId, PortIndex),
+}
+
+/// One encoding for all who hear the same.
+pub(super) struct Shared {
+    pub maker: Maker,
+    /// What it holds now, and of which tick.
+    pub group: Option<Group>,
+    pub tick: Instant,
+    pub payload: Box<[u8; PAYLOAD_MAX]>,
+    pub len: usize,
+}
+
+impl Domain {
+    pub fn new(now: Instant, tick: Duration) -> Self {
+        Domain {
+            tick,
+            next: now,
+            due: None,
+            ears: Vec::new(),
+            mouths: Vec::new(),
+            room: None,
+            recordings: Vec::new(),
+        }
+    }
+
+    /// Whether nothing ticks any more.
+    pub fn is_idle(&self) -> bool {
+        let empty_room =
+            self.room.as_ref().is_none_or(|room| room.seats.is_empty() && room.sounds.is_empty());
+        self.ears.is_empty() && self.mouths.is_empty() && self.recordings.is_empty() && empty_room
+    }
+
+    /// The room of this domain; made by the first who asks.
+    pub fn room(&mut self) -> &mut Room {
+        let frame_ms = self.tick.as_millis() as u8;
+        self.room.get_or_insert_with(|| Room::new(frame_ms))
+    }
+}
+
+impl Room {
+    fn new(frame_ms: u8) -> Self {
+        let spec = RoomSpec::default();
+        Room {
+            spec,
+            mixer: Mixer::new(MixerConfig { frame_ms, talkers: spec.talkers, seats_max: SEATS_MAX }),
+            seats: Vec::new(),
+            sounds: Sounds::default(),
+            announcer: None,
+            recorder: None,
+            shared: Vec::new(),
+        }
+    }
+
+    pub fn set(&mut self, spec: RoomSpec) {
+        self.spec = spec;
+        self.mixer.set_talkers(spec.talkers.clamp(1, 8));
+    }
+
+    /// A seat that only speaks, to all: announcements.
+    pub fn announcer(&mut self, rate: u32) -> Option<SeatKey> {
+        if self.announcer.is_none() {
+            let config = SeatConfig { hears: false, announces: true, ..SeatConfig::at(rate) };
+            self.announcer = self.mixer.join(config).ok();
+        }
+        self.announcer
+    }
+
+    /// A seat that only listens, for recordings, and its rate.
+    pub fn recorder(&mut self, rate: u32) -> Option<(SeatKey, u32)> {
+        if self.recorder.is_none() {
+            let config = SeatConfig { talks: false, ..SeatConfig::at(rate) };
+            self.recorder = self.mixer.join(config).ok().map(|seat| (seat, rate));
+        }
+        self.recorder
+    }
+
+    /// Makes sure that there is one encoding for all who want it so.
+    pub fn share(&mut self, making: &Making, complexity: u8) {
+        if self.shared.iter().any(|shared| shared.maker.making == *making) {
+            return;
+        }
+        if let Some(maker) = Maker::new(making.clone(), complexity) {
+            let payload = Box::new([0; PAYLOAD_MAX]);
+            self.shared.push(Shared { maker, group: None, tick: Instant(0), payload, len: 0 });
+        }
+    }
+}
+
+impl core::fmt::Debug for Domain {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let seats = self.room.as_ref().map_or(0, |room| room.seats.len());
+        write!(f, "Domain({} ears, {} mouths, {seats} seats)", self.ears.len(), self.mouths.len())
+    }
+}

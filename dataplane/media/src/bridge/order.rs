@@ -1,0 +1,369 @@
+//! Orders to a bridge or room: play, digits, recordings, and what ends them. Each that is taken ends once; what a file
+//! needs is the shard's.
+
+use super::audio::{TICK_SAMPLES, widest};
+use super::domain::Room;
+use super::fit::is_makeable;
+use super::sounds::Play;
+use super::{Bridges, Scratch, Unsupported};
+use crate::dtmf::plan::Plan;
+use crate::playout::Pulled;
+use base::{Duration, Instant, Key, Now};
+use codec::pcm;
+use codec::resample::Resampler;
+use command::{BridgeId, Event, Layout, Order, Outcome, Party, PortIndex, Recording, Ticket};
+
+/// Recordings of one bridge or room at once.
+const RECORDINGS_MAX: usize = 8;
+/// Announcements in rooms are mixed at this rate.
+const ROOM_RATE: u32 = 16_000;
+
+/// What takes a recording's samples. The shard makes one for each; pushing neither allocates nor waits.
+pub trait Tape: Send {
+    /// Samples at the recording's rate, as many of each channel; a mono tape looks at the first only.
+    fn push(&mut self, left: &[i16], right: &[i16]);
+    /// What follows is a marked pause, or no longer.
+    fn mark_pause(&mut self, on: bool);
+    /// The end; what was pushed is still written, and the shard tells when it is.
+    fn finish(self: Box<Self>, outcome: Outcome);
+}
+
+/// What a recording needs before it can begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TapeWant {
+    /// Samples a second that hold all that is said; the recording may ask for another rate.
+    pub widest: u32,
+}
+
+/// One recording.
+pub(super) struct Recorder {
+    ticket: Ticket,
+    tape: Box<dyn Tape>,
+    /// Samples a second.
+    pub rate: u32,
+    sources: Vec<Source>,
+    /// Listens to the room instead of ports.
+    of_room: bool,
+    to_room: Option<Resampler>,
+    stereo: bool,
+    pub masks: bool,
+    waits: bool,
+}
+
+/// A port that is recorded.
+struct Source {
+    place: u32,
+    left: bool,
+    resampler: Option<(u32, Resampler)>,
+}
+
+impl Bridges {
+    /// Takes an order, but for [`Order::Record`], which needs a tape: [`Bridges::record`].
+    ///
+    /// # Errors
+    /// What cannot be done, in words; nothing has changed then.
+    pub fn order(
+        &mut self,
+        now: Now,
+        bridge: BridgeId,
+        ticket: Ticket,
+        order: &Order,
+    ) -> Result<(), Unsupported> {
+        let key = *self.by_id.get(&bridge).ok_or(Unsupported("a bridge that was never opened"))?;
+        let now = now.mono;
+        match order {
+            Order::Play { port: Some(port), sound, mode, times, start, gain_centibel } => {
+                let place = self.place_of(key, *port)?;
+                let rate = self.hold_mouth(now, key, place, Play::rate_of(sound))?;
+                let play = Play::new(ticket, sound, *mode, *times, *start, *gain_centibel, rate);
+                self.with_mouth(now, key, place, "too many sounds wait already", |mouth| {
+                    mouth.sounds.add(play)
+                })
+            }
+            Order::Play { port: None, sound, mode, times, start, gain_centibel } => {
+                let Some(room) = self.room(key) else {
+                    return Err(Unsupported("a sound for everybody where there is no room"));
+                };
+                let play = Play::new(ticket, sound, *mode, *times, *start, *gain_centibel, ROOM_RATE);
+                if !room.sounds.add(play) {
+                    return Err(Unsupported("too many sounds wait already"));
+                }
+                self.start_ticking(now, key);
+                Ok(())
+            }
+            Order::Dtmf { port, digits, duration_ms, gap_ms } => {
+                let place = self.place_of(key, *port)?;
+                let plan = Plan::new(digits, *duration_ms, *gap_ms).map_err(|bad| Unsupported(bad.text()))?;
+                self.hold_mouth(now, key, place, 0)?;
+                let what = "digits towards a peer that takes neither events nor tones";
+                self.with_mouth(now, key, place, what, |mouth| {
+                    mouth.keys.can_send() && mouth.keys.queue(now, ticket, plan)
+                })
+            }
+            Order::Record(_) => Err(Unsupported("a recording without a tape")),
+            Order::Pause { started } => self.with_recorder(key, *started, |tape| tape.mark_pause(true)),
+            Order::Resume { started } => self.with_recorder(key, *started, |tape| tape.mark_pause(false)),
+            Order::Stop { started } => {
+                self.stop(now, key, *started);
+                Ok(())
+            }
+        }
+    }
+
+    /// What a recording of this bridge needs.
+    ///
+    /// # Errors
+    /// It cannot be recorded, in words.
+    pub fn tape_want(&self, bridge: BridgeId) -> Result<TapeWant, Unsupported> {
+        let key = *self.by_id.get(&bridge).ok_or(Unsupported("a bridge that was never opened"))?;
+        let bridge = self.bridges.get(key).ok_or(Unsupported("a bridge that was never opened"))?;
+        let domain = bridge.domain.as_ref();
+        if domain.is_some_and(|domain| domain.recordings.len() >= RECORDINGS_MAX) {
+            return Err(Unsupported("too many recordings of one bridge"));
+        }
+        if domain.is_some_and(|domain| domain.room.is_some()) {
+            return Ok(TapeWant { widest: ROOM_RATE });
+        }
+        let ports = bridge.ports.iter().filter_map(|place| self.ports.at(*place)).map(|(_, port)| port);
+        if ports.clone().any(|port| port.sealed && port.named) {
+            return Err(Unsupported("recording of media whose keys pass through"));
+        }
+        let widest = ports.filter_map(|port| widest(&port.payloads)).map(|(_, rate)| rate).max();
+        widest
+            .map(|widest| TapeWant { widest })
+            .ok_or(Unsupported("recording of a format that cannot be decoded"))
+    }
+
+    /// Begins a recording on a tape of `rate`.
+    ///
+    /// # Errors
+    /// As [`Bridges::tape_want`]; the tape is dropped.
+    pub fn record(
+        &mut self,
+        now: Now,
+        bridge: BridgeId,
+        ticket: Ticket,
+        recording: &Recording,
+        rate: u32,
+        tape: Box<dyn Tape>,
+    ) -> Result<(), Unsupported> {
+        self.tape_want(bridge)?;
+        let key = *self.by_id.get(&bridge).ok_or(Unsupported("a bridge that was never opened"))?;
+        let places = self.bridges.get(key).map(|bridge| bridge.ports.clone()).unwrap_or_default();
+        let sources = places.into_iter().filter_map(|place| {
+            let (_, port) = self.ports.at(place)?;
+            widest(&port.payloads)?;
+            Some(Source { place, left: port.party == Party(0), resampler: None })
+        });
+        let sources: Vec<Source> = sources.collect();
+        let domain = self.domain(now.mono, key, Duration::from_millis(20));
+        let of_room = domain.room.is_some();
+        let listens_at = domain.room.as_mut().and_then(|room| room.recorder(ROOM_RATE)).map(|(_, rate)| rate);
+        domain.recordings.push(Recorder {
+            ticket,
+            tape,
+            rate,
+            sources,
+            of_room,
+            to_room: listens_at.map(|from| Resampler::new(from, rate)),
+            stereo: recording.layout == Layout::Stereo,
+            masks: recording.mask_digits,
+            waits: recording.from_first_packet,
+        });
+        self.fit(now.mono, key);
+        Ok(())
+    }
+
+    /// A recording has ended by itself: its disk is full, or gone.
+    pub fn forget_recording(&mut self, bridge: BridgeId, ticket: Ticket) {
+        let Some(key) = self.by_id.get(&bridge) else { return };
+        if let Some(domain) = self.bridges.get_mut(*key).and_then(|bridge| bridge.domain.as_mut()) {
+            domain.recordings.retain(|recorder| recorder.ticket != ticket);
+        }
+    }
+
+    /// A bridge closes: whatever it was ordered ends.
+    pub(super) fn end_orders(&mut self, now: Instant, key: Key) {
+        let Some(bridge) = self.bridges.get_mut(key) else { return };
+        let (id, places, domain) = (bridge.id, bridge.ports.clone(), bridge.domain.take());
+        for place in places {
+            self.leave_seat(place);
+            let Some((_, port)) = self.ports.at_mut(place) else { continue };
+            let Some(mut mouth) = port.audio.as_mut().and_then(|audio| audio.mouth.take()) else { continue };
+            let mut told = Vec::new();
+            mouth.sounds.close(|ticket, how| told.push((ticket, how)));
+            mouth.keys.close(now, |ticket, how| told.push((ticket, how)));
+            told.into_iter()
+                .for_each(|(ticket, ended)| self.tell(Event::Ended { bridge: id, ticket, ended }));
+        }
+        let Some(mut domain) = domain else { return };
+        for recorder in domain.recordings.drain(..) {
+            recorder.tape.finish(Outcome::Closed);
+        }
+        let Some(mut room) = domain.room.take() else { return };
+        let mut told = Vec::new();
+        room.sounds.close(|ticket, how| told.push((ticket, how)));
+        told.into_iter().for_each(|(ticket, ended)| self.tell(Event::Ended { bridge: id, ticket, ended }));
+        for seated in room.seats {
+            // Whoever sat there hears nothing until its own bridge is set anew.
+            let mouth =
+                self.ports.at_mut(seated.place).and_then(|(_, port)| port.audio.as_mut()?.mouth.as_mut());
+            if let Some(mouth) = mouth {
+                mouth.seat = None;
+            }
+        }
+    }
+
+    /// Ends an order. Nothing happens if it has ended.
+    fn stop(&mut self, now: Instant, key: Key, ticket: Ticket) {
+        let Some(bridge) = self.bridges.get_mut(key) else { return };
+        let id = bridge.id;
+        let mut found = None;
+        if let Some(domain) = &mut bridge.domain {
+            if let Some(place) = domain.recordings.iter().position(|recorder| recorder.ticket == ticket) {
+                domain.recordings.swap_remove(place).tape.finish(Outcome::Done);
+                return self.fit(now, key);
+            }
+            found = domain.room.as_mut().and_then(|room| room.sounds.stop(ticket));
+        }
+        for place in bridge.ports.clone() {
+            let mouth = self.ports.at_mut(place).and_then(|(_, port)| port.audio.as_mut()?.mouth.as_mut());
+            let Some(mouth) = mouth else { continue };
+            found = found.or_else(|| mouth.sounds.stop(ticket)).or_else(|| mouth.keys.stop(now, ticket));
+        }
+        if let Some(how) = found {
+            self.tell(Event::Ended { bridge: id, ticket, ended: how });
+            self.fit(now, key);
+        }
+    }
+
+    fn place_of(&self, key: Key, port: PortIndex) -> Result<u32, Unsupported> {
+        let place = self.bridges.get(key).and_then(|bridge| bridge.ports.get(usize::from(port.0)).copied());
+        let named = place.filter(|place| self.ports.at(*place).is_some_and(|(_, port)| port.named));
+        named.ok_or(Unsupported("a port that is not in use"))
+    }
+
+    /// Makes sure that a port has a mouth, for an order that is about to use it; the rate that it speaks at.
+    fn hold_mouth(
+        &mut self,
+        now: Instant,
+        key: Key,
+        place: u32,
+        sound_rate: u32,
+    ) -> Result<u32, Unsupported> {
+        let sealed = |place: u32| self.ports.at(place).is_some_and(|(_, port)| port.sealed);
+        let Some((_, port)) = self.ports.at(place) else {
+            return Err(Unsupported("a port that is not in use"));
+        };
+        if sealed(place) || port.feeders.iter().any(|feeder| sealed(*feeder)) {
+            return Err(Unsupported("media whose keys pass through"));
+        }
+        if !port.payloads.iter().any(is_makeable) {
+            return Err(Unsupported("a format that cannot be made here"));
+        }
+        let can_decode =
+            |place: &u32| self.ports.at(*place).is_none_or(|(_, port)| widest(&port.payloads).is_some());
+        if !port.feeders.iter().all(can_decode) {
+            return Err(Unsupported("a format that cannot be decoded here"));
+        }
+        if let Some((_, port)) = self.ports.at_mut(place) {
+            let audio = port.audio.get_or_insert_default();
+            audio.holds = true;
+            audio.sound_rate = audio.sound_rate.max(sound_rate);
+        }
+        self.fit(now, key);
+        let audio = self.ports.at(place).and_then(|(_, port)| port.audio.as_ref());
+        let rate = audio.and_then(|audio| audio.maker.as_ref()).map(|maker| maker.rate());
+        rate.ok_or(Unsupported("a format that cannot be made here"))
+    }
+
+    fn with_mouth(
+        &mut self,
+        now: Instant,
+        key: Key,
+        place: u32,
+        what: &'static str,
+        give: impl FnOnce(&mut super::audio::Mouth) -> bool,
+    ) -> Result<(), Unsupported> {
+        let audio = self.ports.at_mut(place).and_then(|(_, port)| port.audio.as_mut());
+        let Some(audio) = audio else { return Err(Unsupported(what)) };
+        audio.holds = false;
+        let taken = audio.mouth.as_mut().is_some_and(|mouth| give(mouth));
+        if taken {
+            return Ok(());
+        }
+        // What was made for it goes again.
+        self.fit(now, key);
+        Err(Unsupported(what))
+    }
+
+    fn with_recorder(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        change: impl FnOnce(&mut dyn Tape),
+    ) -> Result<(), Unsupported> {
+        let domain = self.bridges.get_mut(key).and_then(|bridge| bridge.domain.as_mut());
+        let recorder = domain.and_then(|domain| domain.recordings.iter_mut().find(|r| r.ticket == ticket));
+        recorder
+            .map(|recorder| change(&mut *recorder.tape))
+            .ok_or(Unsupported("a recording that is not there"))
+    }
+
+    fn room(&mut self, key: Key) -> Option<&mut Room> {
+        self.bridges.get_mut(key)?.domain.as_mut()?.room.as_mut()
+    }
+}
+
+/// What a recording hears of a port: samples, their rate, what they are, and whether a digit sounds.
+pub(super) type HeardOf<'a> = (&'a [i16], u32, Pulled, bool);
+
+impl Recorder {
+    /// Adds a tick to the tape.
+    pub fn tick<'a>(
+        &mut self,
+        tick: Duration,
+        room: Option<&Room>,
+        scratch: &mut Scratch,
+        hear: impl Fn(u32) -> Option<HeardOf<'a>>,
+    ) {
+        let len = ((u64::from(self.rate) * tick.as_millis() as u64 / 1000) as usize).min(TICK_SAMPLES);
+        let mut sums = [[0; TICK_SAMPLES]; 2];
+        if self.of_room {
+            let Some((room, (seat, rate))) = room.and_then(|room| Some((room, room.recorder?))) else {
+                return;
+            };
+            let from = (u64::from(rate) * tick.as_millis() as u64 / 1000) as usize;
+            room.mixer.take(seat, &mut scratch.first[..from]);
+            if let Some(resampler) = &mut self.to_room {
+                let len = resampler.process(&scratch.first[..from], &mut scratch.second).min(len);
+                pcm::mix_in(&mut sums[0][..len], &scratch.second[..len]);
+                sums[1] = sums[0];
+            }
+            self.waits = false;
+        }
+        for source in &mut self.sources {
+            let Some((heard, rate, pulled, pressed)) = hear(source.place) else { continue };
+            if pulled == Pulled::Silence {
+                continue;
+            }
+            self.waits = false;
+            if pressed && self.masks {
+                continue;
+            }
+            if source.resampler.as_ref().is_none_or(|(from, _)| *from != rate) {
+                source.resampler = Some((rate, Resampler::new(rate, self.rate)));
+            }
+            let Some((_, resampler)) = &mut source.resampler else { continue };
+            let len = resampler.process(heard, &mut scratch.first).min(len);
+            let channel = usize::from(self.stereo && !source.left);
+            pcm::mix_in(&mut sums[channel][..len], &scratch.first[..len]);
+        }
+        if !self.waits {
+            let [left, right] = [&mut scratch.first, &mut scratch.second];
+            pcm::saturate(&sums[0][..len], &mut left[..len]);
+            pcm::saturate(&sums[1][..len], &mut right[..len]);
+            self.tape.push(&left[..len], &right[..len]);
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The way of a packet through a bridge: what is it, who sent it, what becomes of it on each edge.
+
+use super::maker::Leave;
+use super::port::{Found, Port, Sender};
+use super::relay::{Edge, Way};
+use super::{Bridges, Hop, Packet, Place, Pulse, SINKS_MAX, Slot};
+use crate::wire::rtp::{Header, Rtp};
+use base::{Instant, Now};
+use codec::payload::Frame;
+use command::Verdict;
+use core::net::SocketAddr;
+use core::ops::Range;
+
+impl Bridges {
+    /// The packet path: what is it, who sent it, where to. Afterwards the packet's bytes are as they are to be sent.
+    /// `None` if they are not to be sent: what was made of them, now or later, is found by [`Bridges::drain_made`].
+    /// No allocation, no lock, no log, no panic; every drop is counted here, by port and in all.
+    ///
+    /// `source` must be canonical: IPv4 in IPv4 form, also on a socket of both families.
+    ///
+    /// # Errors
+    /// Why it goes nowhere.
+    #[inline]
+    pub fn handle_packet(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        source: SocketAddr,
+        packet: &mut Packet<'_>,
+    ) -> Result<Option<Hop>, Verdict> {
+        self.more_hops.clear();
+        self.counters.packets_in += 1;
+        self.counters.bytes_in += packet.len as u64;
+        let place = self.slots.get(slot.0 as usize).copied().unwrap_or(Place::NONE);
+        let routed = self.pass(now.mono, place, source, packet);
+        match routed {
+            Ok(Some(_)) => {
+                self.counters.packets_out += 1;
+                self.counters.bytes_out += packet.len as u64;
+            }
+            Ok(None) => {}
+            Err(verdict) => self.on_dropped(place, source, verdict),
+        }
+        routed
+    }
+
+    #[inline]
+    fn pass(
+        &mut self,
+        now: Instant,
+        place: Place,
+        source: SocketAddr,
+        packet: &mut Packet<'_>,
+    ) -> Result<Option<Hop>, Verdict> {
+        if packet.truncated {
+            return Err(Verdict::Oversize);
+        }
+        let bytes = packet.buffer.get_mut(..packet.len).ok_or(Verdict::Oversize)?;
+        let (_, port) =
+            self.ports.at_mut(place.port()).filter(|(_, port)| port.named).ok_or(Verdict::Idle)?;
+        let found = port.classify(now, place.is_rtcp(), bytes)?;
+        // Before anything else looks at it (media.md, "SRTP").
+        let found = if port.own_key.is_some() {
+            let (found, len) = port.unseal(found, bytes)?;
+            packet.len = len;
+            found
+        } else {
+            found
+        };
+        let sender = port.check_source(now, source, place.is_rtcp(), &found)?;
+        port.count(now, &found, sender, packet.len);
+        let only_sink = match (found, &port.edge) {
+            (Found::Rtp(header), Some(edge))
+                if edge.is_relay() && port.more_edges.is_empty() && port.audio.is_none() =>
+            {
+                edge.write_header(header, packet.buffer);
+                Some((edge.sink, edge.rewritten(header, edge.rewrite)))
+            }
+            (Found::Rtp(_) | Found::Rtcp(_) | Found::Datagram, _) => None,
+        };
+        if let Sender::Learned { moved } = sender {
+            self.on_learned(place, source, moved);
+        }
+        if let Some((sink, header)) = only_sink {
+            return self.send(now, sink, Some(header), packet).map(Some);
+        }
+        match found {
+            Found::Rtp(header) => self.pass_speech(now, place, header, packet),
+            Found::Rtcp(_) => self.pass_rtcp(now, place, packet),
+            Found::Datagram => self.fan_out(now, place, place.is_rtcp(), None, packet).map(Some),
+        }
+    }
+
+    /// The sink's socket and target; counted as sent. The stream goes on from what was made here before, and is
+    /// encrypted where the sink wants it so. `header` is that of an RTP packet; RTCP and others have none.
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        sink: u32,
+        header: Option<Header>,
+        packet: &mut Packet<'_>,
+    ) -> Result<Hop, Verdict> {
+        let (_, sink) = self.ports.at_mut(sink).ok_or(Verdict::NoTarget)?;
+        let hop = Hop { slot: sink.media.slot, target: sink.media.target? };
+        if sink.audio.is_some() || sink.own_key.is_some() {
+            sink.dress(now, header, packet)?;
+        }
+        sink.sent.packets += 1;
+        sink.sent.bytes += packet.len as u64;
+        Ok(hop)
+    }
+
+    /// As [`Bridges::send`], for RTCP.
+    pub(super) fn send_rtcp(&mut self, sink: u32, packet: &mut Packet<'_>) -> Result<Hop, Verdict> {
+        let (_, sink) = self.ports.at_mut(sink).ok_or(Verdict::NoTarget)?;
+        let hop = Hop { slot: sink.control.slot, target: sink.control.target? };
+        if let Some(own) = &mut sink.own_key {
+            packet.len = own.sealer.seal_rtcp(packet.buffer, packet.len)?;
+        }
+        sink.rtcp_sent += 1;
+        Ok(hop)
+    }
+
+    /// To every sink that the packet passes to: the first hop is the answer, the others wait in `more_hops`. A sink that
+    /// cannot be sent to is counted; it is the answer if there is no hop at all. A sink with a key of its own gets a copy.
+    pub(super) fn fan_out(
+        &mut self,
+        now: Instant,
+        place: Place,
+        is_rtcp: bool,
+        header: Option<Header>,
+        packet: &mut Packet<'_>,
+    ) -> Result<Hop, Verdict> {
+        let count = self.ports.at(place.port()).map_or(0, |(_, port)| port.edges().count());
+        let mut first = Err(Verdict::Closed);
+        for n in 0..count.min(SINKS_MAX) {
+            let Some((_, port)) = self.ports.at(place.port()) else { break };
+            let Some(edge) = port.edges().nth(n) else { break };
+            let (sink, passes) = (edge.sink, edge.is_relay() || is_rtcp && edge.passes_rtcp());
+            let is_own = count > 1 && self.ports.at(sink).is_some_and(|(_, sink)| sink.own_key.is_some());
+            let hop = match (passes, is_rtcp) {
+                (false, _) => Err(Verdict::Closed),
+                (true, _) if is_own => {
+                    self.send_copy(now, sink, is_rtcp, header, packet);
+                    continue;
+                }
+                (true, true) => self.send_rtcp(sink, packet),
+                (true, false) => self.send(now, sink, header, packet),
+            };
+            match (first, hop) {
+                (Ok(_), Ok(hop)) => {
+                    self.more_hops.push(hop);
+                    self.counters.packets_out += 1;
+                    self.counters.bytes_out += packet.len as u64;
+                }
+                (Ok(_), Err(verdict)) => self.count_drop(place, verdict),
+                (Err(_), Ok(hop)) => {
+                    if n > 0
+                        && let Err(verdict) = first
+                    {
+                        self.count_drop(place, verdict);
+                    }
+                    first = Ok(hop);
+                }
+                (Err(_), Err(verdict)) => {
+                    if n > 0 {
+                        self.count_drop(place, verdict);
+                    }
+                    first = Err(verdict);
+                }
+            }
+        }
+        first
+    }
+
+    /// A copy for a sink with a key of its own, beside sinks that get the bytes as they are.
+    fn send_copy(
+        &mut self,
+        now: Instant,
+        sink: u32,
+        is_rtcp: bool,
+        header: Option<Header>,
+        packet: &Packet<'_>,
+    ) {
+        let Bridges { ports, made, .. } = self;
+        let Some((_, sink)) = ports.at_mut(sink) else { return };
+        let aim = if is_rtcp { sink.control } else { sink.media };
+        let Ok(target) = aim.target else { return };
+        made.make(Hop { slot: aim.slot, target }, |buffer| {
+            let len = packet.len.min(buffer.len());
+            buffer[..len].copy_from_slice(packet.buffer.get(..len)?);
+            let mut copy = Packet { buffer, len, truncated: false };
+            if is_rtcp {
+                copy.len = sink.own_key.as_mut()?.sealer.seal_rtcp(copy.buffer, len).ok()?;
+                sink.rtcp_sent += 1;
+            } else {
+                sink.dress(now, header, &mut copy).ok()?;
+                sink.sent.packets += 1;
+                sink.sent.bytes += copy.len as u64;
+            }
+            Some(copy.len)
+        });
+    }
+
+    /// A packet of a stream that is more than relayed, or to several sinks.
+    fn pass_speech(
+        &mut self,
+        now: Instant,
+        place: Place,
+        header: Header,
+        packet: &mut Packet<'_>,
+    ) -> Result<Option<Hop>, Verdict> {
+        let payload = payload_of(packet)?;
+        let Some((_, port)) = self.ports.at_mut(place.port()) else { return Err(Verdict::Idle) };
+        let mut heard = Ok(None);
+        if let Some(audio) = &mut port.audio {
+            let bytes = &packet.buffer[payload.clone()];
+            if let Some(keys) = &mut audio.keys
+                && keys.knows(header.payload_type)
+            {
+                keys.on_packet(now, &header, bytes);
+                if audio.wants.digits.block {
+                    self.take_keys(now, place.port());
+                    return Err(Verdict::DigitBlocked);
+                }
+                heard =
+                    audio.ear.as_mut().map_or(Ok(None), |ear| ear.insert(now, &header, bytes).map(|()| None));
+                self.take_keys(now, place.port());
+            } else if let Some(ear) = &mut audio.ear {
+                heard = ear.insert(now, &header, bytes).map(|()| None);
+            }
+        }
+        let Some((_, port)) = self.ports.at_mut(place.port()) else { return Err(Verdict::Idle) };
+        if port.more_edges.is_empty() {
+            let Some(mut edge) = port.edge.take() else { return heard.and(Err(Verdict::Closed)) };
+            let passed = self.pass_edge(now, place, &mut edge, header, payload, packet, heard);
+            if let Some((_, port)) = self.ports.at_mut(place.port()) {
+                port.edge = Some(edge);
+            }
+            return passed;
+        }
+        self.pass_several(now, place, header, payload, packet, heard)
+    }
+
+    fn pass_several(
+        &mut self,
+        now: Instant,
+        place: Place,
+        header: Header,
+        payload: Range<usize>,
+        packet: &mut Packet<'_>,
+        heard: Result<Option<Hop>, Verdict>,
+    ) -> Result<Option<Hop>, Verdict> {
+        let Some((_, port)) = self.ports.at_mut(place.port()) else { return Err(Verdict::Idle) };
+        let mut edges = (port.edge.take(), core::mem::take(&mut port.more_edges));
+        let mut relays = false;
+        let mut made = heard;
+        for edge in edges.0.iter_mut().chain(&mut edges.1) {
+            match &edge.way {
+                Way::Transcode(_) => {
+                    made = self.pass_edge(now, place, edge, header, payload.clone(), packet, heard);
+                }
+                Way::Relay => relays = true,
+                // Others would change the bytes that all get.
+                Way::Closed | Way::Heard | Way::Law(_) | Way::Silence => {}
+            }
+        }
+        if let Some((_, port)) = self.ports.at_mut(place.port()) {
+            (port.edge, port.more_edges) = edges;
+        }
+        if relays { self.fan_out(now, place, false, Some(header), packet).map(Some) } else { made }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one packet with all that is known of it")]
+    fn pass_edge(
+        &mut self,
+        now: Instant,
+        place: Place,
+        edge: &mut Edge,
+        header: Header,
+        payload: Range<usize>,
+        packet: &mut Packet<'_>,
+        heard: Result<Option<Hop>, Verdict>,
+    ) -> Result<Option<Hop>, Verdict> {
+        let rewritten = edge.rewritten(header, edge.rewrite);
+        match &mut edge.way {
+            Way::Closed => Err(Verdict::Closed),
+            Way::Heard => heard,
+            Way::Relay => {
+                rewritten.write(packet.buffer);
+                self.send(now, edge.sink, Some(rewritten), packet).map(Some)
+            }
+            Way::Law(law) => {
+                let suits = law.suits(&packet.buffer[payload.clone()]);
+                let number = law.convert(&header, &mut packet.buffer[payload]);
+                if number.is_some() && !suits {
+                    self.ask_repacketising(now, edge.sink);
+                }
+                let header = match number {
+                    Some(payload_type) => Header { payload_type, ..rewritten },
+                    None => rewritten,
+                };
+                header.write(packet.buffer);
+                self.send(now, edge.sink, Some(header), packet).map(Some)
+            }
+            Way::Silence => {
+                let (_, port) = self.ports.at(place.port()).ok_or(Verdict::Idle)?;
+                silence(port, &header, payload, packet).ok_or(Verdict::Closed)?;
+                rewritten.write(packet.buffer);
+                self.send(now, edge.sink, Some(rewritten), packet).map(Some)
+            }
+            Way::Transcode(coder) => {
+                let Bridges { ports, made, scratch, pulses, complexity, .. } = self;
+                let (_, sink) = ports.at_mut(edge.sink).ok_or(Verdict::NoTarget)?;
+                let (maker, mut leave) = sink.leave(now, made).ok_or(Verdict::NoTarget)?;
+                maker.set_complexity(*complexity);
+                let taken = coder.on_packet(&header, &packet.buffer[payload], maker, &mut leave, scratch);
+                if let Some(at) = coder.poll_timeout()
+                    && coder.due.is_none_or(|due| at < due)
+                    && let Some((key, _)) = ports.at(place.port())
+                {
+                    coder.due = Some(at);
+                    pulses.insert(at, Pulse::Coder(key));
+                }
+                taken.map(|()| None)
+            }
+        }
+    }
+
+    /// Transcoders of a port whose time has come.
+    pub(super) fn run_coders(&mut self, now: Instant, key: base::Key) {
+        let Some(port) = self.ports.get_mut(key) else { return };
+        let mut edges = (port.edge.take(), core::mem::take(&mut port.more_edges));
+        for edge in edges.0.iter_mut().chain(&mut edges.1) {
+            let Way::Transcode(coder) = &mut edge.way else { continue };
+            if coder.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            coder.due = None;
+            let Bridges { ports, made, scratch, pulses, .. } = self;
+            let Some((_, sink)) = ports.at_mut(edge.sink) else { continue };
+            let Some((maker, mut leave)) = sink.leave(now, made) else { continue };
+            coder.on_time(maker, &mut leave, scratch);
+            if let Some(at) = coder.poll_timeout() {
+                coder.due = Some(at);
+                pulses.insert(at, Pulse::Coder(key));
+            }
+        }
+        if let Some(port) = self.ports.get_mut(key) {
+            (port.edge, port.more_edges) = edges;
+        }
+    }
+}
+
+impl Port {
+    /// What it takes to make packets of this port; `None` if it makes none.
+    pub(super) fn leave<'p>(
+        &'p mut self,
+        now: Instant,
+        made: &'p mut super::made::Made,
+    ) -> Option<(&'p mut super::maker::Maker, Leave<'p>)> {
+        let Port { audio, own_key, media, sent, .. } = self;
+        let audio = audio.as_deref_mut()?;
+        let (maker, out, reporter) =
+            (audio.maker.as_mut()?, audio.out.as_mut()?, audio.reporter.as_deref_mut());
+        let sealer = own_key.as_deref_mut().map(|own| &mut own.sealer);
+        Some((maker, Leave { now, made, aim: *media, sealer, out, reporter, sent }))
+    }
+
+    /// Gives a relayed packet the identity of the stream that was made here before, and encrypts it.
+    fn dress(
+        &mut self,
+        now: Instant,
+        header: Option<Header>,
+        packet: &mut Packet<'_>,
+    ) -> Result<(), Verdict> {
+        if let (Some(header), Some(audio)) = (header, &mut self.audio)
+            && let Some(out) = &mut audio.out
+        {
+            let rewrite = out.splice(now, &header, super::audio::TICK_MAX);
+            let spliced = Header {
+                ssrc: rewrite.ssrc,
+                sequence: header.sequence.wrapping_add(rewrite.sequence_offset),
+                timestamp: header.timestamp.wrapping_add(rewrite.timestamp_offset),
+                ..header
+            };
+            spliced.write(packet.buffer);
+        }
+        match &mut self.own_key {
+            Some(own) if header.is_some() => {
+                packet.len = own.sealer.seal_rtp(packet.buffer, packet.len)?;
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Where the payload of an RTP packet is.
+fn payload_of(packet: &Packet<'_>) -> Result<Range<usize>, Verdict> {
+    let bytes = packet.buffer.get(..packet.len).ok_or(Verdict::Oversize)?;
+    let rtp = Rtp::parse(bytes)?;
+    let end = bytes.len() - usize::from(rtp.padding());
+    Ok(end - rtp.payload().len()..end)
+}
+
+/// Overwrites a payload with the silence of its format; `None` if that is not known.
+fn silence(port: &Port, header: &Header, payload: Range<usize>, packet: &mut Packet<'_>) -> Option<()> {
+    let format = port.payloads.iter().find(|payload| payload.number == header.payload_type)?;
+    let format = super::maker::format_of(format);
+    let codec = codec::registry::find(&format)?;
+    // Formats without a fixed number of bits a sample are taken to have packets of 20 ms.
+    let samples = match codec::payload::by_name(codec.name)?.frame {
+        Frame::Samples { bits } if bits > 0 => payload.len() * 8 / usize::from(bits),
+        _ => *codec.rates.last()? as usize / 50,
+    };
+    let room = packet.buffer.get_mut(payload.start..)?;
+    let len = codec.silence(samples, room)?;
+    packet.len = payload.start + len;
+    // Padding is gone.
+    packet.buffer[0] &= !0x20;
+    Some(())
+}

@@ -1,0 +1,373 @@
+//! One tick: what all say is heard, mixed, and said to each. No allocation, whatever the size of the room.
+
+use super::audio::{Audio, Mouth, TICK_SAMPLES};
+use super::domain::{Domain, Room};
+use super::order::Recorder;
+use super::{Bridges, Pulse};
+use crate::dtmf::event::{Event as Key4733, Phase};
+use crate::dtmf::tones::Found as Tone;
+use crate::mixer::Heard;
+use crate::playout::Pulled;
+use base::{Duration, Instant, Key};
+use codec::pcm;
+use command::{BridgeId, Event, Verdict};
+
+/// Ticks that are made up for in one go; what was missed beyond is left out.
+const CATCH_UP: u32 = 10;
+
+impl Bridges {
+    /// Ticks of a domain that are due.
+    pub(super) fn run_domain(&mut self, now: Instant, at: Instant, key: Key) {
+        let Some(bridge) = self.bridges.get_mut(key) else { return };
+        let id = bridge.id;
+        let Some(mut domain) = bridge.domain.take_if(|domain| domain.due == Some(at)) else { return };
+        domain.due = None;
+        let mut ticks = 0;
+        while domain.next <= now && ticks < CATCH_UP {
+            let nominal = domain.next;
+            domain.next = nominal + domain.tick;
+            self.tick(now, nominal, id, &mut domain);
+            ticks += 1;
+        }
+        if domain.next <= now {
+            domain.next = now + domain.tick;
+        }
+        let Some(bridge) = self.bridges.get_mut(key) else { return };
+        bridge.domain = Some(domain);
+        if self.has_finished(key) {
+            self.pulses.insert(now, Pulse::Fit(key));
+        }
+        let Some(domain) = self.bridges.get_mut(key).and_then(|bridge| bridge.domain.as_mut()) else {
+            return;
+        };
+        if !domain.is_idle() {
+            domain.due = Some(domain.next);
+            self.pulses.insert(domain.next, Pulse::Tick(key));
+        }
+    }
+
+    /// Whether something of a bridge ticks that need not any more.
+    fn has_finished(&self, key: Key) -> bool {
+        let Some(bridge) = self.bridges.get(key) else { return false };
+        bridge.domain.as_ref().is_some_and(|domain| {
+            domain.mouths.iter().any(|place| {
+                let port = self.ports.at(*place).map(|(_, port)| port);
+                port.is_some_and(|port| {
+                    let wanted = port.tones_until.is_some_and(|until| domain.next < until);
+                    !wanted
+                        && port
+                            .audio
+                            .as_ref()
+                            .is_some_and(|audio| audio.wants.seat.is_none() && audio.is_done())
+                })
+            }) && !domain.mouths.is_empty()
+        })
+    }
+
+    fn tick(&mut self, now: Instant, nominal: Instant, id: BridgeId, domain: &mut Domain) {
+        let Domain { tick, ears, mouths, room, recordings, .. } = domain;
+        for place in ears.iter() {
+            self.hear(now, *tick, *place);
+        }
+        if let Some(room) = room {
+            room.mixer.begin();
+            for n in 0..room.seats.len() {
+                let seated = room.seats[n];
+                self.hear(now, *tick, seated.place);
+                self.speak(room, n);
+            }
+            self.mix(id, *tick, room);
+            for n in 0..room.seats.len() {
+                self.say(nominal, *tick, room.seats[n].place, Some(room));
+            }
+        }
+        for place in mouths.iter() {
+            self.say(nominal, *tick, *place, None);
+        }
+        for recorder in recordings.iter_mut() {
+            self.write_down(*tick, recorder, room.as_ref());
+        }
+    }
+
+    /// What one port's peer says in this tick.
+    fn hear(&mut self, now: Instant, tick: Duration, place: u32) {
+        let Some((_, port)) = self.ports.at_mut(place) else { return };
+        let Some(audio) = port.audio.as_deref_mut() else { return };
+        let Audio { ear: Some(ear), mouth, .. } = audio else { return };
+        let reference = mouth.as_ref().and_then(|mouth| mouth.reference());
+        let mut found = [None; 4];
+        let mut count = 0;
+        ear.tick(now, tick, reference, |tone| {
+            if let Some(room) = found.get_mut(count) {
+                *room = Some(tone);
+                count += 1;
+            }
+        });
+        for tone in found.into_iter().flatten() {
+            self.on_tone(now, place, tone);
+        }
+        // Keys that are told by time.
+        self.take_keys(now, place);
+    }
+
+    /// One seat's part of the mix.
+    fn speak(&mut self, room: &mut Room, n: usize) {
+        let seated = room.seats[n];
+        let Bridges { ports, scratch, .. } = self;
+        let Some((_, port)) = ports.at_mut(seated.place) else { return };
+        let Some(Audio { ear: Some(ear), mouth: Some(mouth), .. }) = port.audio.as_deref_mut() else {
+            return;
+        };
+        if ear.pulled != Pulled::Silence {
+            let voice = mouth.voice(ear.heard(), &mut scratch.first);
+            room.mixer.put(seated.seat, voice, Some(ear.level));
+        }
+    }
+
+    fn mix(&mut self, id: BridgeId, tick: Duration, room: &mut Room) {
+        let rate = 16_000;
+        if !room.sounds.is_empty() {
+            let len = (u64::from(rate) * tick.as_millis() as u64 / 1000) as usize;
+            let mut block = [0; TICK_SAMPLES];
+            let block = &mut block[..len];
+            let mut ended = [None; super::sounds::SOUNDS_MAX];
+            let mut count = 0;
+            room.sounds.render(block, |ticket, how| {
+                if let Some(place) = ended.get_mut(count) {
+                    *place = Some((ticket, how));
+                    count += 1;
+                }
+            });
+            if let Some(seat) = room.announcer(rate) {
+                room.mixer.put(seat, block, None);
+            }
+            for (ticket, ended) in ended.into_iter().flatten() {
+                self.tell(Event::Ended { bridge: id, ticket, ended });
+            }
+        }
+        room.mixer.mix();
+        while let Some((seat, on)) = room.mixer.poll_talking() {
+            let who = room.seats.iter().find(|seated| seated.seat == seat).map(|seated| seated.who);
+            if let Some(who) = who.filter(|_| room.spec.tell_talking) {
+                self.tell(Event::Talking { bridge: id, who, on });
+            }
+        }
+    }
+
+    /// What one port's peer hears in this tick.
+    fn say(&mut self, nominal: Instant, tick: Duration, place: u32, room: Option<&mut Room>) {
+        let Some((_, port)) = self.ports.at_mut(place) else { return };
+        let (bridge, complexity) = (port.bridge, self.complexity);
+        let Some(mut mouth) = port.audio.as_mut().and_then(|audio| audio.mouth.take()) else { return };
+        let rate =
+            port.audio.as_ref().and_then(|audio| audio.maker.as_ref()).map_or(8_000, |maker| maker.rate());
+        let len = (u64::from(rate) * tick.as_millis() as u64 / 1000) as usize;
+        let mut common = None;
+        match (room, mouth.seat) {
+            (Some(room), Some((_, seat))) => {
+                let heard = room.mixer.hears(seat);
+                match heard {
+                    Heard::Common(group) if !mouth.is_busy() && mouth.reference().is_none() => {
+                        common = Some((group, room));
+                    }
+                    Heard::Common(_) | Heard::Own | Heard::Nothing => {
+                        room.mixer.take(seat, mouth.block(len));
+                    }
+                }
+            }
+            _ => self.listen(&mut mouth, len),
+        }
+        let mut ended = [None; super::sounds::SOUNDS_MAX];
+        let mut count = 0;
+        if common.is_none() {
+            mouth.sounds.render(mouth_block(&mut mouth.pcm, len), |ticket, how| {
+                if let Some(room) = ended.get_mut(count) {
+                    *room = Some((ticket, how));
+                    count += 1;
+                }
+            });
+        }
+        let Bridges { ports, made, .. } = self;
+        let mut failed = None;
+        if let Some((_, port)) = ports.at_mut(place) {
+            if let Some((maker, mut leave)) = port.leave(nominal, made) {
+                maker.set_complexity(complexity);
+                let said = match common {
+                    Some((group, room)) => say_common(room, group, maker, &mut leave, tick, &mut mouth, len),
+                    None => mouth.say(maker, &mut leave, tick),
+                };
+                failed = said.err();
+            }
+            while let Some((ticket, how)) = mouth.keys.poll_ended() {
+                if let Some(room) = ended.iter_mut().find(|room| room.is_none()) {
+                    *room = Some((ticket, how));
+                }
+            }
+            if let Some(audio) = &mut port.audio {
+                audio.mouth = Some(mouth);
+            }
+        }
+        if let Some(verdict) = failed {
+            self.count_drop_of(place, verdict);
+        }
+        if let Some(id) = self.bridges.get(bridge).map(|bridge| bridge.id) {
+            for (ticket, ended) in ended.into_iter().flatten() {
+                self.tell(Event::Ended { bridge: id, ticket, ended });
+            }
+        }
+    }
+
+    /// The sum of what a mouth hears directly.
+    fn listen(&mut self, mouth: &mut Mouth, len: usize) {
+        let Bridges { ports, scratch, .. } = self;
+        let sum = &mut scratch.sum[..len.min(TICK_SAMPLES)];
+        sum.fill(0);
+        if !mouth.sounds.replaces() {
+            for feed in &mut mouth.feeds {
+                let ear = ports.at(feed.place).and_then(|(_, port)| port.audio.as_ref()?.ear.as_ref());
+                if let Some(ear) = ear.filter(|ear| ear.pulled != Pulled::Silence) {
+                    feed.add(ear.heard(), sum, &mut scratch.first);
+                }
+            }
+        }
+        pcm::saturate(sum, mouth.block(len));
+    }
+
+    /// A tick of a recording.
+    fn write_down(&mut self, tick: Duration, recorder: &mut Recorder, room: Option<&Room>) {
+        let Bridges { ports, scratch, .. } = self;
+        recorder.tick(tick, room, scratch, |place| {
+            let (_, port) = ports.at(place)?;
+            let audio = port.audio.as_deref()?;
+            let ear = audio.ear.as_ref()?;
+            let pressed = audio.keys.as_ref().is_some_and(|keys| keys.is_pressed()) || ear.suspects_digit();
+            Some((ear.heard(), ear.rate, ear.pulled, pressed))
+        });
+    }
+
+    /// A tone in somebody's speech.
+    fn on_tone(&mut self, now: Instant, place: u32, tone: Tone) {
+        let Some((_, port)) = self.ports.at(place) else { return };
+        let (index, bridge) = (port.index, port.bridge);
+        let reports = port.audio.as_ref().is_some_and(|audio| audio.wants.digits.report);
+        let Some(id) = self.bridges.get(bridge).map(|bridge| bridge.id) else { return };
+        let key = |digit: char, phase: Phase, duration: Duration| Key4733 {
+            code: crate::dtmf::code(digit).unwrap_or(0),
+            phase,
+            ticks: (duration.as_millis() as u32).saturating_mul(8),
+            clock: 8_000,
+            volume: 10,
+            timestamp: 0,
+        };
+        match tone {
+            Tone::Begin { digit, back } => self.pass_key(now, place, &key(digit, Phase::Begin, back)),
+            Tone::End { digit, duration, .. } => {
+                self.pass_key(now, place, &key(digit, Phase::End, duration));
+                if reports {
+                    self.tell(Event::Digit { bridge: id, port: index, digit, duration });
+                }
+            }
+            Tone::Signal(signal) => self.tell(Event::Signal { bridge: id, port: index, signal }),
+        }
+    }
+
+    /// What has come as events by now: told, and passed to all who hear this port at the tick.
+    pub(super) fn take_keys(&mut self, now: Instant, place: u32) {
+        while let Some((_, port)) = self.ports.at_mut(place)
+            && let Some(keys) = port.audio.as_mut().and_then(|audio| audio.keys.as_mut())
+            && let Some(event) = keys.poll(now)
+        {
+            let (index, bridge) = (port.index, port.bridge);
+            let reports = port.audio.as_ref().is_some_and(|audio| audio.wants.digits.report);
+            if let (Phase::End, true, Some(digit)) = (event.phase, reports, event.digit())
+                && let Some(id) = self.bridges.get(bridge).map(|bridge| bridge.id)
+            {
+                self.tell(Event::Digit { bridge: id, port: index, digit, duration: event.duration() });
+            }
+            self.pass_key(now, place, &event);
+        }
+        let Some((key, port)) = self.ports.at_mut(place) else { return };
+        let Some(keys) = port.audio.as_mut().and_then(|audio| audio.keys.as_mut()) else { return };
+        let next = keys.poll_timeout();
+        if let Some(at) = next
+            && keys.due.is_none_or(|due| at < due || due <= now)
+        {
+            keys.due = Some(at);
+            self.pulses.insert(at, Pulse::Keys(key));
+        }
+    }
+
+    /// Keys of a port that time has told.
+    pub(super) fn run_keys(&mut self, now: Instant, key: Key) {
+        if self.ports.get(key).is_some() {
+            self.take_keys(now, key.index);
+        }
+    }
+
+    /// A digit of one port for those who hear it.
+    fn pass_key(&mut self, now: Instant, place: u32, event: &Key4733) {
+        let Some((_, port)) = self.ports.at(place) else { return };
+        if port.audio.as_ref().is_some_and(|audio| audio.wants.digits.block) {
+            return;
+        }
+        let mut sinks = [u32::MAX; super::SINKS_MAX];
+        for (sink, edge) in sinks.iter_mut().zip(port.edges()) {
+            if edge.wanted != super::relay::Wanted::Drop && edge.wanted != super::relay::Wanted::Silence {
+                *sink = edge.sink;
+            }
+        }
+        for sink in sinks.into_iter().filter(|sink| *sink != u32::MAX) {
+            let Some((_, port)) = self.ports.at_mut(sink) else { continue };
+            let takes_events = port.payloads.iter().any(|payload| payload.encoding == "telephone-event");
+            let audio = port.audio.as_deref_mut();
+            match audio.and_then(|audio| Some((audio.mouth.as_mut()?, audio.out.as_ref()?))) {
+                Some((mouth, out)) if mouth.seat.is_none() => {
+                    let timestamp = out.timestamp_now(now);
+                    mouth.keys.follow(now, event, timestamp);
+                }
+                Some(_) => {}
+                // It is made in the next turn, and the next packet of the event finds it.
+                None if !takes_events && event.phase != Phase::End => self.ask_tones(now, sink),
+                None => {}
+            }
+        }
+    }
+
+    fn count_drop_of(&mut self, place: u32, verdict: Verdict) {
+        self.count_drop(super::Place::new(place, false), verdict);
+    }
+}
+
+fn mouth_block(pcm: &mut [i16], len: usize) -> &mut [i16] {
+    let len = len.min(pcm.len());
+    &mut pcm[..len]
+}
+
+/// What all silent listeners hear is encoded once.
+fn say_common(
+    room: &mut Room,
+    group: crate::mixer::Group,
+    maker: &mut super::maker::Maker,
+    leave: &mut super::maker::Leave<'_>,
+    tick: Duration,
+    mouth: &mut Mouth,
+    len: usize,
+) -> Result<(), Verdict> {
+    let nominal = leave.now;
+    let shared = room.shared.iter_mut().find(|shared| shared.maker.making == maker.making);
+    let Some(shared) = shared.filter(|_| maker.ptime() == tick) else {
+        let block = mouth.block(len);
+        let common = room.mixer.common(group);
+        let len = block.len().min(common.len());
+        block[..len].copy_from_slice(&common[..len]);
+        return mouth.say(maker, leave, tick);
+    };
+    if shared.tick != nominal || shared.group != Some(group) {
+        (shared.tick, shared.group) = (nominal, Some(group));
+        shared.len = shared.maker.encode_shared(room.mixer.common(group), &mut shared.payload);
+    }
+    maker.forget();
+    let timestamp = leave.out.timestamp_at(nominal, tick);
+    let payload = &shared.payload[..shared.len];
+    leave.packet(maker.making.payload.number, timestamp, |buffer| super::maker::copy(payload, buffer))
+}
