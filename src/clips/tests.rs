@@ -81,7 +81,7 @@ fn what_is_no_sound_or_too_long_is_told() {
     folder.put("long.wav", &wav_file(8_000, &[0; 8_001]));
     folder.put("low.wav", &wav_file(5_000, &[0; 5_001]));
     folder.put("long.ogg", &opus_file(8_000, &[0; 8_001]));
-    folder.put("large.wav", &wav_file(8_000, &[0; 60_000]));
+    folder.put("large.wav", &wav_file(8_000, &vec![0; 60_000]));
     for name in ["text.wav", "empty.wav", "cut.ogg"] {
         let why = folder.load(name).unwrap_err();
         assert!(matches!(&why, ClipError::NotSound(_)), "{name}: {why}");

@@ -294,13 +294,17 @@ impl Drop for UsageLease {
     }
 }
 
-/// Where a recording's file is; `None` if its path is not one of plain names below the folder.
+/// Where a recording's file is; `None` if its path is not one of plain names below the folder. It may name the folder
+/// first, as it was configured.
 fn place(folder: &Path, path: &str, extension: &str) -> Option<Place> {
+    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        return None;
+    }
+    let relative = Path::new(path).strip_prefix(folder).unwrap_or(Path::new(path));
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-    let relative = Path::new(path);
-    let named = !path.is_empty() && !path.ends_with('/') && !path.contains('\0');
-    let inside = named && relative.components().all(plain);
-    inside.then(|| Place { file: folder.join(format!("{path}.{extension}")) })
+    let inside = relative.components().next().is_some() && relative.components().all(plain);
+    let name = format!("{}.{extension}", relative.to_str()?);
+    inside.then(|| Place { file: folder.join(name) })
 }
 
 /// What a tape that ended is told by.

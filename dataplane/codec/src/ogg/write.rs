@@ -102,6 +102,11 @@ impl Recording {
         sheet.write(0, false, out);
     }
 
+    /// How hard the encoders try from now on, 0 to 10.
+    pub fn set_complexity(&mut self, complexity: u8) {
+        self.channels.iter_mut().for_each(|channel| channel.encoder.set_complexity(complexity));
+    }
+
     /// Adds samples, as many for each channel; appends pages that are full.
     pub fn push(&mut self, pcm: &[&[i16]], out: &mut Vec<u8>) {
         assert_eq!(pcm.len(), self.channels.len(), "samples for each channel");

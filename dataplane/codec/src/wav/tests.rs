@@ -6,21 +6,23 @@ use proptest::prelude::*;
 #[test]
 fn every_coding_is_read_as_the_same_sound() {
     let samples = [0i16, 256, -256, 12_800, -12_800, 32_512, -32_768];
-    let each = |write: &dyn Fn(i16) -> Vec<u8>| samples.iter().flat_map(|sample| write(*sample)).collect();
-    check(1, 8, each(&|sample| vec![((sample >> 8) + 128) as u8]), &samples);
-    check(1, 16, each(&|sample| sample.to_le_bytes().to_vec()), &samples);
-    check(1, 24, each(&|sample| (i32::from(sample) << 8).to_le_bytes()[..3].to_vec()), &samples);
-    check(1, 32, each(&|sample| (i32::from(sample) << 16).to_le_bytes().to_vec()), &samples);
-    check(3, 32, each(&|sample| (f32::from(sample) / 32_768.0).to_le_bytes().to_vec()), &samples);
-    check(7, 8, vec![0xff, 0x80, 0x00], &[0, 32_124, -32_124]);
-    check(6, 8, vec![0xd5, 0xaa, 0x2a], &[8, 32_256, -32_256]);
+    let each = |write: &dyn Fn(i16) -> Vec<u8>| {
+        samples.iter().flat_map(|sample| write(*sample)).collect::<Vec<u8>>()
+    };
+    check(1, 8, &each(&|sample| vec![((sample >> 8) + 128) as u8]), &samples);
+    check(1, 16, &each(&|sample| sample.to_le_bytes().to_vec()), &samples);
+    check(1, 24, &each(&|sample| (i32::from(sample) << 8).to_le_bytes()[..3].to_vec()), &samples);
+    check(1, 32, &each(&|sample| (i32::from(sample) << 16).to_le_bytes().to_vec()), &samples);
+    check(3, 32, &each(&|sample| (f32::from(sample) / 32_768.0).to_le_bytes().to_vec()), &samples);
+    check(7, 8, &[0xff, 0x80, 0x00], &[0, 32_124, -32_124]);
+    check(6, 8, &[0xd5, 0xaa, 0x2a], &[8, 32_256, -32_256]);
 }
 
 #[test]
 fn floating_point_beyond_the_range_is_clipped_and_no_number_is_silence() {
     let data: Vec<u8> =
         [2.0f32, -2.0, f32::NAN, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
-    check(3, 32, data, &[i16::MAX, i16::MIN, 0, i16::MAX]);
+    check(3, 32, &data, &[i16::MAX, i16::MIN, 0, i16::MAX]);
 }
 
 #[test]
@@ -161,8 +163,8 @@ proptest! {
     }
 }
 
-fn check(tag: u16, bits: u16, data: Vec<u8>, expected: &[i16]) {
-    let file = riff(&[(b"fmt ", &format(tag, 1, 16_000, bits)), (b"data", &data)]);
+fn check(tag: u16, bits: u16, data: &[u8], expected: &[i16]) {
+    let file = riff(&[(b"fmt ", &format(tag, 1, 16_000, bits)), (b"data", data)]);
     assert_eq!(mono(&Wav::parse(&file).unwrap()), expected, "format {tag}, {bits} bits");
 }
 

@@ -48,9 +48,15 @@ pub enum What {
 pub struct Jobs<'a> {
     pub(super) disk: &'a mut dyn Disk,
     pub(super) owner: u32,
+    pub(super) backlog: usize,
 }
 
 impl Jobs<'_> {
+    /// Blocks of the same tape that wait behind the one that is being taken: the thread does not keep up.
+    pub fn backlog(&self) -> usize {
+        self.backlog
+    }
+
     /// Writes bytes at a place.
     pub fn write(&mut self, file: &Arc<File>, at: u64, bytes: Vec<u8>) {
         let what = What::Write { at, bytes };

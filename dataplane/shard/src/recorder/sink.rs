@@ -208,8 +208,11 @@ pub(super) struct OpusSink {
     len: u64,
 }
 
-/// How hard Opus tries on recordings, which nobody hears while they are made.
+/// How hard Opus tries on recordings; and while the thread does not keep up.
 const COMPLEXITY: u8 = 5;
+const COMPLEXITY_BEHIND: u8 = 0;
+/// Blocks that wait then.
+const BEHIND: usize = 3;
 
 impl OpusSink {
     pub fn new(place: Place, rate: u32, channels: usize, serial: u32) -> OpusSink {
@@ -250,6 +253,7 @@ impl Sink for OpusSink {
     fn take(&mut self, block: &Block, jobs: &mut Jobs<'_>) -> io::Result<()> {
         let Some(recording) = &mut self.recording else { return Err(io::ErrorKind::NotFound.into()) };
         self.marks.pass(block);
+        recording.set_complexity(if jobs.backlog() < BEHIND { COMPLEXITY } else { COMPLEXITY_BEHIND });
         let mut pages = Vec::new();
         let mut push = |channels: [&[i16]; 2]| recording.push(&channels[..self.channels], &mut pages);
         let mut silence = block.silence() as usize;

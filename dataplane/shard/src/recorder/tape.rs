@@ -272,6 +272,7 @@ impl Reel {
         }
         let end = self.shared.end.load(Ordering::Acquire);
         while let Some(block) = self.shared.full.pop() {
+            jobs.backlog = self.shared.full.len();
             let taken = self.sink.take(&block, jobs);
             self.frames += block.silence + block.frames as u64;
             let _ = self.shared.free.push(block);

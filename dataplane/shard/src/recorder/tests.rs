@@ -210,7 +210,11 @@ fn nothing_is_overwritten_and_nothing_leaves_the_folder() {
     assert!(tape.has_failed());
     tape.finish(Outcome::Done);
     assert_eq!(house.file("2026/11/a.b.wav"), before);
-    let odd = house.deck.record(bridge(), Ticket(3), &recording(Layout::Mono, FileFormat::OggOpus), 32_000);
+    let whole = house.folder.0.join("b/c").to_str().unwrap().to_owned();
+    let whole = Recording { path: whole, ..recording(Layout::Mono, FileFormat::Wav) };
+    house.deck.record(bridge(), Ticket(3), &whole, RATE).unwrap().finish(Outcome::Done);
+    assert_eq!((house.ends(1)[&3].outcome, house.file("b/c.wav").len()), (Outcome::Done, HEADER_LEN));
+    let odd = house.deck.record(bridge(), Ticket(4), &recording(Layout::Mono, FileFormat::OggOpus), 32_000);
     assert_eq!(odd.map(|_| ()), Err(Refused::Rate));
 }
 
@@ -242,18 +246,18 @@ fn a_fork_hands_both_channels_to_anybody() {
     let mut house = House::new("fork", || DiskChoice::Blocking.open());
     let (sender, blocks) = channel();
     let feed = Feed(Box::new(move |block| {
-        sender.send((block.channel(0).to_vec(), block.channel(1).to_vec(), block.is_paused())).is_ok()
+        sender.send([block.channel(0).to_vec(), block.channel(1).to_vec()]).is_ok()
     }));
     let mut tape = house.deck.fork(bridge(), Ticket(1), 2, RATE, Box::new(feed)).unwrap();
     (0..20).for_each(|tick| tape.push(&counter(1, tick), &counter(2, tick)));
     tape.finish(Outcome::Done);
     house.ends(1);
     let all: Vec<_> = blocks.try_iter().collect();
-    let side = |side: fn(&(Vec<i16>, Vec<i16>, bool)) -> &Vec<i16>| -> Vec<i16> {
-        all.iter().flat_map(|block| side(block).clone()).collect()
-    };
-    let said = |number| (0..20).flat_map(move |tick| counter(number, tick)).collect::<Vec<_>>();
-    assert_eq!((side(|block| &block.0), side(|block| &block.1)), (said(1), said(2)));
+    for channel in 0..2 {
+        let heard: Vec<i16> = all.iter().flat_map(|block| block[channel].clone()).collect();
+        let said: Vec<i16> = (0..20).flat_map(|tick| counter(channel + 1, tick)).collect();
+        assert_eq!(heard, said);
+    }
 }
 
 #[test]
@@ -340,7 +344,7 @@ impl House {
             self.bell.recv_timeout(LONG).expect("an end comes");
             while let Some(finished) = self.deck.poll() {
                 assert_eq!(finished.bridge, bridge());
-                assert_eq!(ends.insert(finished.ticket.0.into(), finished.ended), None, "each ends once");
+                assert_eq!(ends.insert(finished.ticket.0, finished.ended), None, "each ends once");
             }
         }
         ends

@@ -87,7 +87,7 @@ impl Bench {
         }
         let mut outcomes = vec![None; self.reels.len()];
         for (owner, reel) in self.reels.iter_mut().enumerate() {
-            let mut jobs = Jobs { disk: &mut *self.disk, owner: owner as u32 };
+            let mut jobs = Jobs { disk: &mut *self.disk, owner: owner as u32, backlog: 0 };
             // A sink that fails takes nobody with it; it is not used again.
             outcomes[owner] = match catch_unwind(AssertUnwindSafe(|| reel.pump(&mut jobs, stop))) {
                 Ok(Ok(outcome)) => outcome,
