@@ -712,7 +712,7 @@ mod tests {
             voice: command::Voice::default(),
         };
         let ports = vec![port(0), port(1)];
-        Box::new(BridgeSpec { phase: Phase::Early, timeouts: Timeouts::default(), ports, edges: Vec::new() })
+        Box::new(BridgeSpec { phase: Phase::Early, timeouts: Timeouts::default(), ports, edges: Vec::new(), room: None })
     }
 
     #[test]
