@@ -539,3 +539,26 @@ fn a_hundred_thousand_routes_are_read_in_time() {
     let checked = checked(&text);
     assert_eq!(spec(&checked).routes.len(), 100_000);
 }
+
+#[test]
+fn what_a_trunk_says_of_its_media_reaches_the_spec() {
+    let spec = spec(&checked(
+        "listener.m = { sip = \"udp:127.0.0.1:0\", media = \"127.0.0.1:0\" }\n\
+         [trunk.x]\naddress = \"192.0.2.1\"\ncodecs = [\"opus\", \"PCMU\", \"G729\"]\ntranscode = \"never\"\nsrtp = \"optional\"\n\
+         dtmf = \"inband\"\nrecord = true\necho_cancel = true\nblock_dtmf = true\n[trunk.y]\naddress = \"192.0.2.2\"\n",
+    ));
+    let [x, y] = &spec.trunks[..] else { panic!("two trunks") };
+    let codecs: Vec<&str> = x.media.codecs.iter().map(|name| &**name).collect();
+    assert_eq!(codecs, ["opus", "PCMU", "G729"]);
+    let expected = spec::Media {
+        codecs: Arc::clone(&x.media.codecs),
+        transcode: spec::Transcode::Never,
+        srtp: Some(spec::Srtp::Optional),
+        dtmf: spec::DigitsBy::Tones,
+        block_dtmf: true,
+        echo_cancel: true,
+    };
+    assert_eq!((&x.media, x.record), (&expected, true));
+    assert_eq!((&y.media, y.record), (&spec::Media::default(), false));
+    assert!(spec.makeable.iter().any(|made| made.name == "PCMU" && made.number == 0));
+}

@@ -328,7 +328,7 @@ fn put_media_head(media: &Media<'_>, port: u16, proto: &[u8], formats: Option<&[
     out.extend_from_slice(proto);
     match formats {
         Some(formats) => {
-            formats.iter().for_each(|format| put_piece(out, format_args!(" {}", format.number())))
+            formats.iter().for_each(|format| put_piece(out, format_args!(" {}", format.number())));
         }
         None => {
             for format in media.formats() {

@@ -1,10 +1,10 @@
 //! Entries for fuzzers: plain functions on bytes, which must neither panic nor break what they state.
 
-use crate::crypto::CryptoLine;
+use crate::crypto::{CryptoLine, KeySource};
 use crate::edit::{Edit, LineEdit, OriginEdit, write};
-use crate::negotiate::{Negotiation, NegotiationConfig, Side, SideConfig};
+use crate::negotiate::{DigitsBy, Makeable, Negotiation, NegotiationConfig, Side, SideConfig, Srtp};
 use crate::parse::Sdp;
-use command::{PortIndex, RemoteTag};
+use command::{BridgeSpec, PortIndex, RemoteTag, Transform};
 use core::net::{IpAddr, Ipv4Addr};
 
 /// Reads whatever comes; what is read and written again can be read, and a second writing changes nothing more.
@@ -34,11 +34,31 @@ pub fn crypto(data: &[u8]) {
 }
 
 /// The first half is offered by A, the second answered by B, then both the other way; the spec is built at each step.
-/// An offer that is taken back leaves no trace.
+/// An offer that is taken back leaves no trace. Once as it comes, and once for each way in which sides may differ.
 pub fn offer_and_answer(data: &[u8]) {
+    let plain = || [1, 2].map(side);
+    exchange(data, plain());
+    for (srtp, digits) in
+        [(Srtp::Optional, DigitsBy::Info), (Srtp::Required, DigitsBy::Events), (Srtp::Never, DigitsBy::Tones)]
+    {
+        let [a, b] = plain();
+        let codecs = ["opus", "PCMA", "G729"].map(Box::from).into();
+        exchange(data, [a, SideConfig { codecs, srtp: Some(srtp), digits, ..b }]);
+    }
+}
+
+fn exchange(data: &[u8], [a, b]: [SideConfig; 2]) {
     let (offer, answer) = data.split_at(memchr::memmem::rfind(data, b"v=0").unwrap_or(data.len() / 2));
-    let mut call =
-        Negotiation::new(NegotiationConfig { a: side(1), b: side(2), ..NegotiationConfig::default() });
+    let makeable = [("PCMA", 8000, 1, 8), ("opus", 48000, 2, 111)].map(|(name, clock, channels, number)| {
+        Makeable { name, clock, channels, fmtp: "", number, ptimes: &[10, 20] }
+    });
+    let mut call = Negotiation::new(NegotiationConfig {
+        a,
+        b,
+        makeable: makeable.into(),
+        ..NegotiationConfig::default()
+    });
+    call.set_keys(KeySource::from_seed([1; 32]));
     call.add_ports(Side::A, (0..4).map(|n| (PortIndex(n), 20_000 + 2 * n)));
     call.add_ports(Side::B, (0..4).map(|n| (PortIndex(4 + n), 30_000 + 2 * n)));
     for (from, offer, answer) in [(Side::A, offer, answer), (Side::B, answer, offer)] {
@@ -62,8 +82,22 @@ pub fn offer_and_answer(data: &[u8]) {
             call.rollback();
             assert_eq!(call.spec(), before, "a refused offer changes nothing");
         }
-        let _ = (call.spec(), call.describe(Side::A), call.describe(Side::B));
+        check_edges(&call.spec());
+        let _ = (call.describe(Side::A), call.describe(Side::B), call.why_not_open());
+        let _ = (call.speech_port(Side::A), call.speech_port(Side::B));
         let _ = (call.same_as_last(Side::A, offer), call.same_as_last(Side::B, answer));
+    }
+}
+
+/// What is made is what the sink has.
+fn check_edges(spec: &BridgeSpec) {
+    for edge in &spec.edges {
+        if let Transform::Transcode { to_payload, .. } = edge.transform {
+            let sink = spec.ports.iter().find(|port| port.port == edge.to).expect("an edge leads to a port");
+            let payload = sink.payloads.iter().find(|payload| payload.number == to_payload);
+            let name = &payload.expect("the sink has what is made for it").encoding;
+            assert!(["pcma", "opus"].contains(&name.as_str()), "{name} cannot be made");
+        }
     }
 }
 

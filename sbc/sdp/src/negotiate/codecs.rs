@@ -257,8 +257,8 @@ pub(super) fn level_extension(media: &Media<'_>) -> Option<u8> {
 pub(super) fn find_same<'r, 'a>(list: &'r [Codec<'a>], wanted: &Codec<'_>) -> Option<&'r Codec<'a>> {
     let is_alike = |codec: &&Codec<'_>| {
         let is_named = !codec.name.is_empty() && !wanted.name.is_empty();
-        // Some write the sampling rate of G.722 instead of its clock; a dynamic number says nothing by itself.
-        let is_clock_same = codec.clock == wanted.clock || codec.number < 96;
+        // Some write the sampling rate of G.722 instead of its clock; only a static number says enough.
+        let is_clock_same = codec.clock == wanted.clock || codec.number < 35;
         codec.number == wanted.number
             && (!is_named || codec.name.eq_ignore_ascii_case(wanted.name) && is_clock_same)
     };
