@@ -128,6 +128,7 @@ impl World {
             timeouts: Timeouts::default(),
             ports: vec![port(0, A), port(1, B)],
             edges: vec![edge(0, 1, relay()), edge(1, 0, relay())],
+            room: None,
         };
         change(&mut spec);
         let mut world = World {
