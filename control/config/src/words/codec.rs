@@ -20,7 +20,7 @@ impl Word for Codec {
         }
         let (name, clock) = text.split_once('/').map_or((text, None), |(name, clock)| (name, Some(clock)));
         let is = |known: &&str| known.eq_ignore_ascii_case(name);
-        if BESIDE.iter().any(|known| is(known)) {
+        if BESIDE.iter().any(is) {
             return Err(Bad::new("is no codec of speech; it is offered wherever it is needed"));
         }
         if let Some((_, meant)) = COLLOQUIAL.iter().find(|(known, _)| is(known)) {

@@ -116,6 +116,15 @@ pub enum WhyNot {
 }
 
 impl WhyNot {
+    /// A sentence for who asked to hear or be heard in such a call.
+    pub fn reason(self) -> &'static str {
+        match self {
+            WhyNot::Never => "`transcode` is \"never\" and the sides share no codec",
+            WhyNot::Sealed => "its media is encrypted with keys that pass through",
+            WhyNot::NotMade => "a side of it has no codec that is made here",
+        }
+    }
+
     /// Stable name.
     pub fn class(self) -> &'static str {
         match self {

@@ -27,14 +27,14 @@ fn line(tag: u32, keys: &SdesKeys) -> String {
     String::from_utf8(out).expect("a line is text")
 }
 
-fn savp(sdp: Vec<u8>) -> Vec<u8> {
-    text(&sdp).replace("RTP/AVP", "RTP/SAVP").into_bytes()
+fn savp(sdp: &[u8]) -> Vec<u8> {
+    text(sdp).replace("RTP/AVP", "RTP/SAVP").into_bytes()
 }
 
 fn crypto(sdp: &[u8]) -> Vec<CryptoLine> {
     let text = text(sdp);
     let lines = lines(&text, "a=crypto:").into_iter();
-    lines.map(|line| CryptoLine::parse(line[9..].as_bytes()).expect("we write what can be read")).collect()
+    lines.map(|line| CryptoLine::parse(&line.as_bytes()[9..]).expect("we write what can be read")).collect()
 }
 
 fn ours(call: &Negotiation, index: u16) -> Option<SdesKeys> {
@@ -54,7 +54,7 @@ const CM: Suite = Suite::AesCm128Sha1_80;
 fn one_side_is_encrypted_and_the_other_plain() {
     let mut call = call(Some(Srtp::Optional), None);
     let a = key(1, CM);
-    let offer = savp(audio("192.0.2.10", 4000, "0", &format!("a=crypto:9 F8 x\n{}", line(4, &a))));
+    let offer = savp(&audio("192.0.2.10", 4000, "0", &format!("a=crypto:9 F8 x\n{}", line(4, &a))));
     let offered = call.offer(Side::A, &offer).expect("a good offer");
     assert_eq!(media(&offered), "m=audio 30000 RTP/AVP 0");
     let told = call.answer(Side::B, TAG, &audio("192.0.2.20", 5000, "0", "")).expect("a good answer").sdp;
@@ -76,11 +76,11 @@ fn one_side_is_encrypted_and_the_other_plain() {
         call.commit(TAG).expect("it has answered");
         crypto(&told)[0].keys.clone()
     };
-    let hold = savp(audio("192.0.2.10", 4000, "0", &format!("a=sendonly\n{}", line(1, &a))));
+    let hold = savp(&audio("192.0.2.10", 4000, "0", &format!("a=sendonly\n{}", line(1, &a))));
     assert_eq!(again(&hold), answered[0].keys);
-    let moved = again(&savp(audio("192.0.2.11", 4000, "0", &line(1, &a))));
+    let moved = again(&savp(&audio("192.0.2.11", 4000, "0", &line(1, &a))));
     assert_ne!(moved, answered[0].keys);
-    let other = again(&savp(audio("192.0.2.11", 4000, "0", &line(1, &key(2, CM)))));
+    let other = again(&savp(&audio("192.0.2.11", 4000, "0", &line(1, &key(2, CM)))));
     assert!(other != moved && other != answered[0].keys);
 }
 
@@ -110,7 +110,7 @@ fn optional_offers_plain_media_with_keys_and_takes_what_comes() {
 fn required_takes_nothing_else() {
     let plain = audio("192.0.2.10", 4000, "0", "");
     let with_key = audio("192.0.2.10", 4000, "0", &line(1, &key(1, CM)));
-    let void = savp(audio("192.0.2.10", 4000, "0", "a=crypto:1 F8 inline:x"));
+    let void = savp(&audio("192.0.2.10", 4000, "0", "a=crypto:1 F8 inline:x"));
     for offer in [&plain, &with_key, &void] {
         let error = call(Some(Srtp::Required), None).offer(Side::A, offer).expect_err("it must be encrypted");
         assert_eq!((error, error.status()), (Unacceptable::KeyMissing, 488));
@@ -119,10 +119,10 @@ fn required_takes_nothing_else() {
     let offered = call.offer(Side::A, &plain).expect("a good offer");
     assert_eq!(lines(&text(&offered), "m="), ["m=audio 30000 RTP/SAVP 0"]);
     for answer in ["", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:short", &line(1, &key(1, CM))] {
-        let answer = savp(audio("192.0.2.20", 5000, "0", answer));
+        let answer = savp(&audio("192.0.2.20", 5000, "0", answer));
         assert_eq!(call.answer(Side::B, TAG, &answer), Err(Unacceptable::KeyMissing), "{}", text(&answer));
     }
-    let answer = savp(audio("192.0.2.20", 5000, "0", &line(5, &key(1, CM))));
+    let answer = savp(&audio("192.0.2.20", 5000, "0", &line(5, &key(1, CM))));
     let told = call.answer(Side::B, TAG, &answer).expect("tag 5 is that suite").sdp;
     assert_eq!(media(&told), "m=audio 20000 RTP/AVP 0", "A is told its own profile");
 }
@@ -130,7 +130,7 @@ fn required_takes_nothing_else() {
 #[test]
 fn never_refuses_what_must_be_encrypted_and_ignores_what_may_be() {
     let with_key = audio("192.0.2.10", 4000, "0", &line(1, &key(1, CM)));
-    let error = call(Some(Srtp::Never), None).offer(Side::A, &savp(with_key.clone())).expect_err("unwanted");
+    let error = call(Some(Srtp::Never), None).offer(Side::A, &savp(&with_key)).expect_err("unwanted");
     assert_eq!((error, error.status()), (Unacceptable::KeyUnwanted, 488));
     let mut call = call(Some(Srtp::Never), None);
     let offered = call.offer(Side::A, &with_key).expect("it may be plain, too");
@@ -143,13 +143,13 @@ fn never_refuses_what_must_be_encrypted_and_ignores_what_may_be() {
 fn both_sides_have_keys_of_their_own() {
     let mut call = call(Some(Srtp::Required), Some(Srtp::Required));
     let (a, b) = (key(1, CM), key(2, Suite::AeadAes128Gcm));
-    let offer = savp(audio("192.0.2.10", 4000, "0 8", &line(1, &a)));
+    let offer = savp(&audio("192.0.2.10", 4000, "0 8", &line(1, &a)));
     let offered = call.offer(Side::A, &offer).expect("a good offer");
     assert!(!text(&offered).contains(&line(1, &a)[20..]), "A's key is not B's to see");
-    let answer = savp(audio("192.0.2.20", 5000, "8", &line(2, &b)));
+    let answer = savp(&audio("192.0.2.20", 5000, "8", &line(2, &b)));
     let told = call.answer(Side::B, TAG, &answer).expect("a good answer").sdp;
     // A fork with another key is no other media for A.
-    let fork = savp(audio("192.0.2.21", 5000, "8", &line(2, &key(9, Suite::AeadAes128Gcm))));
+    let fork = savp(&audio("192.0.2.21", 5000, "8", &line(2, &key(9, Suite::AeadAes128Gcm))));
     let second = call.answer(Side::B, FORK, &fork).expect("a good answer");
     assert_eq!((second.reoffer, &second.sdp), (false, &told));
     let keys: Vec<_> = port(&call.spec(), 2).remotes.iter().map(|remote| remote.keys.clone()).collect();
@@ -161,10 +161,10 @@ fn both_sides_have_keys_of_their_own() {
 
     // B asks for a change; what A is offered has the key that A knows, and what B is told the one that B knows.
     let (our_a, our_b) = (ours(&call, 0), ours(&call, 2));
-    let hold = savp(audio("192.0.2.20", 5000, "8", &format!("a=sendonly\n{}", line(1, &b))));
+    let hold = savp(&audio("192.0.2.20", 5000, "8", &format!("a=sendonly\n{}", line(1, &b))));
     let offered = call.offer(Side::B, &hold).expect("a good offer");
     assert_eq!(Some(crypto(&offered)[0].keys.clone()), our_a);
-    let answer = savp(audio("192.0.2.10", 4000, "8", &format!("a=recvonly\n{}", line(1, &key(1, CM)))));
+    let answer = savp(&audio("192.0.2.10", 4000, "8", &format!("a=recvonly\n{}", line(1, &key(1, CM)))));
     let told = call.answer(Side::A, RemoteTag(0), &answer).expect("a good answer").sdp;
     assert_eq!(Some(crypto(&told)[0].keys.clone()), our_b);
     call.commit(RemoteTag(0)).expect("it has answered");
@@ -182,10 +182,10 @@ fn the_next_target_gets_keys_of_its_own() {
 #[test]
 fn keys_that_pass_stay_sealed() {
     let mut call = call(None, None);
-    let offer = savp(audio("192.0.2.10", 4000, "0", &line(1, &key(1, CM))));
+    let offer = savp(&audio("192.0.2.10", 4000, "0", &line(1, &key(1, CM))));
     let offered = call.offer(Side::A, &offer).expect("a good offer");
     assert_eq!(crypto(&offered)[0].keys, key(1, CM));
-    call.answer(Side::B, TAG, &savp(audio("192.0.2.20", 5000, "0", &line(1, &key(2, CM))))).expect("good");
+    call.answer(Side::B, TAG, &savp(&audio("192.0.2.20", 5000, "0", &line(1, &key(2, CM))))).expect("good");
     let spec = call.spec();
     assert!(spec.ports.iter().all(|port| port.secure.is_none() && port.learn == Learn::Strict));
     assert!(spec.ports.iter().all(|port| port.remotes[0].sealed && port.remotes[0].keys.is_none()));
@@ -196,7 +196,7 @@ fn redundant_lines_of_one_call_stay_in_a_datagram_when_one_suite_is_agreed() {
     // After the answer only the agreed line matters; the text that is repeated is that of the offer.
     let mut call = call(None, Some(Srtp::Required));
     call.offer(Side::A, &audio("192.0.2.10", 4000, "0", "")).expect("a good offer");
-    let answer = savp(audio("192.0.2.20", 5000, "0", &line(5, &key(1, CM))));
+    let answer = savp(&audio("192.0.2.20", 5000, "0", &line(5, &key(1, CM))));
     call.answer(Side::B, TAG, &answer).expect("a good answer");
     call.commit(TAG).expect("it has answered");
     let before = ours(&call, 2);
