@@ -324,7 +324,8 @@ fn an_order_is_answered_that_it_is_unsupported(back_end: BackendChoice) {
     let mut world = World::start(back_end);
     let bridge = world.bridge();
     world.try_open(bridge, &[V4]).unwrap();
-    let order = Order::Stop { started: Ticket(1) };
+    // There is nothing that could be paused.
+    let order = Order::Pause { started: Ticket(1) };
     world.command(Command::Order { bridge, ticket: Ticket(9), order });
     let answer = world.answer();
     assert!(
