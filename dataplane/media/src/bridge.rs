@@ -650,11 +650,7 @@ fn check(spec: &BridgeSpec, opened: usize) -> Result<(), Unsupported> {
         if let Transform::Transcode { to_payload, ptime_ms } = &edge.transform {
             let sink = spec.ports.iter().find(|port| port.port == edge.to);
             let to = sink.and_then(|sink| sink.payloads.iter().find(|payload| payload.number == *to_payload));
-            if !to.is_some_and(fit::is_makeable)
-                || *ptime_ms == 0
-                || *ptime_ms > maker::PTIME_MAX
-                || ptime_ms % 10 != 0
-            {
+            if !to.is_some_and(|to| fit::can_make(to, *ptime_ms)) {
                 return Err(Unsupported("transcoding to a format that cannot be made here"));
             }
         }

@@ -28,6 +28,20 @@ pub(super) fn is_makeable(payload: &Payload) -> bool {
     registry::find(&format_of(payload)).is_some()
 }
 
+/// Whether it can make it in packets of so many milliseconds.
+pub(super) fn can_make(payload: &Payload, ptime_ms: u16) -> bool {
+    registry::find(&format_of(payload)).is_some_and(|codec| u8::try_from(ptime_ms).is_ok_and(|ms| codec.ptimes.contains(&ms)))
+}
+
+/// The packet time nearest to what is usual.
+fn usual_ptime(payload: &Payload) -> u16 {
+    if can_make(payload, PTIME_MS) {
+        return PTIME_MS;
+    }
+    let ptimes = registry::find(&format_of(payload)).map_or(&[][..], |codec| codec.ptimes);
+    ptimes.iter().min().map_or(PTIME_MS, |ptime| u16::from(*ptime))
+}
+
 /// What one port is to have.
 struct Need {
     place: u32,
@@ -135,7 +149,8 @@ impl Bridges {
             Some((number, ptime_ms)) => (by_number(number), ptime_ms),
             None => {
                 let current = relayed().and_then(by_number);
-                (current.or_else(|| port.payloads.iter().find(|payload| is_makeable(payload))), PTIME_MS)
+                let payload = current.or_else(|| port.payloads.iter().find(|payload| is_makeable(payload)));
+                (payload, payload.map_or(PTIME_MS, usual_ptime))
             }
         };
         let Some(payload) = payload else { return none };

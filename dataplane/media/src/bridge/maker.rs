@@ -13,9 +13,6 @@ use codec::registry;
 use command::report::Totals;
 use command::{Payload, Verdict};
 
-/// The longest packet time that is made.
-pub(super) const PTIME_MAX: u16 = 60;
-
 /// What one port's made stream is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Making {
