@@ -9,6 +9,7 @@ mod routing; // `route explain`, `trunks`, `limits`
 mod bans; // `bans`
 mod cdrs; // `cdrs`
 mod events; // `events`
+mod media; // what calls say and hear; `rooms`, `recordings`
 
 use clap::{Args, Subcommand};
 use http::{Answer, Api};
@@ -41,6 +42,14 @@ pub enum Command {
         after_help = "Example: strowger calls list --trunk acme\n         strowger calls trace ID --pcap call.pcap"
     )]
     Calls(Calls),
+    /// Rooms in which calls hear each other
+    #[command(after_help = "Example: strowger rooms show blue")]
+    Rooms(media::Rooms),
+    /// Recordings of calls and rooms
+    #[command(
+        after_help = "Example: strowger recordings list --limit 20\n         strowger recordings get ID --out call.wav"
+    )]
+    Recordings(media::Recordings),
     /// Trunks, whether they are called, and the calls on them
     #[command(after_help = "Example: strowger trunks\n         strowger trunks disable acme --for 10m")]
     Trunks(routing::Trunks),
@@ -118,6 +127,39 @@ pub enum CallsCommand {
         /// Write a capture file for tshark or Wireshark; - is standard output
         #[arg(long, value_name = "FILE")]
         pcap: Option<PathBuf>,
+    },
+    /// Play a sound or tone to a call
+    #[command(
+        after_help = "Example: strowger calls play 019a0c1e5f3a000000000001 tone:busy/de --leg a --loop 3"
+    )]
+    Play(media::Play),
+    /// Send digits to a leg
+    #[command(after_help = "Example: strowger calls dtmf 019a0c1e5f3a000000000001 '12#' --leg b")]
+    Dtmf(media::Dtmf),
+    /// Record a call: start, stop, pause, resume
+    #[command(after_help = "Example: strowger calls record 019a0c1e5f3a000000000001 start --layout stereo")]
+    Record(media::Record),
+    /// Stop what plays, is sent or is recorded
+    #[command(
+        after_help = "Example: strowger calls stop 019a0c1e5f3a000000000001 019a0c1e5f3a000000000001-1"
+    )]
+    Stop(media::Stop),
+    /// Silence a leg
+    #[command(after_help = "Example: strowger calls mute 019a0c1e5f3a000000000001 --leg a --direction in")]
+    Mute(media::Mute),
+    /// Put a leg on hold, with music or without
+    #[command(
+        after_help = "Example: strowger calls hold 019a0c1e5f3a000000000001 --leg a --music waiting.wav"
+    )]
+    Hold(media::Hold),
+    /// Put a call into a room, or together with another call
+    #[command(after_help = "Example: strowger calls join 019a0c1e5f3a000000000001 --room blue")]
+    Join(media::Join),
+    /// Take a call out of its room
+    #[command(after_help = "Example: strowger calls leave 019a0c1e5f3a000000000001")]
+    Leave {
+        /// Id of the call
+        id: String,
     },
     /// End a call
     #[command(after_help = "Example: strowger calls hangup 019a0c1e5f3a000000000001")]
@@ -287,6 +329,8 @@ pub struct Screen<'a> {
 pub fn run(command: &Command, screen: &mut Screen<'_>) -> Result<(), ClientError> {
     match command {
         Command::Calls(args) => calls(args, screen),
+        Command::Rooms(args) => media::rooms(args, screen),
+        Command::Recordings(args) => media::recordings(args, screen),
         Command::Trunks(args) => routing::trunks(args, screen),
         Command::Route(args) => routing::route(args, screen),
         Command::Limits(args) => routing::limits(args, screen),
@@ -336,6 +380,14 @@ fn calls(args: &Calls, screen: &mut Screen<'_>) -> Result<(), ClientError> {
             }
             Ok(screen.out.write_all(ladder::draw(&answer.json()?).as_bytes())?)
         }
+        CallsCommand::Play(args) => media::play(&api, args, screen),
+        CallsCommand::Dtmf(args) => media::dtmf(&api, args, screen),
+        CallsCommand::Record(args) => media::record(&api, args, screen),
+        CallsCommand::Stop(args) => media::stop(&api, args, screen),
+        CallsCommand::Mute(args) => media::mute(&api, args, screen),
+        CallsCommand::Hold(args) => media::hold(&api, args, screen),
+        CallsCommand::Join(args) => media::join(&api, args, screen),
+        CallsCommand::Leave { id } => media::leave(&api, id, screen),
         CallsCommand::Hangup { id } => {
             api.send("DELETE", &call_path(id), &[], b"")?;
             if api.json {

@@ -1,20 +1,24 @@
 //! The running engine as control sees it: the shards' mailboxes and counters, the configuration and its versions.
 
+use crate::clips::{ClipError, Clips};
 use crate::logging::Logging;
-use crate::{metrics, standing};
-use api::engine::{ApplyError, ConfigVersion, Engine, Fault};
+use crate::{keeping, metrics, standing};
+use api::engine::{ApplyError, ConfigVersion, Engine, Fault, Loading, SoundError};
 use api::metrics::{Page, families};
 use api::standing::{GroupStatus, LimitStatus, TrunkStatus};
 use b2bua::Spec;
 use b2bua::spec::Source;
 use base::{Clock, Duration, Instant, Mailbox, Now, Wall};
-use command::Command;
+use command::{Command, Sound};
 use config::{Checked, Config, ConfigError, PoolBook};
 use edge::Input;
-use ledger::{Ask, Bans, Event, EventBus, Net, SignallingStats};
+use ledger::{Ask, Bans, Event, EventBus, Net, OrderId, RecordingRow, SignallingStats};
 use routing::health::{Change, Health, Word};
 use shard::ShardStats;
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -31,6 +35,9 @@ pub struct Running {
     pub cdrs: store::CdrReader,
     pub shared: b2bua::Shared,
     pub hooks: Arc<hook::HookStats>,
+    pub clips: Clips,
+    /// Where recordings are.
+    pub recordings: PathBuf,
     pub logging: Logging,
     pub draining: AtomicBool,
     pub configuration: Mutex<Configuration>,
@@ -90,6 +97,23 @@ impl Running {
         Config::check(text, &self.file).map_err(|errors| errors.iter().map(fault).collect())
     }
 
+    /// The file of a recording: a plain name below their folder.
+    fn recording_path(&self, file: &str) -> io::Result<PathBuf> {
+        let mut parts = Path::new(file).components();
+        match (parts.next(), parts.next()) {
+            (Some(Component::Normal(_)), None) => Ok(self.recordings.join(file)),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// What has changed is written first, so that the store tells of recordings that run, too.
+    fn save_recordings(&self) -> Result<(), String> {
+        match keeping::save_recordings(&self.store, &self.shared.recordings) {
+            true => Ok(()),
+            false => Err("the index of recordings cannot be written".to_owned()),
+        }
+    }
+
     /// Calls that exist now, all shards together.
     pub fn calls(&self) -> u64 {
         self.signalling.iter().map(|s| s.calls_now.get()).sum()
@@ -137,6 +161,7 @@ impl Engine for Running {
             metrics::media_shard(page, index, stats, &spec);
         }
         metrics::hooks(page, &self.hooks);
+        metrics::recordings(page, &self.shared.recordings);
         page.cdr(&self.records.stats());
         self.records.webhooks().iter().for_each(|webhook| page.webhook(webhook));
         page.count(&families::QUEUE_DROPPED, &["log"], self.logging.dropped());
@@ -146,6 +171,45 @@ impl Engine for Running {
 
     fn cdrs(&self) -> &store::CdrReader {
         &self.cdrs
+    }
+
+    fn sound<'e>(&'e self, source: &'e str) -> Loading<'e> {
+        Box::pin(async move {
+            if let Some(tone) = source.strip_prefix("tone:") {
+                let tone = media::tone::parse(tone);
+                return tone.map(Sound::Tone).map_err(|error| SoundError::Wrong(error.to_string()));
+            }
+            match self.clips.load(source).await {
+                Ok(clip) => Ok(Sound::Clip(clip)),
+                Err(error @ ClipError::Unreachable(_)) => Err(SoundError::Busy(format!("{source}: {error}"))),
+                Err(error) => Err(SoundError::Wrong(format!("a sound that can be played: {error}"))),
+            }
+        })
+    }
+
+    fn recordings(&self, query: &store::RecordingQuery) -> Result<Vec<RecordingRow>, String> {
+        self.save_recordings()?;
+        self.store.load_recordings(query).map_err(|error| error.to_string())
+    }
+
+    fn recording(&self, id: OrderId) -> Result<Option<RecordingRow>, String> {
+        self.save_recordings()?;
+        self.store.load_recording(id).map_err(|error| error.to_string())
+    }
+
+    fn recording_file(&self, file: &str) -> io::Result<File> {
+        File::open(self.recording_path(file)?)
+    }
+
+    fn delete_recording(&self, id: OrderId, file: &str) -> Result<(), String> {
+        let path = self.recording_path(file).map_err(|error| error.to_string())?;
+        match std::fs::remove_file(&path) {
+            Ok(()) => {}
+            // It was taken away by somebody else, or nothing was ever recorded.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        }
+        self.store.delete_recording(id).map(drop).map_err(|error| error.to_string())
     }
 
     fn bans(&self) -> &Bans {

@@ -1,16 +1,16 @@
-//! What outlives the process beside records: bans, and which configurations were in force. Read at start, written when
-//! it has changed; whoever changes something never waits for the disk.
+//! What outlives the process beside records: bans, which configurations were in force, and the index of recordings. Read
+//! at start, written when it has changed; whoever changes something never waits for the disk.
 
 use crate::engine::VERSIONS_MAX;
 use api::engine::ConfigVersion;
 use base::Clock;
-use ledger::{Ban, Banner, Bans, Net};
+use ledger::{Ban, Banner, Bans, Net, Recordings};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{BanRow, Store};
 
-/// How often bans that have changed are written.
+/// How often what has changed is written.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The versions of the configuration that earlier runs have left, and this one: a new one if it differs from the last.
@@ -83,6 +83,45 @@ pub fn keep_bans(store: Arc<Store>, bans: Arc<Bans>) {
             }
         }
     });
+}
+
+/// What the earlier run left running has ended with it.
+pub fn interrupt_recordings(store: &Store) {
+    match store.interrupt_recordings() {
+        Ok(0) => {}
+        Ok(interrupted) => tracing::warn!(interrupted, "recordings of the earlier run ended with it"),
+        Err(error) => tracing::error!(%error, "recordings of the earlier run cannot be read"),
+    }
+}
+
+/// Writes the index of recordings as it changes, as long as the runtime lives.
+pub fn keep_recordings(store: Arc<Store>, recordings: Arc<Recordings>) {
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(EVERY);
+        loop {
+            tick.tick().await;
+            let (store, recordings) = (Arc::clone(&store), Arc::clone(&recordings));
+            let _ = tokio::task::spawn_blocking(move || save_recordings(&store, &recordings)).await;
+        }
+    });
+}
+
+/// Writes what has changed in the index of recordings; false if the disk refuses, which is told.
+pub fn save_recordings(store: &Store, recordings: &Recordings) -> bool {
+    let rows = recordings.unsaved();
+    if rows.is_empty() {
+        return true;
+    }
+    match store.save_recordings(&rows) {
+        Ok(()) => {
+            recordings.saved(&rows);
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "the index of recordings is not written");
+            false
+        }
+    }
 }
 
 /// Writes all bans; false if the disk refuses, which is told.

@@ -4,10 +4,9 @@
 mod logging; // structured logs, off the threads that write them
 mod metrics; // figures of media shards and hooks on the metrics page
 mod standing; // how trunks, groups and limits stand now
-#[cfg_attr(not(test), expect(dead_code, reason = "play has no way in yet"))]
 mod clips; // sounds to be played: found, fetched, decoded, kept
 mod engine; // the running engine as control sees it
-mod keeping; // bans and versions, over restarts
+mod keeping; // bans, versions and the index of recordings, over restarts
 mod run; // `run`: builds the parts and the rings, supervises, stops
 mod check; // `check`, `inspect`, `doctor`
 mod explain; // `route explain --config`

@@ -1,4 +1,4 @@
-//! Figures of media shards and hooks on the metrics page.
+//! Figures of media shards, recordings and hooks on the metrics page.
 
 use api::metrics::{Page, families as f};
 use b2bua::Spec;
@@ -20,6 +20,7 @@ pub fn media_shard(page: &mut Page, index: usize, stats: &ShardStats, spec: &Spe
     page.histogram(&f::RTP_FORWARD, &[shard], &stats.forward);
     page.histogram(&f::SHARD_LATENESS, &[shard], &stats.lateness);
     page.add(&f::BRIDGES, &[shard, "relay"], stats.bridges.get() as f64);
+    page.declare(&f::TRANSCODE_SESSIONS);
     page.add(&f::SHARD_LOAD, &[shard], stats.load_permille.get() as f64 / 1_000.0);
     page.count(&f::SHARD_RESTARTS, &[shard], stats.starts.get().saturating_sub(1));
     page.count(&f::QUEUE_DROPPED, &["media_events"], stats.events_lost.get());
@@ -32,6 +33,12 @@ pub fn media_shard(page: &mut Page, index: usize, stats: &ShardStats, spec: &Spe
             page.add(&f::PORTS_USED, &labels, of().map(|l| l.used.get()).sum::<u64>() as f64);
         }
     }
+}
+
+/// Recordings that run.
+pub fn recordings(page: &mut Page, recordings: &ledger::Recordings) {
+    page.add(&f::RECORDINGS_ACTIVE, &[], recordings.active() as f64);
+    page.count(&f::QUEUE_DROPPED, &["recordings"], recordings.forgotten());
 }
 
 /// Questions to routes' hooks.

@@ -1,5 +1,6 @@
 //! `strowger run`: reads the configuration, builds the parts and the rings between them, supervises, stops in order.
 
+use crate::clips::{Clips, ClipsConfig};
 use crate::engine::{Configuration, Running, ToHooks, ToStore};
 use crate::keeping;
 use crate::{logging, usage};
@@ -153,6 +154,8 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             .map_err(|e| anyhow!("engine.dns: {e}"))?;
 
     keeping::keep_bans(Arc::clone(&store), Arc::clone(&bans));
+    keeping::interrupt_recordings(&store);
+    keeping::keep_recordings(Arc::clone(&store), Arc::clone(&shared.recordings));
     let hooks = hook::Hooks::start(hook::Limits::default());
 
     let stats: Vec<Arc<SignallingStats>> = (0..shards).map(|_| Arc::default()).collect();
@@ -207,6 +210,8 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
         cdrs: store.reader()?,
         shared,
         hooks: Arc::clone(hooks.stats()),
+        clips: Clips::new(ClipsConfig::new(Some(engine.sounds.0.clone())), clock),
+        recordings: engine.recordings.0.clone(),
         logging,
         draining: AtomicBool::new(false),
         configuration: Mutex::new(Configuration {
@@ -234,6 +239,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     stop(&running, threads);
     drop(media);
     keeping::save_bans(&store, &bans);
+    keeping::save_recordings(&store, &running.shared.recordings);
     drop(writer); // writes what was handed over
     tracing::info!("stopped");
     // The log writer gets a moment for its last lines.

@@ -36,6 +36,15 @@ pub(super) fn call(call: &Value) -> String {
             media(&mut out, port);
         }
     }
+    if let Some(room) = call["room"].as_str() {
+        let _ = writeln!(out, "\nin room {}", clean(room));
+    }
+    for order in rows(call, "orders") {
+        let paused = if order["paused"] == true { ", paused" } else { "" };
+        let (kind, what) = (text(&order["kind"]), text(&order["what"]));
+        let since = clock_time(&order["since"]);
+        let _ = writeln!(out, "\n{kind} {what} since {since}{paused}, id {}", text(&order["id"]));
+    }
     out.push_str("\ntimeline\n");
     for line in rows(call, "timeline") {
         let _ = writeln!(out, "  {}  {}", clock_time(&line["at"]), text(&line["what"]));
@@ -61,6 +70,20 @@ fn media(out: &mut String, port: &Value) {
         let foreign =
             port["foreign"].as_str().map_or_else(String::new, |from| format!(", last from {}", clean(from)));
         let _ = writeln!(out, "    dropped {n} {}{foreign}", clean(reason));
+    }
+    if let Some(voice) = port["voice"].as_object() {
+        let codec = |name: &str| clean(voice[name].as_str().unwrap_or("nothing"));
+        let _ = writeln!(
+            out,
+            "    decodes {}, encodes {}: {} ms played, {} ms concealed, {} recovered, {} late, {} ms delay",
+            codec("decodes"),
+            codec("encodes"),
+            voice["played_ms"],
+            voice["concealed_ms"],
+            voice["recovered"],
+            voice["late"],
+            voice["delay_ms"]
+        );
     }
     for stream in rows(port, "streams") {
         let jitter = stream["jitter_max_ms"].as_f64().unwrap_or(0.0);

@@ -3,7 +3,8 @@
 
 use base::{Instant, Now, Wall};
 use command::report::StreamReport;
-use command::{PortReport, report::Totals};
+use command::{PortReport, VoiceReport, report::Totals};
+use ledger::view::OrderView;
 use ledger::{CallSummary, CallView, LegView, TraceEntry, TraceView};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -52,6 +53,25 @@ pub(crate) struct Call {
     legs: Vec<Leg>,
     /// What happened, in order.
     timeline: Vec<Happening>,
+    /// The room that it sits in.
+    room: Option<String>,
+    /// Sounds, digits and recordings that go on.
+    orders: Vec<Order>,
+}
+
+/// Something that was asked of the call's media and goes on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Order {
+    /// For `stop`.
+    id: String,
+    /// `play`, `dtmf` or `record`.
+    kind: &'static str,
+    /// The source, or the recording's file.
+    what: String,
+    /// Since when.
+    since: String,
+    /// A recording that is paused.
+    paused: bool,
 }
 
 /// One line of a timeline.
@@ -121,8 +141,33 @@ pub(crate) struct MediaPort {
     kernel_drops: u64,
     /// Mean opinion score of all that the peer sent, 1.0 to 4.5; null where nothing could be rated.
     mos: Option<f64>,
+    /// What became of the peer's speech, where it is decoded or made here.
+    voice: Option<Voice>,
     /// Streams that the peer sent.
     streams: Vec<Stream>,
+}
+
+/// Speech that is decoded (what the peer says) or encoded (what it hears).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Voice {
+    /// What is decoded, such as `opus`.
+    decodes: Option<&'static str>,
+    /// What is made.
+    encodes: Option<&'static str>,
+    /// What was played of the peer's speech, gaps and all.
+    played_ms: u64,
+    /// How much of that was concealment.
+    concealed_ms: u64,
+    /// Frames that were won back by forward error correction.
+    recovered: u64,
+    /// Packets that came too late.
+    late: u64,
+    /// What waits to be played, now.
+    delay_ms: u64,
+    /// Time that was taken out to follow clock and jitter.
+    shortened_ms: u64,
+    /// Time that was put in.
+    stretched_ms: u64,
 }
 
 /// Packets and bytes.
@@ -235,6 +280,37 @@ impl Call {
             route: call.route.clone(),
             legs: call.legs.iter().map(|leg| Leg::new(leg, now)).collect(),
             timeline: call.timeline.iter().map(happening).collect(),
+            room: call.room.clone(),
+            orders: call.orders.iter().map(Order::new).collect(),
+        }
+    }
+}
+
+impl Order {
+    fn new(order: &OrderView) -> Order {
+        Order {
+            id: order.id.to_string(),
+            kind: order.kind,
+            what: order.what.clone(),
+            since: order.since.to_string(),
+            paused: order.paused,
+        }
+    }
+}
+
+impl Voice {
+    fn new(voice: &VoiceReport) -> Voice {
+        let millis = |duration: base::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Voice {
+            decodes: voice.decodes,
+            encodes: voice.encodes,
+            played_ms: millis(voice.played),
+            concealed_ms: millis(voice.concealed),
+            recovered: voice.recovered,
+            late: voice.late,
+            delay_ms: millis(voice.delay),
+            shortened_ms: millis(voice.shortened),
+            stretched_ms: millis(voice.stretched),
         }
     }
 }
@@ -275,6 +351,7 @@ impl MediaPort {
             foreign: text(port.foreign),
             kernel_drops: port.kernel_drops,
             mos: port.mos().map(|mos| rounded(mos, 100.0)),
+            voice: port.voice.as_ref().map(Voice::new),
             streams: port.streams.iter().map(|stream| Stream::new(stream, now)).collect(),
         }
     }

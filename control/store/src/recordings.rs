@@ -178,7 +178,10 @@ mod tests {
         assert_eq!(store.load_recordings(&of_one).unwrap(), [runs.clone()]);
         let blue = RecordingQuery { room: Some("blue".into()), ..all.clone() };
         assert_eq!(store.load_recordings(&blue).unwrap(), [done.clone()]);
-        assert_eq!(store.load_recordings(&RecordingQuery { limit: 1, ..all.clone() }).unwrap(), [done.clone()]);
+        assert_eq!(
+            store.load_recordings(&RecordingQuery { limit: 1, ..all.clone() }).unwrap(),
+            [done.clone()]
+        );
         drop(store);
         let store = Store::open(&path).unwrap();
         assert_eq!((store.interrupt_recordings().unwrap(), store.interrupt_recordings().unwrap()), (1, 0));

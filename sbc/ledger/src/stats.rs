@@ -25,6 +25,10 @@ pub struct SignallingStats {
     pub kernel_drops: Labelled,
     /// Lost packets of all ended calls.
     pub rtp_lost: Counter,
+    /// Mean jitter of each stream of ended calls.
+    pub jitter: Histogram,
+    /// Frames of 20 ms of ended calls that were concealed.
+    pub concealed: Counter,
     /// Retransmissions that were absorbed.
     pub retransmissions_in: Counter,
     /// Retransmissions that we sent.

@@ -52,6 +52,10 @@ families! {
     RTP_LOST = Counter "strowger_rtp_lost_total" [] "RTP packets of ended calls that never reached us.";
     RTP_FORWARD = Histogram "strowger_rtp_forward_seconds" ["shard"] "From the start of the turn that took a packet to its end: the engine's own share of the delay.";
     BRIDGES = Gauge "strowger_bridges" ["shard", "kind"] "Bridges that exist now, by kind.";
+    TRANSCODE_SESSIONS = Gauge "strowger_transcode_sessions" ["from", "to"] "Streams that are decoded and encoded now, by codec of their source and of their sink.";
+    RTP_JITTER = Histogram "strowger_jitter_seconds" [] "Interarrival jitter of streams of ended calls: the mean of each.";
+    CONCEALED = Counter "strowger_concealed_total" [] "Frames of 20 ms that never came, or too late, and were concealed; of ended calls.";
+    RECORDINGS_ACTIVE = Gauge "strowger_recordings_active" [] "Recordings that run now.";
     PORTS_FREE = Gauge "strowger_ports_free" ["listener", "shard"] "Pairs of media ports that can be opened now.";
     PORTS_USED = Gauge "strowger_ports_used" ["listener", "shard"] "Pairs of media ports in use.";
 

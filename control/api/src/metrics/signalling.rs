@@ -26,6 +26,8 @@ impl Page {
         self.count(&f::SIP_BANNED_DROPPED, &[], stats.banned_dropped.get());
         self.add(&f::SIP_TRANSACTIONS, &[], stats.transactions.get() as f64);
         self.count(&f::RTP_LOST, &[], stats.rtp_lost.get());
+        self.histogram(&f::RTP_JITTER, &[], &stats.jitter);
+        self.count(&f::CONCEALED, &[], stats.concealed.get());
         self.add(&f::SHARD_LOAD, &[&shard], stats.load_ppm.get() as f64 / 1e6);
         self.count(&f::SHARD_RESTARTS, &[&shard], stats.restarts.get());
         self.labelled(&f::KERNEL_DROPS, &stats.kernel_drops);

@@ -23,6 +23,8 @@ pub fn media(page: &mut Page) {
         page.add(&f::PORTS_USED, &["main", shard], 4.0);
         page.add(&f::SHARD_LOAD, &[shard], 0.25);
     }
+    page.add(&f::TRANSCODE_SESSIONS, &["pcmu", "opus"], 3.0);
+    page.add(&f::RECORDINGS_ACTIVE, &[], 1.0);
     page.count(&f::HOOK_QUESTIONS, &["late"], 1);
     page.count(&f::HOOK_ANSWERS, &["cache"], 1);
     page.histogram(&f::HOOK_TIME, &[], &histogram);

@@ -84,8 +84,8 @@ fn a_ban_that_makes_no_sense_is_refused_with_its_field() {
         (r#"{"address":"203.0.113.7","ttl":"0s"}"#, "ttl"),
         (r#"{"address":"203.0.113.7","reason":"a\nb"}"#, "reason"),
         (&long, "reason"),
-        (r#"{"address":"203.0.113.7","tll":"1h"}"#, "body"),
-        ("", "body"),
+        (r#"{"address":"203.0.113.7","tll":"1h"}"#, "tll"),
+        ("", "address"),
     ] {
         let reply = world.ask("POST", "/v1/bans", &[], body);
         assert_eq!((reply.status, reply.class().as_str()), (422, "invalid_field"), "{body}");

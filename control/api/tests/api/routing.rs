@@ -82,8 +82,8 @@ fn a_decision_is_told_without_a_call() {
         (json!({ "from": "1", "to": "2", "at": "now" }), "at"),
         (json!({ "from": "1", "to": "2".repeat(20_000) }), "to"),
         (json!({ "from": "1", "to": "2", "trunk": "nobody" }), "body"),
-        (json!({ "from": "1", "to": "2", "trnk": "pbx" }), "body"),
-        (json!({ "from": "1" }), "body"),
+        (json!({ "from": "1", "to": "2", "trnk": "pbx" }), "trnk"),
+        (json!({ "from": "1" }), "to"),
     ] {
         let reply = ask(body);
         assert_eq!((reply.status, reply.class().as_str()), (422, "invalid_field"));

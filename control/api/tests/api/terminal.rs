@@ -334,3 +334,68 @@ x          0 of 12 keys  -    0         0.5/s  0     0
 ";
     assert_eq!(strowger(&world, "limits").unwrap(), expected);
 }
+
+#[test]
+fn what_a_call_says_and_hears_is_changed_from_the_terminal() {
+    let world = World::new();
+    let said = |line: &str| strowger(&world, &line.replace("CALL", CALL)).unwrap().trim_end().to_owned();
+    let id = format!("{CALL}-3");
+    assert_eq!(
+        said("calls play CALL hello.wav --leg b --mix --loop ever --gain -3"),
+        format!("plays, id {id}")
+    );
+    assert_eq!(said("calls dtmf CALL 12# --leg b --gap 200"), format!("digits are sent, id {id}"));
+    let recorded = format!("start: recording {id}, file {id}.wav");
+    assert_eq!(said("calls record CALL start --layout stereo --format opus --mask-digits"), recorded);
+    assert_eq!(said(&format!("calls stop CALL {id}")), "stopped");
+    assert_eq!(said("calls mute CALL --leg a"), "muted");
+    assert_eq!(said("calls mute CALL --off --json"), format!("{{\"call\":\"{CALL}\",\"muted\":false}}"));
+    assert_eq!(said("calls hold CALL --leg a --music tone:ring"), "on hold");
+    assert_eq!(said("calls join CALL --room blue"), "in room blue with 1 calls");
+    assert_eq!(said("calls leave CALL"), "left its room");
+    let wrong = |line: &str| strowger(&world, &line.replace("CALL", CALL)).unwrap_err();
+    assert_eq!(wrong("calls play CALL nothing.wav"), (2, "source: a file below the folder of sounds".into()));
+    assert_eq!(wrong("calls dtmf CALL 12x").0, 2);
+    assert_eq!(wrong("calls join CALL --room red"), (1, "there is no room red".into()));
+    assert_eq!(wrong("calls join CALL").0, 2);
+}
+
+#[test]
+fn rooms_are_listed_shown_and_ended() {
+    let world = World::new();
+    let list = strowger(&world, "rooms").unwrap();
+    let lines: Vec<&str> = list.lines().map(str::trim_end).collect();
+    assert_eq!(lines[1..], ["blue  open   2026-11-21 08:01:56  1      3        no", "1 room"], "{list}");
+    let shown = strowger(&world, "rooms show blue").unwrap();
+    assert!(shown.lines().any(|line| line.contains("-1.5 dB") && line.ends_with(" b")), "{shown}");
+    assert_eq!(strowger(&world, "rooms delete blue").unwrap(), "room blue is being ended\n");
+    assert_eq!(strowger(&world, "rooms delete red").unwrap_err(), (1, "there is no room red".into()));
+}
+
+#[test]
+fn recordings_are_listed_and_fetched() {
+    let world = World::new();
+    let id = ledger::OrderId { of: CALL.parse().unwrap(), number: 1 };
+    world.fake.recordings.lock().unwrap().push(ledger::RecordingRow {
+        id,
+        room: None,
+        file: format!("{id}.wav"),
+        started: Wall(1_795_248_116_500_000),
+        layout: command::Layout::Mono,
+        format: command::FileFormat::Wav,
+        state: ledger::RecordingState::Done,
+        length: std::time::Duration::from_secs(65),
+        lost: std::time::Duration::ZERO,
+    });
+    world.fake.records.write_file(&format!("{id}.wav"), b"RIFF and so on");
+    let list = strowger(&world, &format!("recordings list --call {CALL} --limit 5")).unwrap();
+    let row = format!("{id}  done   2026-11-21 08:01:56  1:05    mono    0 ms  -     {id}.wav");
+    assert_eq!(list.lines().skip(1).collect::<Vec<_>>(), [row.as_str(), "1 recording"], "{list}");
+    assert_eq!(strowger(&world, &format!("recordings get {id} --out -")).unwrap(), "RIFF and so on");
+    let file = std::env::temp_dir().join(format!("strowger-terminal-{}.wav", std::process::id()));
+    let got = strowger(&world, &format!("recordings get {id} --out {}", file.display())).unwrap();
+    assert_eq!(got, format!("14 bytes written to {}\n", file.display()));
+    assert_eq!(std::fs::read(&file).unwrap(), b"RIFF and so on");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(strowger(&world, &format!("recordings get {CALL}-9")).unwrap_err().0, 1);
+}

@@ -206,11 +206,12 @@ impl Call {
         self.control().orders.stop(desk, now, bridge, id)
     }
 
-    /// The call is answered: it is recorded, if a trunk of it wants that, and so is what has waited for it.
+    /// The call is answered: it is recorded, if a trunk or account of it wants that, and so is what has waited for it.
     pub(super) fn begin_recordings(&mut self, desk: &mut Desk, now: Now) {
         let Some(bridge) = self.open_bridge() else { return };
         let trunks = [Some(self.admitted.trunk), self.trunk_out()];
-        let is_wanted = trunks.into_iter().flatten().any(|trunk| self.trunk(trunk).record);
+        let is_wanted = trunks.into_iter().flatten().any(|trunk| self.trunk(trunk).record)
+            || self.admitted.account.is_some_and(|account| self.spec.accounts[account].record);
         if self.control.is_none() && !is_wanted {
             return;
         }
@@ -218,7 +219,9 @@ impl Call {
         orders.begin_waiting(desk, now, bridge);
         if is_wanted {
             match orders.record(desk, now, Some(bridge), RecordStart::default()) {
-                Ok(recorded) => self.tell(now, format!("{} is recorded, as its trunk says", recorded.file)),
+                Ok(recorded) => {
+                    self.tell(now, format!("{} is recorded, as the configuration says", recorded.file))
+                }
                 Err(failed) => tracing::error!(call = %self.id, ?failed, "not recorded"),
             }
         }

@@ -353,6 +353,7 @@ impl Call {
         }
         self.records_written = true;
         let Some(release) = self.release.clone() else { return };
+        self.count_speech(desk);
         for side in [Side::A, Side::B] {
             let quality = self.quality(side);
             if quality.is_some_and(|q| q.one_way) && self.answered.is_some() {
@@ -431,6 +432,17 @@ impl Call {
         let bills = |code: u16| self.trunk(leg.trunk).codes.bill.iter().any(|range| range.contains(&code));
         leg.record.answered.is_some()
             || leg.record.final_answer.as_ref().is_some_and(|(code, _)| bills(*code))
+    }
+
+    /// How evenly streams came, and how much of them was made up.
+    fn count_speech(&self, desk: &Desk) {
+        for port in self.report.iter().flat_map(|report| &report.ports) {
+            for stream in &port.streams {
+                desk.stats.jitter.record(u64::try_from(stream.jitter_mean.as_nanos()).unwrap_or(u64::MAX), 1);
+            }
+            let frames = port.voice.map_or(0, |voice| voice.concealed.as_millis() / 20);
+            desk.stats.concealed.add(u64::try_from(frames).unwrap_or(0));
+        }
     }
 
     /// All ports of one side together.
