@@ -159,7 +159,7 @@ impl RecordingBody {
             room: row.room.clone(),
             file: row.file.clone(),
             started: row.started.to_string(),
-            length_ms: row.state.is_over().then(|| row.length.as_millis() as u64),
+            length_ms: row.state.is_over().then_some(row.length.as_millis() as u64),
             layout: layout_name(row.layout),
             format: format_name(row.format),
             state: row.state.name(),

@@ -175,13 +175,11 @@ mod tests {
         let all = RecordingQuery { limit: 10, ..RecordingQuery::default() };
         assert_eq!(store.load_recordings(&all).unwrap(), [done.clone(), runs.clone()]);
         let of_one = RecordingQuery { call: Some(one.to_string()), ..all.clone() };
-        assert_eq!(store.load_recordings(&of_one).unwrap(), [runs.clone()]);
+        assert_eq!(store.load_recordings(&of_one).unwrap(), core::slice::from_ref(&runs));
         let blue = RecordingQuery { room: Some("blue".into()), ..all.clone() };
-        assert_eq!(store.load_recordings(&blue).unwrap(), [done.clone()]);
-        assert_eq!(
-            store.load_recordings(&RecordingQuery { limit: 1, ..all.clone() }).unwrap(),
-            [done.clone()]
-        );
+        assert_eq!(store.load_recordings(&blue).unwrap(), core::slice::from_ref(&done));
+        let latest = RecordingQuery { limit: 1, ..all.clone() };
+        assert_eq!(store.load_recordings(&latest).unwrap(), core::slice::from_ref(&done));
         drop(store);
         let store = Store::open(&path).unwrap();
         assert_eq!((store.interrupt_recordings().unwrap(), store.interrupt_recordings().unwrap()), (1, 0));

@@ -217,7 +217,7 @@ impl Switch {
         };
         match self.by_bridge.get(&bridge).copied() {
             Some(key) => self.with_call(key, |call, desk| call.handle_media(desk, now, event)),
-            None => self.handle_room_media(now, bridge, event),
+            None => self.handle_room_media(now, bridge, &event),
         }
     }
 

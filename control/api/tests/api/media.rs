@@ -71,7 +71,7 @@ pub fn answer(shard: usize, ask: Ask) {
                 ("blue", _) => Ok(room("blue", id)),
                 (name, true) => Ok(room(name, id)),
                 _ => Err(AskFailed::NoRoom),
-            }))
+            }));
         }
         Ask::PutRoom(name, options, reply) => {
             let view = RoomView { options, members: Vec::new(), ..room(&name, CallId::default()) };

@@ -13,7 +13,7 @@ use ledger::{
     AskFailed, Event, Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom,
     RecordStart, Recorded, Reply, RoomOptions, RoomView, SendDigits,
 };
-use sdp::{Kind, Side};
+use sdp::{DigitsBy, Side};
 
 /// What was asked of one call. Most calls have none.
 #[derive(Default)]
@@ -83,14 +83,11 @@ impl Call {
         }
     }
 
-    /// The port that speech of each side goes through, the caller's first: that of its first audio line.
+    /// The port that speech of each side goes through, the caller's first, where it is one of these.
     fn audio_ports(&self, spec: &BridgeSpec) -> [Option<PortIndex>; 2] {
         [Side::A, Side::B].map(|side| {
-            // Ports are in the order of their m-lines; refused lines have none.
-            let lines = self.negotiation.describe(side).into_iter().filter(|line| !line.refused);
-            let ports = spec.ports.iter().filter(|port| port.party == side.party());
-            let audio = lines.zip(ports).find(|(line, _)| line.kind == Kind::Audio);
-            audio.map(|(_, port)| port.port)
+            let (port, _) = self.negotiation.speech_port(side)?;
+            spec.ports.iter().any(|spec| spec.port == port).then_some(port)
         })
     }
 
@@ -118,7 +115,7 @@ impl Call {
         }
     }
 
-    /// Sends digits to one leg or both.
+    /// Sends digits to one leg or both, as each gets them.
     pub(crate) fn send_digits(
         &mut self,
         desk: &mut Desk,
@@ -127,18 +124,38 @@ impl Call {
         reply: Reply<Result<OrderId, AskFailed>>,
     ) {
         let (bridge, ports) = match self.ports_of(digits.legs) {
-            Ok(ports) => ports,
+            Ok(found) => found,
             Err(failed) => return reply(Err(failed)),
         };
-        let orders = &mut self.control().orders;
-        match orders.dtmf(desk, now, bridge, &ports, digits) {
-            Ok(id) => {
-                let tickets = orders.tickets(id);
-                orders.await_media(desk, bridge, tickets, false, with(reply, id));
-                self.tell(now, format!("{} digits are sent to {}", digits.digits.len(), digits.legs.name()));
-            }
-            Err(failed) => reply(Err(failed)),
+        let sides = [Side::A, Side::B].into_iter().zip(digits.legs.each());
+        let sides: Vec<Side> = sides.filter(|(_, meant)| *meant).map(|(side, _)| side).collect();
+        let by_info = |side: &Side| self.media_of(*side).is_some_and(|media| media.dtmf == DigitsBy::Info);
+        let by_info: Vec<bool> = sides.iter().map(by_info).collect();
+        if by_info.contains(&true) && self.stage != Stage::Up {
+            return reply(Err(NOT_ANSWERED));
         }
+        let ports: Vec<PortIndex> =
+            ports.into_iter().zip(&by_info).filter(|(_, info)| !**info).map(|(port, _)| port).collect();
+        let orders = &mut self.control().orders;
+        let id = match orders.dtmf(desk, now, bridge, &ports, digits) {
+            Ok(id) => id,
+            Err(failed) => return reply(Err(failed)),
+        };
+        let tickets = orders.tickets(id);
+        if tickets.is_empty() {
+            // INFO goes out digit by digit as the peer answers; media has no part in it.
+            orders.end_now(desk, now, id);
+            reply(Ok(id));
+        } else {
+            orders.await_media(desk, bridge, tickets, false, with(reply, id));
+        }
+        let duration = Duration::from_millis(digits.duration_ms.into());
+        for (side, _) in sides.into_iter().zip(by_info).filter(|(_, info)| *info) {
+            for digit in digits.digits.chars() {
+                self.tell_digit(desk, now, side.other(), digit, duration);
+            }
+        }
+        self.tell(now, format!("{} digits are sent to {}", digits.digits.len(), digits.legs.name()));
     }
 
     /// Begins, ends or pauses a recording.
@@ -220,7 +237,7 @@ impl Call {
         if is_wanted {
             match orders.record(desk, now, Some(bridge), RecordStart::default()) {
                 Ok(recorded) => {
-                    self.tell(now, format!("{} is recorded, as the configuration says", recorded.file))
+                    self.tell(now, format!("{} is recorded, as the configuration says", recorded.file));
                 }
                 Err(failed) => tracing::error!(call = %self.id, ?failed, "not recorded"),
             }

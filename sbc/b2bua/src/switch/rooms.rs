@@ -186,9 +186,9 @@ impl Switch {
     }
 
     /// Something of a room's bridge.
-    pub(super) fn handle_room_media(&mut self, now: Now, bridge: BridgeId, event: Event) {
+    pub(super) fn handle_room_media(&mut self, now: Now, bridge: BridgeId, event: &Event) {
         let Some(room) = self.desk.config.shared.rooms.of_bridge(bridge) else { return };
-        match event {
+        match *event {
             Event::Ended { ticket, ended, .. } => {
                 let (orders, desk) = self.room_orders(&room);
                 orders.on_ended(desk, now, ticket, ended);

@@ -152,6 +152,25 @@ fn digits_go_to_a_leg_with_a_gap_that_a_receiver_can_hear() {
 }
 
 #[test]
+fn digits_for_a_leg_that_wants_info_go_out_by_signalling_one_after_the_other() {
+    let mut world = World::with(1, |spec| spec.trunks[1].media.dtmf = sdp::DigitsBy::Info);
+    let phone = world.call();
+    let digits = SendDigits { legs: Legs::Both, digits: "7#".into(), duration_ms: 200, gap_ms: 100 };
+    world.ask(|reply| Ask::Dtmf(phone.id, Box::new(digits.clone()), reply)).unwrap().unwrap();
+    let ports: Vec<_> = world.orders.drain(..).map(|(_, _, order)| order).collect();
+    assert!(matches!(&ports[..], [Order::Dtmf { port: PortIndex(0), .. }]), "{ports:?}");
+    for digit in ["Signal=7\r\nDuration=200", "Signal=#\r\nDuration=200"] {
+        let info = world.answer_info();
+        assert!(info.contains(digit), "{info}");
+    }
+    let only_info = SendDigits { legs: Legs::B, ..digits };
+    world.events();
+    let id = world.ask(|reply| Ask::Dtmf(phone.id, Box::new(only_info), reply)).unwrap().unwrap();
+    assert_eq!(world.events()[1], format!("dtmf.ended call={} id={id} outcome=done length_ms=0", phone.id));
+    assert!(world.orders.is_empty());
+}
+
+#[test]
 fn digits_and_fax_tones_of_a_peer_are_told() {
     let mut world = World::new();
     let phone = world.call();

@@ -209,6 +209,13 @@ impl World {
         bodies
     }
 
+    /// The callee answers an INFO; which one.
+    pub(super) fn answer_info(&mut self) -> String {
+        let info = self.take(CALLEE, "INFO ");
+        self.receive(CALLEE, &respond(&info, "200 OK", ""));
+        info
+    }
+
     /// The caller hangs up.
     pub(super) fn hang_up(&mut self, phone: &Phone) {
         let bye = self.request(phone.number, "BYE", 9, &phone.to, &phone.target, "");
