@@ -18,6 +18,7 @@ mod silence; // the clock of silence
 mod packet; // the way of a packet
 mod control; // the way of RTCP, and RTCP of our own
 mod fit; // what each port decodes and makes, from spec and orders
+mod crossing; // seats of ports on other media shards
 mod domain; // what ticks together: the mixed ports of a call, or a room
 mod tick; // one tick of a domain
 mod order; // play, digits, recordings
@@ -32,6 +33,7 @@ use command::{
 use core::net::{IpAddr, SocketAddr};
 use domain::Domain;
 use made::Made;
+pub use crossing::Crossing;
 pub use order::{Tape, TapeWant};
 use port::{Aim, Port};
 use relay::Edge;
@@ -78,6 +80,8 @@ pub struct OpenPort {
 /// What one shard's bridges need to know at start.
 #[derive(Clone, Debug)]
 pub struct BridgesConfig {
+    /// The number of this media shard, as in the ids of its bridges.
+    pub shard: u8,
     /// Bridges at most.
     pub bridges_max: u32,
     /// Slots at most: slots are below this.
@@ -111,6 +115,8 @@ pub struct Counters {
     pub dropped: [u64; Verdict::COUNT],
     /// Events that found the queue full.
     pub events_lost: u64,
+    /// Ticks of speech for other shards that found the queue full.
+    pub crossings_lost: u64,
 }
 
 /// The bridges of one shard.
@@ -132,6 +138,9 @@ pub struct Bridges {
     pulses: Wheel<Pulse>,
     fired: Vec<(Instant, Pulse)>,
     made: Made,
+    /// Speech on its way to other shards; takes memory when the first seat is taken there.
+    crossings: VecDeque<crossing::Crossing>,
+    shard: u8,
     scratch: Box<Scratch>,
     /// How hard encoders try, 0 to 10.
     complexity: u8,
@@ -232,6 +241,8 @@ impl Bridges {
             pulses: Wheel::new(now.mono, PULSE_TICK),
             fired: Vec::new(),
             made: Made::new(),
+            crossings: VecDeque::new(),
+            shard: config.shard,
             scratch: Box::new(Scratch {
                 first: [0; transcode::SAMPLES_MAX],
                 second: [0; transcode::SAMPLES_MAX],
@@ -288,6 +299,20 @@ impl Bridges {
         Ok(())
     }
 
+    /// Makes a bridge without ports of its own, if it is new: a room.
+    ///
+    /// # Errors
+    /// [`OpenRefusal::Full`] when there are too many bridges.
+    pub fn open_room(&mut self, now: Now, bridge: BridgeId) -> Result<(), OpenRefusal> {
+        let key = match self.by_id.get(&bridge) {
+            Some(key) => *key,
+            None if self.bridges.len() < self.bridges_max as usize => self.create(now, bridge)?,
+            None => return Err(OpenRefusal::Full),
+        };
+        self.adopt(key);
+        Ok(())
+    }
+
     fn create(&mut self, now: Now, id: BridgeId) -> Result<Key, OpenRefusal> {
         let bridge = Bridge {
             id,
@@ -320,8 +345,10 @@ impl Bridges {
         let key = *self.by_id.get(&bridge).ok_or(Unsupported("a bridge that was never opened"))?;
         let opened = self.bridges.get(key).map_or(0, |bridge| bridge.ports.len());
         check(spec, opened)?;
-        let mut rooms = spec.ports.iter().filter_map(|port| port.voice.seat.as_ref());
-        if rooms.any(|seat| !self.by_id.contains_key(&seat.room)) {
+        let mut seats = spec.ports.iter().filter_map(|port| port.voice.seat.as_ref());
+        // What another shard holds is its own to know.
+        let is_here = |room: BridgeId| room.media_shard() == usize::from(self.shard);
+        if seats.any(|seat| is_here(seat.room) && !self.by_id.contains_key(&seat.room)) {
             return Err(Unsupported("a seat in a room that was never opened"));
         }
         let bridge = self.bridges.get_mut(key).expect("the map holds living bridges");

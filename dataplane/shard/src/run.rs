@@ -13,7 +13,7 @@ use command::{
     BridgeId, BridgeReport, Command, Event, Generation, OpenRefusal, OpenedPort, Order, Outcome, PortWant,
     Recording, Ticket, Verdict,
 };
-use media::{Bridges, BridgesConfig, OpenPort, Slot, Unsupported};
+use media::{Bridges, Crossing, BridgesConfig, OpenPort, Slot, Unsupported};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -33,6 +33,9 @@ pub struct Shard<I> {
     io: I,
     stats: Arc<ShardStats>,
     allow_panic: bool,
+    /// By shard: speech for seats on it. Its own is the one that it reads.
+    crossings: Vec<Mailbox<Crossing>>,
+    index: u8,
     /// Starts recordings; `None` where there is no folder for them.
     deck: Option<Deck>,
     /// How hard encoders try now, and at most.
@@ -98,6 +101,7 @@ impl<I: Io> Shard<I> {
         let mut rng = base::Rng::from_seed(config.seed ^ u64::from(generation.0) << 32);
         let now = read(&config.clock);
         let bridges = BridgesConfig {
+            shard: config.index,
             bridges_max: config.bridges_max,
             slots_max,
             events_max: EVENTS_MAX,
@@ -130,6 +134,8 @@ impl<I: Io> Shard<I> {
             io,
             stats,
             allow_panic: config.allow_panic,
+            crossings: config.crossings.clone(),
+            index: config.index,
             deck: config.recorder.as_ref().map(|recorder| recorder.deck(alarm)),
             complexity: config.complexity,
             complexity_max: config.complexity,
@@ -176,11 +182,13 @@ impl<I: Io> Shard<I> {
     /// One turn: commands, packets in, timers, packets out, events out. Returns the time at its end.
     pub fn turn(&mut self, now: Now) -> Now {
         let commands = self.take_commands(now);
+        self.take_crossings(now);
         self.io.recv();
         let packets = self.route(now);
         self.send_made();
         self.run_timers(now);
         self.send_made();
+        self.send_crossings();
         self.io.send();
         self.take_finished();
         self.count_failed();
@@ -228,6 +236,25 @@ impl<I: Io> Shard<I> {
             stats.bytes_out.add(bytes_out);
         }
         batch.len()
+    }
+
+    /// Speech that has come from other shards.
+    fn take_crossings(&mut self, now: Now) {
+        let Some(own) = self.crossings.get(usize::from(self.index)) else { return };
+        for _ in 0..CROSSINGS_A_TURN {
+            let Some(crossing) = own.receive() else { break };
+            self.bridges.handle_crossing(now.mono, crossing);
+        }
+    }
+
+    /// Speech for seats on other shards. Nobody is woken: whoever it is for ticks by itself.
+    fn send_crossings(&mut self) {
+        while let Some(crossing) = self.bridges.poll_crossing() {
+            let other = self.crossings.get(usize::from(crossing.to));
+            if other.is_none_or(|other| other.send(crossing).is_err()) {
+                self.stats.crossings_lost.add(1);
+            }
+        }
     }
 
     /// Sends what was made here rather than passed on.
@@ -367,6 +394,9 @@ impl<I: Io> Shard<I> {
         let in_use = self.pairs.len() - self.ports.kept();
         if !self.bridges.has_room(bridge, want.len()) || in_use + want.len() > self.pairs_max {
             return Err(OpenRefusal::Full);
+        }
+        if want.is_empty() {
+            self.bridges.open_room(now, bridge)?;
         }
         let mut taken = Vec::with_capacity(want.len());
         for want in want {
@@ -637,6 +667,8 @@ fn bridge_of(event: &Event) -> Option<BridgeId> {
 
 /// Commands taken in one turn: each may bind sockets, and packets wait meanwhile.
 const COMMANDS_A_TURN: usize = 16;
+/// Ticks of speech from other shards that are taken in one turn.
+const CROSSINGS_A_TURN: usize = 256;
 /// Events of bridges that may wait between two turns.
 const EVENTS_MAX: usize = 4096;
 /// Commands that can wait do so for this long at most, while the thread is busy.

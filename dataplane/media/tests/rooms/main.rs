@@ -1,0 +1,7 @@
+//! Rooms, promotion and demotion, play and recordings, through the boundary that the shard uses: peers with real codecs
+//! talk in virtual time, and what each hears is decoded and judged (media.md).
+
+mod world; // bridges, peers and time
+
+mod mixing; // who hears whom
+mod promotion; // from relay to mix and back
