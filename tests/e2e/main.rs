@@ -28,4 +28,5 @@ mod demo; // commands that need no peer
 mod baresip; // two real phones hear each other
 mod dns; // trunks by name
 mod tshark; // what leaves the engine, as tshark sees it
+mod transcode; // sides that speak different codecs
 mod api; // the API and the commands

@@ -19,17 +19,56 @@ pub struct Baresip {
     events: Vec<Value>,
 }
 
-/// Samples a second everywhere here.
+/// Samples a second of the tone that is played.
 const RATE: u32 = 8000;
+
+/// What a phone can do.
+#[derive(Clone, Copy, Debug)]
+pub struct Abilities<'a> {
+    /// Its codecs in order, as in SDP with a comma between.
+    pub codecs: &'a str,
+    /// `srtp-mand` encrypts all, `srtp` offers keys under RTP/AVP, nothing does neither.
+    pub encryption: &'a str,
+}
+
+impl Default for Abilities<'_> {
+    fn default() -> Self {
+        Abilities { codecs: "PCMU/8000,PCMA/8000", encryption: "" }
+    }
+}
+
+/// What was heard.
+pub struct Recording {
+    pub rate: u32,
+    pub samples: Vec<i16>,
+}
 
 impl Baresip {
     /// At port 5060 of this address as `user`, playing a tone; a callee answers by itself. `None` where it is absent.
     pub fn start(ip: Ipv4Addr, user: &str, tone_hz: f64, callee: bool) -> Option<Baresip> {
+        Baresip::with(ip, user, tone_hz, callee, Abilities::default())
+    }
+
+    /// As [`Baresip::start`], with abilities of its own.
+    pub fn with(
+        ip: Ipv4Addr,
+        user: &str,
+        tone_hz: f64,
+        callee: bool,
+        abilities: Abilities<'_>,
+    ) -> Option<Baresip> {
         let program = peer("baresip")?;
         let folder = Folder::new();
         let path = folder.path().display().to_string();
         tone(&folder.path().join("tone.wav"), tone_hz);
         let answer = if callee { ";answermode=auto" } else { "" };
+        let Abilities { codecs, encryption } = abilities;
+        let encryption = if encryption.is_empty() { String::new() } else { format!(";mediaenc={encryption}") };
+        let coders: String = [("opus", "opus"), ("G722", "g722"), ("L16", "l16")]
+            .into_iter()
+            .filter(|(codec, _)| codecs.contains(codec))
+            .map(|(_, module)| format!("module {module}.so\n"))
+            .collect();
         // RTP ports differ from phone to phone, since baresip binds them on all addresses.
         let [.., c, d] = ip.octets();
         let ports = 20_000 + (u32::from(c) * 256 + u32::from(d)) % 1_400 * 8;
@@ -37,7 +76,7 @@ impl Baresip {
             "module_path {}\nsip_listen {ip}:5060\nnet_interface {ip}\nrtp_ports {ports}-{}\n\
              audio_source aufile,{path}/tone.wav\naudio_player aubridge,sink\naudio_alert aubridge,alert\n\
              ausrc_srate {RATE}\nauplay_srate {RATE}\naudio_level no\nsnd_path {path}\n\
-             module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
+             module g711.so\n{coders}module srtp.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
              module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {ip}:4444\n",
             modules(),
             ports + 7,
@@ -45,7 +84,7 @@ impl Baresip {
         let write =
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("writable");
         write("config", &config);
-        write("accounts", &format!("<sip:{user}@{ip}>;regint=0{answer}\n"));
+        write("accounts", &format!("<sip:{user}@{ip}>;regint=0{answer}{encryption};audio_codecs={codecs}\n"));
         write("contacts", "");
         let log = std::fs::File::create(folder.path().join("log")).expect("writable");
         let mut child = Command::new(program)
@@ -113,14 +152,25 @@ impl Baresip {
 
     /// What it heard in the call that has ended, in samples.
     pub fn heard(&self) -> Vec<i16> {
+        self.recording().samples
+    }
+
+    /// As [`Baresip::heard`], with its rate; of two channels the left one.
+    pub fn recording(&self) -> Recording {
         let files = std::fs::read_dir(self.folder.path()).expect("readable");
         let name = files
             .filter_map(|file| file.ok()?.file_name().into_string().ok())
             .find(|name| name.starts_with("dump-") && name.ends_with("-dec.wav"))
             .unwrap_or_else(|| panic!("nothing was recorded:\n{}", self.log()));
         let wav = std::fs::read(self.folder.path().join(name)).expect("readable");
-        let data = wav.windows(4).position(|w| w == b"data").expect("a WAV file") + 8;
-        wav[data..].chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]])).collect()
+        // Not written yet: its header comes with its end.
+        let Some(data) = wav.windows(4).position(|w| w == b"data") else {
+            return Recording { rate: RATE, samples: Vec::new() };
+        };
+        let channels = usize::from(wav[22]).max(1);
+        let rate = u32::from_le_bytes([wav[24], wav[25], wav[26], wav[27]]);
+        let samples = wav[data + 8..].chunks_exact(2 * channels).map(|s| i16::from_le_bytes([s[0], s[1]]));
+        Recording { rate, samples: samples.collect() }
     }
 }
 
@@ -136,7 +186,12 @@ impl Drop for Baresip {
 
 /// Share of the power of these samples that is in the tone, 0 to 1 (Goertzel).
 pub fn share_of(samples: &[i16], tone_hz: f64) -> f64 {
-    let step = TAU * tone_hz / f64::from(RATE);
+    share_at(RATE, samples, tone_hz)
+}
+
+/// As [`share_of`], at any rate.
+pub fn share_at(rate: u32, samples: &[i16], tone_hz: f64) -> f64 {
+    let step = TAU * tone_hz / f64::from(rate);
     let (mut s1, mut s2, mut power) = (0.0, 0.0, 0.0);
     for sample in samples {
         let x = f64::from(*sample);
@@ -145,6 +200,12 @@ pub fn share_of(samples: &[i16], tone_hz: f64) -> f64 {
     }
     let tone = s1 * s1 + s2 * s2 - 2.0 * step.cos() * s1 * s2;
     if power == 0.0 { 0.0 } else { 2.0 * tone / (samples.len() as f64 * power) }
+}
+
+/// The frequency in which most of the power is, among whole hertz within 25 of the wanted one, and its share.
+pub fn tone_near(rate: u32, samples: &[i16], wanted: u32) -> (u32, f64) {
+    let of = |hz| (hz, share_at(rate, samples, f64::from(hz)));
+    (wanted - 25..=wanted + 25).map(of).max_by(|a, b| a.1.total_cmp(&b.1)).expect("some frequencies")
 }
 
 /// Twenty seconds of a tone as a WAV file.

@@ -58,6 +58,11 @@ impl Socket {
         self.0.local_addr().expect("a bound socket")
     }
 
+    /// The same socket for another thread.
+    pub fn twin(&self) -> Socket {
+        Socket(self.0.try_clone().expect("a socket"))
+    }
+
     pub fn send(&self, to: SocketAddr, packet: &[u8]) {
         // An ICMP error of an earlier packet is told here; the next one counts.
         if self.0.send_to(packet, to).is_err() {
