@@ -46,6 +46,7 @@ impl Shard {
     fn new(calls: u32) -> Self {
         let now = Now { mono: Instant(1_000_000_000), wall: Wall(0) };
         let config = BridgesConfig {
+            shard: 0,
             bridges_max: calls,
             slots_max: calls * 4,
             events_max: 4_096,

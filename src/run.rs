@@ -9,7 +9,7 @@ use api::engine::Engine;
 use b2bua::{Spec, Transport};
 use base::{Clock, Mailbox, Now};
 use command::Event;
-use config::engine::{Backend, CdrSink, Dns, Pin, Role, Shards};
+use config::engine::{Backend, CdrSink, Complexity, Dns, Pin, Role, Shards};
 use config::{Checked, Config, PoolBook};
 use core::net::SocketAddr;
 use edge::blocked::Blocked;
@@ -20,6 +20,7 @@ use edge::stream::{StreamGuard, Streams};
 use edge::udp::{Listening, Paths, UdpSocket};
 use edge::{EdgeConfig, Input};
 use ledger::{Ask, Bans, SignallingStats};
+use shard::recorder::{Recorder, RecorderConfig};
 use shard::{BackendChoice, MediaListener, ShardConfig, ShardHandle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -308,6 +309,9 @@ fn start_media(
         Backend::Epoll => BackendChoice::Epoll,
         Backend::Uring => BackendChoice::Uring,
     };
+    let crossings = shard::crossing_rings(count);
+    let folder = RecorderConfig::new(engine.recordings.0.clone());
+    let recorder = Recorder::start(folder).map_err(|e| anyhow!("the writer of recordings: {e}"))?;
     (0..count)
         .map(|index| {
             let base = ShardConfig::new(clock, seed(secret, clock.now(), 1_000 + index as u64));
@@ -322,6 +326,12 @@ fn start_media(
                 orphan: spec.orphan,
                 pairs_max: (base.pairs_max / count as u32).max(1),
                 events: events.to_vec(),
+                crossings: crossings.clone(),
+                recorder: Some(recorder.clone()),
+                complexity: match engine.opus_complexity {
+                    Complexity::Auto => base.complexity,
+                    Complexity::Fixed(complexity) => complexity,
+                },
                 ..base
             };
             shard::spawn(config).map_err(|e| anyhow!("media shard {index}: {e}"))

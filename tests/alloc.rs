@@ -66,6 +66,7 @@ fn a_warm_bridge_relays_without_the_heap() {
     let mut bridges = Bridges::new(
         now,
         BridgesConfig {
+            shard: 0,
             bridges_max: 1,
             slots_max: 4,
             events_max: 8,

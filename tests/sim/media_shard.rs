@@ -27,6 +27,7 @@ const PORTS: u16 = 10_000;
 impl MediaShard {
     pub fn new(now: Now, number: u8, generation: u32, rng: Rng) -> Self {
         let config = BridgesConfig {
+            shard: number,
             bridges_max: 1024,
             slots_max: SLOTS,
             events_max: 4096,

@@ -164,6 +164,7 @@ pub fn bridge(mut data: &[u8]) {
     let mut bridges = Bridges::new(
         now,
         BridgesConfig {
+            shard: 0,
             bridges_max: 1,
             slots_max: 4,
             events_max: 8,

@@ -12,6 +12,7 @@ use crate::sys::{self, Bell};
 use base::{Clock, Duration, Mailbox};
 use command::{Command, Event, Generation};
 use core::net::IpAddr;
+use media::Crossing;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +50,8 @@ pub struct ShardConfig {
     pub commands_max: usize,
     /// The event rings of the signalling shards, by their numbers.
     pub events: Vec<Mailbox<Event>>,
+    /// Rings for speech between the media shards, one for each to read, by their numbers ([`crossing_rings`]).
+    pub crossings: Vec<Mailbox<Crossing>>,
     /// What writes recordings; none are made without it.
     pub recorder: Option<Recorder>,
     /// How hard encoders try at most, 0 to 10; less under load.
@@ -75,6 +78,7 @@ impl ShardConfig {
             pairs_max,
             commands_max: 1024,
             events: Vec::new(),
+            crossings: Vec::new(),
             recorder: None,
             complexity: 5,
         }
@@ -92,6 +96,19 @@ impl ShardConfig {
         own
     }
 }
+
+/// Rings for speech between `shards` media shards; none where there is only one. Nobody is woken by them.
+pub fn crossing_rings(shards: usize) -> Vec<Mailbox<Crossing>> {
+    struct Nobody;
+    impl base::Wake for Nobody {
+        fn wake(&self) {}
+    }
+    let rings = if shards > 1 { shards } else { 0 };
+    (0..rings).map(|_| Mailbox::new(CROSSINGS_MAX, Nobody)).collect()
+}
+
+/// Ticks of speech that may wait for one shard.
+const CROSSINGS_MAX: usize = 512;
 
 /// Which back end: as in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

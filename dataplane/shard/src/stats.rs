@@ -37,6 +37,8 @@ pub struct ShardStats {
     pub event_backlog: Counter,
     /// Events that were given up: a signalling shard did not read for long, or does not exist. Never an answer.
     pub events_lost: Counter,
+    /// Ticks of speech for rooms on other shards that were given up: their ring was full.
+    pub crossings_lost: Counter,
     /// How often the shard was started; its generation.
     pub starts: Counter,
     /// The ranges of ports, in the order of the configuration.
@@ -97,6 +99,7 @@ impl ShardStats {
             commands: Counter::default(),
             event_backlog: Counter::default(),
             events_lost: Counter::default(),
+            crossings_lost: Counter::default(),
             starts: Counter::default(),
             listeners: listeners.collect(),
         }

@@ -132,7 +132,7 @@ impl Rooms {
     /// Seats a call, or changes how it sits: those legs whose options are given.
     ///
     /// # Errors
-    /// There is no such room, it is full or being ended, its media is elsewhere, or whom the call coaches is not there.
+    /// There is no such room, it is full or being ended, or whom the call coaches is not there.
     pub fn join(
         &self,
         name: &str,
@@ -144,9 +144,6 @@ impl Rooms {
         let room = rooms.get_mut(name).ok_or(NoSeat::NoRoom)?;
         if room.is_closing {
             return Err(NoSeat::WrongState(CLOSING));
-        }
-        if room.bridge.is_some_and(|bridge| bridge.media_shard() != guest.bridge.media_shard()) {
-            return Err(NoSeat::WrongState("the room is mixed on another media shard than the call's media"));
         }
         let coached = |(call, _): (CallId, u8)| call == guest.call || room.members.contains_key(&call);
         if !seats.iter().flatten().filter_map(|seat| seat.coaches).all(coached) {

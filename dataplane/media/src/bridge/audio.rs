@@ -1,6 +1,7 @@
 //! Speech of one port, where it is more than passed on: the ear, which decodes what the peer says at the tick, and the
 //! mouth, which makes what it hears. A port that only relays has none of this.
 
+use super::crossing::Abroad;
 use super::digits::{KeysIn, KeysOut};
 use super::maker::{Leave, Maker, format_of};
 use super::outgoing::Outgoing;
@@ -209,6 +210,8 @@ pub(super) struct Mouth {
     pub feeds: Vec<Feed>,
     /// The room that is heard instead: its bridge, and the seat.
     pub seat: Option<(Key, SeatKey)>,
+    /// A room on another media shard that is heard instead.
+    pub abroad: Option<Abroad>,
     pub sounds: Sounds,
     pub keys: KeysOut,
     /// The last tick, before it was coded.
@@ -260,6 +263,7 @@ impl Mouth {
         Mouth {
             feeds: Vec::new(),
             seat: None,
+            abroad: None,
             sounds: Sounds::default(),
             keys,
             pcm: vec![0; TICK_SAMPLES],
@@ -333,6 +337,14 @@ impl Mouth {
     /// What was said in the last tick, for the echo canceller.
     pub fn reference(&self) -> Option<&[i16]> {
         self.to_ear.as_ref().map(|_| &self.reference[..self.reference_len])
+    }
+
+    /// Fills the block of this tick with what comes from the room on another shard.
+    pub fn listen_abroad(&mut self, len: usize) {
+        self.len = len.min(TICK_SAMPLES);
+        if let Some(abroad) = &mut self.abroad {
+            abroad.listen(&mut self.pcm[..self.len]);
+        }
     }
 
     /// The block of this tick, to be filled.

@@ -1,6 +1,7 @@
 //! What ticks together: the ports of one call whose speech is mixed, or a room with the seats of many calls; and what is
 //! recorded of them. Holds the lists; `tick` goes through them, `fit` fills them.
 
+use super::crossing::Guest;
 use super::maker::{Maker, Making};
 use super::order::Recorder;
 use super::sounds::Sounds;
@@ -31,6 +32,8 @@ pub(super) struct Room {
     pub spec: RoomSpec,
     pub mixer: Mixer,
     pub seats: Vec<Seated>,
+    /// Those who sit here from other shards.
+    pub guests: Vec<Guest>,
     /// What all hear, and the seat that it speaks from while there is something.
     pub sounds: Sounds,
     pub announcer: Option<SeatKey>,
@@ -73,7 +76,7 @@ impl Domain {
     /// Whether nothing ticks any more.
     pub fn is_idle(&self) -> bool {
         let empty_room =
-            self.room.as_ref().is_none_or(|room| room.seats.is_empty() && room.sounds.is_empty());
+            self.room.as_ref().is_none_or(|room| room.seats.is_empty() && room.guests.is_empty() && room.sounds.is_empty());
         self.ears.is_empty() && self.mouths.is_empty() && self.recordings.is_empty() && empty_room
     }
 
@@ -91,6 +94,7 @@ impl Room {
             spec,
             mixer: Mixer::new(MixerConfig { frame_ms, talkers: spec.talkers, seats_max: SEATS_MAX }),
             seats: Vec::new(),
+            guests: Vec::new(),
             sounds: Sounds::default(),
             announcer: None,
             recorder: None,

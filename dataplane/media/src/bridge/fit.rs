@@ -2,7 +2,7 @@
 //! never per packet. Promotion and demotion happen here (media.md, "Promotion"): a sink that hears more than one relayed
 //! stream gets a mouth, its sources get ears, and streams go on under their identity.
 
-use super::audio::{Audio, Ear, EarNeed, Mouth, widest};
+use super::audio::{Ear, EarNeed, Mouth, widest};
 use super::digits::{KeysIn, KeysOut};
 use super::domain::{Domain, Seated};
 use super::law::Law;
@@ -14,6 +14,7 @@ use super::transcode::Transcoder;
 use super::{Bridges, Pulse};
 use crate::mixer::{Chime, SeatConfig};
 use crate::reporter::{Cname, Reporter};
+use crate::wire::rtp::{HEADER_LEN, Header};
 use base::{Duration, Instant, Key};
 use codec::registry;
 use command::{DigitsTowards, Payload, RoomSpec};
@@ -172,11 +173,11 @@ impl Bridges {
                 .feeders
                 .iter()
                 .filter_map(|feeder| self.ports.at(*feeder))
-                .all(|(_, feeder)| feeder.more_edges.is_empty() && law_of(feeder, place, making).is_some())
+                .all(|(_, feeder)| feeder.more_edges.is_empty() && law_of(feeder, port, place, making).is_some())
     }
 
     /// Whether what a port's peer hears is made at the tick.
-    fn is_mixed(&self, now: Instant, port: &Port) -> bool {
+    pub(super) fn is_mixed(&self, now: Instant, port: &Port) -> bool {
         let wants_of = |port: &Port| port.audio.as_ref().map(|audio| audio.wants.clone()).unwrap_or_default();
         let wants = wants_of(port);
         let towards = wants.digits.towards;
@@ -239,6 +240,7 @@ impl Bridges {
         let (rng, complexity) = (self.rng.fork(), self.complexity);
         let cname = self.cname_of(need.place);
         let Some((key, port)) = self.ports.at_mut(need.place) else { return };
+        let sent = port.sent;
         let audio = port.audio.get_or_insert_default();
         let keeps = audio.maker.as_ref().is_some_and(|maker| maker.suits(making));
         if !keeps {
@@ -255,7 +257,16 @@ impl Bridges {
             });
         }
         if audio.reporter.is_none() {
-            audio.reporter = Some(Box::new(Reporter::new(now, cname, rng)));
+            let mut reporter = Box::new(Reporter::new(now, cname, rng));
+            // The first report tells of the stream as it was relayed, at once.
+            if let Some(out) = &audio.out
+                && let Some((timestamp, at)) = out.last()
+            {
+                let last = Header { ssrc: out.ssrc(), timestamp, ..Header::default() };
+                let octets = sent.bytes.saturating_sub(sent.packets * HEADER_LEN as u64);
+                reporter.take_over(at, &last, clock, (sent.packets as u32, octets as u32));
+            }
+            audio.reporter = Some(reporter);
             audio.report_due = Some(now);
             self.pulses.insert(now, Pulse::Report(key));
         }
@@ -269,7 +280,7 @@ impl Bridges {
     }
 
     /// The last packet that was relayed to a port, as its peer saw it, when, and its clock.
-    fn last_relayed(&self, place: u32) -> Option<(crate::wire::rtp::Header, Instant, u32)> {
+    fn last_relayed(&self, place: u32) -> Option<(Header, Instant, u32)> {
         let (_, port) = self.ports.at(place)?;
         port.feeders.iter().find_map(|feeder| {
             let (_, feeder) = self.ports.at(*feeder)?;
@@ -308,6 +319,7 @@ impl Bridges {
     fn fit_mouth(&mut self, now: Instant, key: Key, need: &Need) {
         if !need.mixed || need.making.is_none() {
             self.leave_seat(need.place);
+            self.leave_abroad(need.place);
             let Some((_, port)) = self.ports.at_mut(need.place) else { return };
             if let Some(audio) = &mut port.audio {
                 audio.mouth = None;
@@ -352,8 +364,18 @@ impl Bridges {
         }
         let seat = audio.wants.seat.clone();
         match seat {
-            Some(seat) => self.take_seat(now, key, need.place, index, &seat),
-            None => self.leave_seat(need.place),
+            Some(seat) if seat.room.media_shard() == usize::from(self.shard) => {
+                self.leave_abroad(need.place);
+                self.take_seat(now, key, need.place, index, &seat);
+            }
+            Some(seat) => {
+                self.leave_seat(need.place);
+                self.go_abroad(need.place, &seat);
+            }
+            None => {
+                self.leave_seat(need.place);
+                self.leave_abroad(need.place);
+            }
         }
     }
 
@@ -379,8 +401,7 @@ impl Bridges {
         let complexity = self.complexity;
         let domain = self.domain(now, room_key, Duration::from_millis(20));
         let room = domain.room();
-        let coaches =
-            seat.coaches.and_then(|who| room.seats.iter().find(|seated| seated.who == who)).map(|s| s.seat);
+        let coaches = seat.coaches.and_then(|who| room.seat_of(who));
         let config = SeatConfig {
             rate,
             talks: seat.talks,
@@ -478,7 +499,7 @@ impl Bridges {
         };
         let Some(maker) = sink.audio.as_ref().and_then(|audio| audio.maker.as_ref()) else {
             let to = sink.payloads.iter().find(|payload| payload.number == to_payload);
-            let law = to.filter(|_| single).and_then(|to| Law::new(&source.payloads, to, ptime_ms));
+            let law = to.filter(|_| single).and_then(|to| Law::new(&source.payloads, &sink.payloads, to, ptime_ms));
             return law.map_or(Way::Closed, Way::Law);
         };
         match before {
@@ -487,9 +508,19 @@ impl Bridges {
             {
                 Way::Transcode(coder)
             }
-            _ => {
-                let coder =
+            before => {
+                let mut coder =
                     Transcoder::new(&source.payloads, &sink.payloads, maker.rate(), gain_centibel, seed);
+                let passed = matches!(before, Way::Relay | Way::Law(_) | Way::Silence);
+                let out = sink.audio.as_ref().and_then(|audio| audio.out.as_ref()).filter(|_| passed);
+                // What was passed last is what went out last, so time goes on without a seam.
+                if let Some(out) = out
+                    && let (Some((last, came)), Some((timestamp, left))) = (source.streams.last(), out.last())
+                    && came == left
+                    && source.payloads.iter().any(|p| p.number == last.payload_type && p.clock == out.clock())
+                {
+                    coder.continue_from(&last, timestamp);
+                }
                 Way::Transcode(Box::new(coder))
             }
         }
@@ -567,22 +598,15 @@ impl Bridges {
     }
 }
 
-impl Audio {
-    /// Nothing keeps the mouth any more: the port's stream is relayed or transcoded again.
-    pub(super) fn is_done(&self) -> bool {
-        self.mouth.as_ref().is_some_and(|mouth| mouth.seat.is_none() && !mouth.is_busy())
-    }
-}
-
 fn has_events(port: &Port) -> bool {
     port.payloads.iter().any(|payload| payload.encoding == "telephone-event")
 }
 
 /// The conversion in place from a feeder, if that is all that is needed.
-fn law_of(feeder: &Port, place: u32, making: &Making) -> Option<Law> {
+fn law_of(feeder: &Port, sink: &Port, place: u32, making: &Making) -> Option<Law> {
     let edge = feeder.edges().find(|edge| edge.sink == place)?;
     match edge.wanted {
-        Wanted::Transcode { .. } => Law::new(&feeder.payloads, &making.payload, making.ptime_ms),
+        Wanted::Transcode { .. } => Law::new(&feeder.payloads, &sink.payloads, &making.payload, making.ptime_ms),
         Wanted::Drop | Wanted::Relay | Wanted::Silence => None,
     }
 }

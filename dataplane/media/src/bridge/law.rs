@@ -13,13 +13,15 @@ pub(super) struct Law {
     /// The sink's.
     to: u8,
     to_alaw: bool,
+    /// The source's number of comfort noise that the sink does not take.
+    noise: Option<u8>,
     /// Bytes of a packet of the sink's packet time.
     packet_len: u16,
 }
 
 impl Law {
     /// `None` if there is other speech than G.711.
-    pub fn new(source: &[Payload], to: &Payload, ptime_ms: u16) -> Option<Self> {
+    pub fn new(source: &[Payload], sink: &[Payload], to: &Payload, ptime_ms: u16) -> Option<Self> {
         let number =
             |name: &str| source.iter().find(|p| p.encoding == name && p.clock == 8_000).map(|p| p.number);
         let is_g711 = |payload: &Payload| {
@@ -36,6 +38,7 @@ impl Law {
             pcmu: number("pcmu"),
             pcma: number("pcma"),
             to: to.number,
+            noise: number("cn").filter(|_| sink.iter().all(|payload| payload.encoding != "cn")),
             to_alaw: to.encoding == "pcma",
             packet_len: ptime_ms * 8,
         })
@@ -51,6 +54,11 @@ impl Law {
             (true, _) | (_, true) => {}
         }
         Some(self.to)
+    }
+
+    /// Whether a packet describes noise that the sink wants made.
+    pub fn is_noise(&self, header: &Header) -> bool {
+        self.noise == Some(header.payload_type)
     }
 
     /// Whether the sink gets the packet time that it wants.

@@ -5,9 +5,12 @@ use super::Hop;
 
 /// The longest packet that is made: what an encoder writes, its header, and what sealing adds.
 pub(super) const MADE_LEN_MAX: usize = 1_500;
-/// Packets that may wait; a tick of everything that is due stops short of it and goes on after they have been sent.
-const PACKETS_MAX: usize = 4_096;
-const BYTES_MAX: usize = 1 << 20;
+/// So much is made before it is sent: a tick of everything that is due stops there and goes on after that.
+const CROWD_PACKETS: usize = 2_048;
+const CROWD_BYTES: usize = 1 << 19;
+/// What may wait: a tick of the largest room beside that. Memory that was never needed is never touched.
+const PACKETS_MAX: usize = 16_384;
+const BYTES_MAX: usize = 8 << 20;
 
 /// See the module.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ impl Made {
 
     /// Whether so little room is left that whoever makes many should let them be sent first.
     pub fn is_crowded(&self) -> bool {
-        self.packets.len() > PACKETS_MAX / 2 || self.used > BYTES_MAX / 2
+        self.packets.len() >= CROWD_PACKETS || self.used >= CROWD_BYTES
     }
 
     /// Makes one: `write` fills the buffer and says how long the packet is, or that there is none after all. `false`

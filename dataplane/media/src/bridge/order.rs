@@ -188,6 +188,7 @@ impl Bridges {
         let (id, places, domain) = (bridge.id, bridge.ports.clone(), bridge.domain.take());
         for place in places {
             self.leave_seat(place);
+            self.leave_abroad(place);
             let Some((_, port)) = self.ports.at_mut(place) else { continue };
             let Some(mut mouth) = port.audio.as_mut().and_then(|audio| audio.mouth.take()) else { continue };
             let mut told = Vec::new();

@@ -45,6 +45,11 @@ impl Outgoing {
         self.clock
     }
 
+    /// The last packet's timestamp, and when that packet left; `None` before the first.
+    pub fn last(&self) -> Option<(u32, Instant)> {
+        Some((self.timestamp, self.sent_at?))
+    }
+
     /// The timestamp for what is said now: as much later than the last packet as time has passed, in whole frames, and
     /// by one frame at least.
     pub fn timestamp_at(&self, now: Instant, frame: Duration) -> u32 {

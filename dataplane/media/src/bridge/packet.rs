@@ -291,6 +291,10 @@ impl Bridges {
                 rewritten.write(packet.buffer);
                 self.send(now, edge.sink, Some(rewritten), packet).map(Some)
             }
+            Way::Law(law) if law.is_noise(&header) => {
+                self.ask_repacketising(now, edge.sink);
+                Err(Verdict::NoCodec)
+            }
             Way::Law(law) => {
                 let suits = law.suits(&packet.buffer[payload.clone()]);
                 let number = law.convert(&header, &mut packet.buffer[payload]);

@@ -3,7 +3,7 @@
 use super::audio::Audio;
 use super::keys::{OwnKey, renew_opener};
 use super::learn::{self, Asked, Evidence, Judgement, Probes, Rank, Source, WINDOW, same};
-use super::relay::Edge;
+use super::relay::{Edge, Way};
 use super::{OpenPort, Slot};
 use crate::quality::{Pace, Streams};
 use crate::srtp::Opener;
@@ -14,7 +14,7 @@ use base::{Duration, Instant, Key};
 use command::report::Totals;
 use command::{
     Accept, Learn, MediaClass, Party, Payload, PortIndex, PortReport, PortSpec, Remote, RemoteTag, RtcpMux,
-    SendTo, Verdict, Voice,
+    SendTo, Verdict, Voice, VoiceReport,
 };
 use core::net::{IpAddr, SocketAddr};
 
@@ -514,9 +514,20 @@ impl Port {
             dropped: dropped.filter(|(_, n)| *n > 0).collect(),
             foreign: self.foreign,
             kernel_drops: self.kernel_drops.iter().sum(),
-            voice: self.audio.as_ref().map(|audio| audio.report()),
+            voice: self.voice_report(),
             streams: self.streams.report(before),
         }
+    }
+
+    /// What is known of its peer's speech, where that is decoded.
+    fn voice_report(&self) -> Option<VoiceReport> {
+        let mut report = self.audio.as_ref().map(|audio| audio.report());
+        for edge in self.edges() {
+            if let Way::Transcode(coder) = &edge.way {
+                coder.add_to(report.get_or_insert_default());
+            }
+        }
+        report
     }
 
     fn is_negotiated(&self, payload: u8) -> bool {

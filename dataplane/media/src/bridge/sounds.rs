@@ -33,7 +33,7 @@ pub(super) struct Play {
     gain: Gain,
     /// Where it began.
     start: Duration,
-    /// Samples rendered.
+    /// Samples of the sound that were rendered.
     played: u64,
 }
 
@@ -88,8 +88,11 @@ impl Play {
 
     /// Fills a block; `false` when this was the end.
     fn render(&mut self, block: &mut [i16]) -> bool {
-        let goes_on = match &mut self.source {
-            Source::Tone(_, player) => !player.fill(block).done,
+        let (goes_on, sounded) = match &mut self.source {
+            Source::Tone(_, player) => {
+                let filled = player.fill(block);
+                (!filled.done, filled.samples)
+            }
             Source::Clip { clip, at, resampler } => {
                 let wanted =
                     (block.len() as u64 * u64::from(clip.rate) / u64::from(self.rate.max(1))) as usize;
@@ -111,11 +114,11 @@ impl Play {
                 }
                 let len = resampler.process(raw, block);
                 block[len..].fill(0);
-                goes_on
+                (goes_on, filled * block.len() / raw.len().max(1))
             }
         };
         self.gain.apply(block);
-        self.played += block.len() as u64;
+        self.played += sounded as u64;
         goes_on
     }
 

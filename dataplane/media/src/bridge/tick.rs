@@ -22,15 +22,14 @@ impl Bridges {
         let id = bridge.id;
         let Some(mut domain) = bridge.domain.take_if(|domain| domain.due == Some(at)) else { return };
         domain.due = None;
-        let mut ticks = 0;
-        while domain.next <= now && ticks < CATCH_UP {
+        let missed = now.nanos_since(domain.next) / (domain.tick.as_nanos() as u64).max(1);
+        let left_out = (missed + 1).saturating_sub(CATCH_UP.into());
+        domain.next += domain.tick * u32::try_from(left_out).unwrap_or(u32::MAX);
+        // What has been made is sent before more is; the rest is due at once then.
+        while domain.next <= now && !self.made.is_crowded() {
             let nominal = domain.next;
             domain.next = nominal + domain.tick;
             self.tick(now, nominal, id, &mut domain);
-            ticks += 1;
-        }
-        if domain.next <= now {
-            domain.next = now + domain.tick;
         }
         let Some(bridge) = self.bridges.get_mut(key) else { return };
         bridge.domain = Some(domain);
@@ -52,15 +51,8 @@ impl Bridges {
         bridge.domain.as_ref().is_some_and(|domain| {
             domain.mouths.iter().any(|place| {
                 let port = self.ports.at(*place).map(|(_, port)| port);
-                port.is_some_and(|port| {
-                    let wanted = port.tones_until.is_some_and(|until| domain.next < until);
-                    !wanted
-                        && port
-                            .audio
-                            .as_ref()
-                            .is_some_and(|audio| audio.wants.seat.is_none() && audio.is_done())
-                })
-            }) && !domain.mouths.is_empty()
+                port.is_some_and(|port| port.audio.is_some() && !self.is_mixed(domain.next, port))
+            })
         })
     }
 
@@ -69,6 +61,9 @@ impl Bridges {
         for place in ears.iter() {
             self.hear(now, *tick, *place);
         }
+        for place in mouths.iter() {
+            self.speak_abroad(*place);
+        }
         if let Some(room) = room {
             room.mixer.begin();
             for n in 0..room.seats.len() {
@@ -76,7 +71,9 @@ impl Bridges {
                 self.hear(now, *tick, seated.place);
                 self.speak(room, n);
             }
+            self.hear_guests(now, room);
             self.mix(id, *tick, room);
+            self.tell_guests(*tick, room);
             for n in 0..room.seats.len() {
                 self.say(nominal, *tick, room.seats[n].place, Some(room));
             }
@@ -147,8 +144,7 @@ impl Bridges {
         }
         room.mixer.mix();
         while let Some((seat, on)) = room.mixer.poll_talking() {
-            let who = room.seats.iter().find(|seated| seated.seat == seat).map(|seated| seated.who);
-            if let Some(who) = who.filter(|_| room.spec.tell_talking) {
+            if let Some(who) = room.who_of(seat).filter(|_| room.spec.tell_talking) {
                 self.tell(Event::Talking { bridge: id, who, on });
             }
         }
@@ -175,6 +171,7 @@ impl Bridges {
                     }
                 }
             }
+            _ if mouth.abroad.is_some() => mouth.listen_abroad(len),
             _ => self.listen(&mut mouth, len),
         }
         let mut ended = [None; super::sounds::SOUNDS_MAX];

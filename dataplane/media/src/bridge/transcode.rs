@@ -12,7 +12,7 @@ use codec::noise::ComfortNoise;
 use codec::payload::{Kind, by_name};
 use codec::registry;
 use codec::resample::Resampler;
-use command::{Payload, Verdict};
+use command::{Payload, Verdict, VoiceReport};
 
 /// Packets that wait for one that is missing.
 const HELD_MAX: usize = 8;
@@ -27,6 +27,11 @@ const SLOT_LEN: usize = 512;
 const SLOT_LEN_MAX: usize = 2_048;
 /// Comfort noise is made a frame at a time.
 const NOISE_FRAME: Duration = Duration::from_millis(20);
+/// Noise is so much later than speech would be, so that speech that comes back meets no noise in its place.
+const NOISE_LAG: Duration = Duration::from_millis(10);
+/// Noise that was made in the place of speech puts that off, and the next pause is shorter. By more than this it is the
+/// source's clock that has stood still.
+const AHEAD_MAX: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(super) struct Transcoder {
@@ -43,8 +48,10 @@ pub(super) struct Transcoder {
     next_timestamp: u32,
     step: u32,
     pause: Pause,
-    /// In a pause: when the next frame of noise is due.
-    noise_due: Option<Instant>,
+    /// In a pause: when the next frame of noise is due, and its timestamp towards the sink.
+    noise_due: Option<(Instant, u32)>,
+    /// Ticks of the sink by which speech is put off, since noise took its place.
+    ahead: u32,
     /// For a sink that takes no comfort noise from a source that sends some.
     noise: Option<Box<ComfortNoise>>,
     /// Hundredths of a decibel.
@@ -112,10 +119,33 @@ enum Pause {
 struct Window {
     /// The sequence number that would go on.
     next: Option<u16>,
+    /// Which of the 64 numbers before that have come, the last one lowest.
+    seen: u64,
     held: Vec<Held>,
     bytes: Box<[u8]>,
     slot_len: usize,
     since: Instant,
+}
+
+impl Window {
+    /// Begins anew at a number.
+    fn restart(&mut self, next: u16) {
+        (self.next, self.seen) = (Some(next), 0);
+    }
+
+    /// Goes on to a number; whether the one before it has come.
+    fn advance(&mut self, next: u16, came: bool) {
+        let steps = next.wrapping_sub(self.next.unwrap_or(next));
+        self.seen = self.seen.checked_shl(steps.into()).unwrap_or(0) | u64::from(came);
+        self.next = Some(next);
+    }
+
+    /// Why a number from before the next one is of no use.
+    fn why_not(&self, sequence: u16) -> Verdict {
+        let behind = self.next.unwrap_or(sequence).wrapping_sub(sequence).wrapping_sub(1);
+        let came = self.seen.checked_shr(behind.into()).unwrap_or(0) & 1 == 1;
+        if came { Verdict::Duplicate } else { Verdict::Late }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -162,6 +192,7 @@ impl Transcoder {
             resamplers,
             window: Window {
                 next: None,
+                seen: 0,
                 held: Vec::with_capacity(HELD_MAX),
                 bytes: vec![0; HELD_MAX * slot_len].into(),
                 slot_len,
@@ -173,12 +204,21 @@ impl Transcoder {
             step: 0,
             pause: Pause::None,
             noise_due: None,
+            ahead: 0,
             gain_centibel,
             made_for: (source.into(), sink.into(), rate),
             due: None,
             recovered: 0,
             concealed: Duration::ZERO,
         }
+    }
+
+    /// Goes on after a packet that was passed, and the timestamp that this had towards the sink.
+    pub fn continue_from(&mut self, last: &Header, timestamp: u32) {
+        self.ssrc = Some(last.ssrc);
+        self.window.restart(last.sequence.wrapping_add(1));
+        self.window.seen = 1;
+        self.anchor = Some((last.timestamp, timestamp));
     }
 
     /// Whether it is made for this.
@@ -219,14 +259,24 @@ impl Transcoder {
                 }
                 self.hold(header, payload, maker, leave, scratch)
             }
-            _ => Err(Verdict::Late),
+            _ => Err(self.window.why_not(header.sequence)),
         }
+    }
+
+    /// Adds what it has done.
+    pub fn add_to(&self, report: &mut VoiceReport) {
+        let source = self.lines.get(self.speaking).map(|line| line.payload_type);
+        let source = self.made_for.0.iter().find(|payload| Some(payload.number) == source);
+        let codec = source.and_then(|payload| registry::find(&format_of(payload)));
+        report.decodes = codec.map(|codec| codec.name).or(report.decodes);
+        report.recovered += self.recovered;
+        report.concealed += self.concealed;
     }
 
     /// When [`Transcoder::on_time`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let gap = (!self.window.held.is_empty()).then(|| self.window.since + WINDOW);
-        let noise = if self.pause == Pause::None { None } else { self.noise_due };
+        let noise = if self.pause == Pause::None { None } else { self.noise_due.map(|(due, _)| due) };
         let events = self.lines.iter().filter_map(|line| match &line.role {
             Role::Events(events, _) => events.poll_timeout(),
             Role::Speech(_) | Role::Noise(_) | Role::Unknown => None,
@@ -246,10 +296,12 @@ impl Transcoder {
                 let _ = events.run(*to, at, leave);
             }
         }
-        if self.noise_due.is_none_or(|due| leave.now < due) {
-            return;
-        }
-        self.noise_due = Some(leave.now + NOISE_FRAME);
+        let Some((due, timestamp)) = self.noise_due.filter(|(due, _)| *due <= leave.now) else { return };
+        let ticks = ticks_of(NOISE_FRAME, leave.out.clock());
+        // What a stall has left out is not made up for.
+        let missed = (leave.now.nanos_since(due) / NOISE_FRAME.as_nanos() as u64) as u32;
+        let timestamp = timestamp.wrapping_add(missed.wrapping_mul(ticks));
+        self.noise_due = Some((due + NOISE_FRAME * (missed + 1), timestamp.wrapping_add(ticks)));
         let len = maker.rate() as usize / 50;
         let pcm = &mut scratch.second[..len];
         match self.pause {
@@ -268,10 +320,8 @@ impl Transcoder {
                 self.resamplers[self.speaking].process(&scratch.first[..from], pcm);
             }
         }
-        let timestamp = leave.out.timestamp_at(leave.now, NOISE_FRAME);
         // What cannot be sent is counted when speech comes back; noise is not missed.
         let _ = maker.say(leave, timestamp, pcm);
-        self.anchor = None;
     }
 
     /// Another stream, or the same one from elsewhere: what waited is decoded, then all begins anew.
@@ -281,10 +331,12 @@ impl Transcoder {
             self.give_up(maker, leave, scratch);
         }
         self.ssrc = Some(header.ssrc);
-        self.window.next = Some(header.sequence);
+        self.window.restart(header.sequence);
         self.anchor = None;
+        self.ahead = 0;
         self.step = 0;
         self.pause = Pause::None;
+        leave.out.break_off();
     }
 
     fn hold(
@@ -366,7 +418,7 @@ impl Transcoder {
         leave: &mut Leave<'_>,
         scratch: &mut Scratch,
     ) {
-        self.window.next = Some(header.sequence);
+        self.window.advance(header.sequence, false);
         let speaking = self.speaking;
         let Some(line) = self.lines.get_mut(speaking) else { return };
         let is_next = line.payload_type == header.payload_type;
@@ -394,6 +446,7 @@ impl Transcoder {
                 decoder.conceal(pcm);
                 self.concealed += Duration::from_nanos(u64::from(self.step) * 1_000_000_000 / clock);
             } else {
+                leave.out.break_off();
                 continue;
             }
             let timestamp = scale(&mut self.anchor, at, line.clock, leave, maker.ptime());
@@ -402,11 +455,38 @@ impl Transcoder {
         }
     }
 
-    fn set_pause(&mut self, pause: Pause, now: Instant) {
+    /// A pause begins, the first frame of noise in which has this timestamp towards the sink and is due by then.
+    fn begin_pause(&mut self, pause: Pause, due: Instant, timestamp: u32, clock: u32) {
         if self.pause == Pause::None {
-            self.noise_due = Some(now + NOISE_FRAME);
+            // Speech that was put off has time again: so many frames of noise are left out.
+            let frame = ticks_of(NOISE_FRAME, clock);
+            let skipped = self.ahead.div_ceil(frame.max(1));
+            let natural = timestamp.wrapping_sub(self.ahead);
+            if let Some((_, to)) = &mut self.anchor {
+                *to = to.wrapping_sub(self.ahead);
+            }
+            self.ahead = 0;
+            let first = natural.wrapping_add(skipped.wrapping_mul(frame));
+            self.noise_due = Some((due + NOISE_FRAME * skipped + NOISE_LAG, first));
         }
         self.pause = pause;
+    }
+
+    /// Speech is back: it begins where noise has ended, if not later.
+    fn end_pause(&mut self, timestamp: u32, leave: &mut Leave<'_>) -> u32 {
+        let noise = self.noise_due.take().filter(|_| self.pause != Pause::None);
+        self.pause = Pause::None;
+        let Some((_, next)) = noise else { return timestamp };
+        let over = next.wrapping_sub(timestamp);
+        if over == 0 || over > i32::MAX as u32 {
+            return timestamp;
+        }
+        if let Some((_, to)) = &mut self.anchor {
+            *to = to.wrapping_add(over);
+        }
+        let is_little = over <= ticks_of(AHEAD_MAX, leave.out.clock());
+        self.ahead = if is_little { over } else { 0 };
+        next
     }
 
     /// A packet in its order.
@@ -418,7 +498,7 @@ impl Transcoder {
         leave: &mut Leave<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), Verdict> {
-        self.window.next = Some(header.sequence.wrapping_add(1));
+        self.window.advance(header.sequence.wrapping_add(1), true);
         let place = self.lines.iter().position(|line| line.payload_type == header.payload_type);
         let place = place.ok_or(Verdict::NoCodec)?;
         let now = leave.now;
@@ -440,13 +520,24 @@ impl Transcoder {
                 };
                 self.step = (samples as u64 * u64::from(line.clock) / u64::from(decoder.rate())) as u32;
                 let (is_silence, clock) = (decoder.is_silence(payload), line.clock);
+                self.speaking = place;
+                self.next_timestamp = header.timestamp.wrapping_add(self.step);
+                if is_silence && self.pause == Pause::Decoder {
+                    // The decoder knows now; noise goes on by timer.
+                    return Ok(());
+                }
                 if header.marker && self.anchor.is_some() {
                     leave.out.break_off();
                 }
-                self.set_pause(if is_silence { Pause::Decoder } else { Pause::None }, now);
-                self.speaking = place;
-                self.next_timestamp = header.timestamp.wrapping_add(self.step);
-                let timestamp = scale(&mut self.anchor, header.timestamp, clock, leave, maker.ptime());
+                let mut timestamp = scale(&mut self.anchor, header.timestamp, clock, leave, maker.ptime());
+                if self.pause != Pause::None {
+                    timestamp = self.end_pause(timestamp, leave);
+                }
+                if is_silence {
+                    let length = Duration::from_nanos(u64::from(self.step) * 1_000_000_000 / u64::from(clock));
+                    let next = timestamp.wrapping_add(ticks_of(length, leave.out.clock()));
+                    self.begin_pause(Pause::Decoder, now + length, next, leave.out.clock());
+                }
                 let len = self.resamplers[place].process(&scratch.first[..samples], &mut scratch.second);
                 let pcm = &mut scratch.second[..len];
                 if self.gain_centibel != 0 {
@@ -468,7 +559,9 @@ impl Transcoder {
             Role::Noise(None) => {
                 if let Some(noise) = &mut self.noise {
                     noise.describe(payload);
-                    self.set_pause(Pause::Noise, now);
+                    let timestamp =
+                        scale(&mut self.anchor, header.timestamp, line.clock, leave, maker.ptime());
+                    self.begin_pause(Pause::Noise, now, timestamp, leave.out.clock());
                 }
                 Ok(())
             }
@@ -494,6 +587,11 @@ fn scale(
         *anchor = Some((timestamp, scaled));
     }
     scaled
+}
+
+/// How many ticks of a clock so much time is.
+fn ticks_of(time: Duration, clock: u32) -> u32 {
+    (time.as_nanos() * u128::from(clock) / 1_000_000_000) as u32
 }
 
 /// To the sink's events of the same clock, else of any.

@@ -33,6 +33,7 @@ pub type Outcome = Result<(u32, String), Verdict>;
 
 pub fn config() -> BridgesConfig {
     BridgesConfig {
+        shard: 0,
         bridges_max: 8,
         slots_max: 64,
         events_max: 64,

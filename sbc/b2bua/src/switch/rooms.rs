@@ -219,7 +219,19 @@ impl Switch {
     /// A media shard has died, and with it the rooms that it mixed.
     pub(super) fn on_rooms_lost(&mut self, now: Now, shard: usize) {
         for room in self.desk.config.shared.rooms.list(None) {
-            if room.media_shard == Some(shard) && self.owns(&room) {
+            if room.media_shard != Some(shard) {
+                continue;
+            }
+            // Calls whose own media lives elsewhere hear each other directly again.
+            let seated = |call: &Call| call.room() == Some(room.name.as_str());
+            let left: Vec<Key> =
+                self.calls.iter().filter(|(_, call)| seated(call)).map(|(key, _)| key).collect();
+            for key in left {
+                self.with_call(key, |call, desk| {
+                    let _ = call.leave(desk, now, None); // it may be ending, and leaves so
+                });
+            }
+            if self.owns(&room) {
                 self.forget_room(now, &room, Outcome::Failed);
             }
         }
