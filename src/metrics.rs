@@ -2,8 +2,10 @@
 
 use api::metrics::{Page, families as f};
 use b2bua::Spec;
+use codec::registry::CODECS;
 use command::Verdict;
 use hook::HookStats;
+use media::Kind;
 use shard::ShardStats;
 
 /// All of one media shard.
@@ -19,11 +21,19 @@ pub fn media_shard(page: &mut Page, index: usize, stats: &ShardStats, spec: &Spe
     }
     page.histogram(&f::RTP_FORWARD, &[shard], &stats.forward);
     page.histogram(&f::SHARD_LATENESS, &[shard], &stats.lateness);
-    page.add(&f::BRIDGES, &[shard, "relay"], stats.bridges.get() as f64);
+    for (kind, count) in Kind::ALL.iter().zip(&stats.kinds) {
+        page.add(&f::BRIDGES, &[shard, kind.name()], count.get() as f64);
+    }
     page.declare(&f::TRANSCODE_SESSIONS);
+    for (from, row) in CODECS.iter().zip(stats.transcodes.iter()) {
+        for (to, count) in CODECS.iter().zip(row).filter(|(_, count)| count.get() > 0) {
+            page.add(&f::TRANSCODE_SESSIONS, &[from.name, to.name], count.get() as f64);
+        }
+    }
     page.add(&f::SHARD_LOAD, &[shard], stats.load_permille.get() as f64 / 1_000.0);
     page.count(&f::SHARD_RESTARTS, &[shard], stats.starts.get().saturating_sub(1));
     page.count(&f::QUEUE_DROPPED, &["media_events"], stats.events_lost.get());
+    page.count(&f::QUEUE_DROPPED, &["rooms_across_shards"], stats.crossings_lost.get());
     // A listener has a range for each family; its figures are of both.
     for (number, listener) in spec.listeners.iter().enumerate() {
         let of = || stats.listeners.iter().filter(move |l| usize::from(l.listener) == number);

@@ -20,6 +20,7 @@ mod control; // the way of RTCP, and RTCP of our own
 mod fit; // what each port decodes and makes, from spec and orders
 mod crossing; // seats of ports on other media shards
 mod domain; // what ticks together: the mixed ports of a call, or a room
+mod stock; // how many bridges do what
 mod tick; // one tick of a domain
 mod order; // play, digits, recordings
 
@@ -35,6 +36,7 @@ use domain::Domain;
 use made::Made;
 pub use crossing::Crossing;
 pub use order::{Tape, TapeWant};
+pub use stock::{CODECS_MAX, Kind, Stock};
 use port::{Aim, Port};
 use relay::Edge;
 use silence::Clock;
@@ -141,6 +143,7 @@ pub struct Bridges {
     /// Speech on its way to other shards; takes memory when the first seat is taken there.
     crossings: VecDeque<crossing::Crossing>,
     shard: u8,
+    stock: Stock,
     scratch: Box<Scratch>,
     /// How hard encoders try, 0 to 10.
     complexity: u8,
@@ -193,6 +196,8 @@ struct Bridge {
     secret: HashKey,
     /// What of it ticks.
     domain: Option<Box<Domain>>,
+    /// What it is counted as.
+    share: stock::Share,
 }
 
 /// Which port a slot belongs to, and whether it is the RTCP one.
@@ -243,6 +248,7 @@ impl Bridges {
             made: Made::new(),
             crossings: VecDeque::new(),
             shard: config.shard,
+            stock: Stock::default(),
             scratch: Box::new(Scratch {
                 first: [0; transcode::SAMPLES_MAX],
                 second: [0; transcode::SAMPLES_MAX],
@@ -323,6 +329,7 @@ impl Bridges {
             orphaned: None,
             secret: HashKey::new([self.rng.u64(), self.rng.u64()]),
             domain: None,
+            share: stock::Share::default(),
         };
         let key = self.bridges.insert(bridge).map_err(|_| OpenRefusal::Full)?;
         self.by_id.insert(id, key);
@@ -424,6 +431,7 @@ impl Bridges {
         let report = self.report(now, bridge)?;
         let key = *self.by_id.get(&bridge)?;
         self.end_orders(now.mono, key);
+        self.leave_stock(key);
         self.by_id.remove(&bridge)?;
         for place in self.bridges.remove(key)?.ports {
             let Some((port_key, _)) = self.ports.at(place) else { continue };

@@ -13,7 +13,8 @@ pub const REPORT_MAX: usize = 256;
 /// A canonical name that tells nothing: the same for all streams of a bridge.
 pub type Cname = [u8; 16];
 
-/// The mean time between two reports; each is half of it to one and a half (RFC 3550 section 6.2).
+/// The mean time between two reports; each is half of it to one and a half (RFC 3550 section 6.2), and half of that after
+/// the first.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A stream whose timestamps jump by more than this against the clock is told anew.
 const JUMP: Duration = Duration::from_millis(100);
@@ -31,6 +32,8 @@ pub struct Reporter {
     /// A stream that was sent before this one and has not been taken leave of.
     ended: Option<u32>,
     next: Instant,
+    /// None was made yet.
+    is_first: bool,
     /// The last sender reports: (middle of NTP, when).
     told: [(u32, Instant); 4],
     round_trip: Option<Duration>,
@@ -64,6 +67,7 @@ impl Reporter {
             sent: None,
             ended: None,
             next: now,
+            is_first: true,
             told: [never; 4],
             round_trip: None,
             reported_loss: None,
@@ -162,7 +166,9 @@ impl Reporter {
         if now.mono < self.next || buffer.len() < REPORT_MAX {
             return None;
         }
-        let nanos = INTERVAL.as_nanos() as u64;
+        // The first can hardly tell of anything, so that the next comes sooner (RFC 3550 section 6.3.1).
+        let mean = if core::mem::take(&mut self.is_first) { INTERVAL / 2 } else { INTERVAL };
+        let nanos = mean.as_nanos() as u64;
         self.next = now.mono + Duration::from_nanos(nanos / 2 + self.rng.below(nanos));
         let mut writer = Writer::new(buffer);
         self.begin_report(now, heard, &mut writer);
@@ -394,6 +400,10 @@ mod tests {
         let mut world = World::new();
         assert!(world.report().is_some(), "the first at once");
         assert_eq!(world.report(), None);
+        let start = world.now.mono;
+        world.next();
+        let second = world.now.mono.since(start);
+        assert!((Duration::from_millis(1250)..Duration::from_millis(3750)).contains(&second), "{second:?}");
         let (start, mut before) = (world.now.mono, world.now.mono);
         for _ in 0..400 {
             world.next();

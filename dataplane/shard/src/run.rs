@@ -121,7 +121,7 @@ impl<I: Io> Shard<I> {
         );
         ports.rest(now.mono, &places);
         stats.starts.set(generation.0.into());
-        stats.bridges.set(0);
+        stats.forget_stock();
         outbox.started(index, generation);
         Ok(Shard {
             clock: config.clock,
@@ -310,7 +310,7 @@ impl<I: Io> Shard<I> {
         }
         if taken > 0 {
             self.stats.commands.add(taken as u64);
-            self.stats.bridges.set(self.bridges.len() as u64);
+            self.stats.take_stock(&self.bridges);
         }
         taken
     }
@@ -597,7 +597,7 @@ impl<I: Io> Shard<I> {
             let passed = end.mono.nanos_since(self.meter.since).max(1);
             let load = (cpu_ns - self.meter.cpu_ns).saturating_mul(1000) / passed;
             self.stats.load_permille.set(load.min(1000));
-            self.stats.bridges.set(self.bridges.len() as u64);
+            self.stats.take_stock(&self.bridges);
             let turns = self.stats.turns.get();
             self.complexity = complexity(self.complexity, self.complexity_max, load);
             self.bridges.set_complexity(self.complexity);

@@ -4,6 +4,7 @@ use base::{Counter, Histogram};
 use command::Verdict;
 use core::net::IpAddr;
 use core::ops::RangeInclusive;
+use media::{Bridges, CODECS_MAX, Kind};
 
 /// Counters of one media shard. They live as long as the process and go on counting over restarts of the shard.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ pub struct ShardStats {
     pub load_permille: Counter,
     /// Bridges that exist now.
     pub bridges: Counter,
+    /// Those that have been set, by what they do: [`Kind`]'s number.
+    pub kinds: [Counter; Kind::ALL.len()],
+    /// Streams that are converted now: from and to, by the place of a codec in the registry of codecs.
+    pub transcodes: Box<[[Counter; CODECS_MAX]; CODECS_MAX]>,
     /// Commands taken from the ring.
     pub commands: Counter,
     /// Events that wait because a signalling shard's ring is full.
@@ -96,6 +101,8 @@ impl ShardStats {
             turns: Counter::default(),
             load_permille: Counter::default(),
             bridges: Counter::default(),
+            kinds: core::array::from_fn(|_| Counter::default()),
+            transcodes: Box::new(core::array::from_fn(|_| core::array::from_fn(|_| Counter::default()))),
             commands: Counter::default(),
             event_backlog: Counter::default(),
             events_lost: Counter::default(),
@@ -103,6 +110,25 @@ impl ShardStats {
             starts: Counter::default(),
             listeners: listeners.collect(),
         }
+    }
+
+    /// Publishes what the bridges do now.
+    pub(crate) fn take_stock(&self, bridges: &Bridges) {
+        self.bridges.set(bridges.len() as u64);
+        let stock = bridges.stock();
+        for (counter, count) in self.kinds.iter().zip(&stock.kinds) {
+            counter.set((*count).into());
+        }
+        let counts = stock.transcodes.as_flattened();
+        for (counter, count) in self.transcodes.as_flattened().iter().zip(counts) {
+            counter.set((*count).into());
+        }
+    }
+
+    /// A shard begins: there is no bridge yet.
+    pub(crate) fn forget_stock(&self) {
+        self.bridges.set(0);
+        self.kinds.iter().chain(self.transcodes.as_flattened()).for_each(|counter| counter.set(0));
     }
 
     /// Packets dropped for one reason.

@@ -133,7 +133,7 @@ impl Bridges {
                 reporter.on_report(now, block);
             }
             if let Some(maker) = &mut audio.maker {
-                maker.set_loss((u16::from(block.fraction_lost) * 100).div_ceil(256) as u8);
+                maker.set_loss(percent(block.fraction_lost));
             }
         }
         is_ours
@@ -151,6 +151,7 @@ impl Bridges {
         }
         audio.report_due = None;
         let voice = audio.report();
+        let mut seen = None;
         let (Some(reporter), Some(out)) = (&mut audio.reporter, &audio.out) else { return };
         if out.spliced().is_none()
             && let Ok(target) = control.target
@@ -158,6 +159,7 @@ impl Bridges {
             made.make(Hop { slot: control.slot, target }, |buffer| {
                 let metrics = streams.current_report().map(|stream| metrics_of(&stream, Some(&voice)));
                 let len = reporter.report(now, (streams, tag), metrics.as_ref(), buffer)?;
+                seen = Compound::parse(&buffer[..len]).ok().and_then(|told| loss_of(&told));
                 let len = match own_key {
                     Some(own) => own.sealer.seal_rtcp(buffer, len).ok()?,
                     None => len,
@@ -166,10 +168,23 @@ impl Bridges {
                 Some(len)
             });
         }
+        // Who reports nothing loses about as much as we see lost from it (media.md, "Opus").
+        if let (Some(lost), None, Some(maker)) = (seen, reporter.reported_loss(), &mut audio.maker) {
+            maker.set_loss(percent(lost));
+        }
         let at = reporter.poll_timeout().max(now.mono + REPORT_RETRY);
         audio.report_due = Some(at);
         pulses.insert(at, Pulse::Report(key));
     }
+}
+
+/// The worst that a report tells: lost, of 256.
+fn loss_of(told: &Compound<'_>) -> Option<u8> {
+    told.parts().flat_map(|part| part.blocks().map(|block| block.fraction_lost)).max()
+}
+
+fn percent(of_256: u8) -> u8 {
+    (u16::from(of_256) * 100).div_ceil(256) as u8
 }
 
 /// A report that cannot be sent now is tried again after this time.

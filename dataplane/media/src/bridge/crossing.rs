@@ -2,9 +2,9 @@
 //! direction crosses between it and the room's shard. Both tick by the same clock, so a short queue is enough and
 //! nothing drifts.
 
+use super::Bridges;
 use super::audio::TICK_SAMPLES;
 use super::domain::Room;
-use super::Bridges;
 use crate::mixer::{Heard, SeatConfig, SeatKey};
 use base::{Duration, Instant};
 use codec::resample::Resampler;
@@ -145,7 +145,9 @@ impl Bridges {
     /// A crossing has come from another shard.
     pub fn handle_crossing(&mut self, now: Instant, crossing: Crossing) {
         match crossing.what {
-            What::Voice { room, who, terms, level, frame } => self.hear_guest(now, room, who, terms, level, frame),
+            What::Voice { room, who, terms, level, frame } => {
+                self.hear_guest(now, room, who, terms, level, frame)
+            }
             What::Mix { who: (bridge, port), frame } => {
                 let place = self.bridge(bridge).and_then(|b| b.ports.get(usize::from(port.0)).copied());
                 let port = place.and_then(|place| self.ports.at_mut(place));
@@ -230,7 +232,9 @@ impl Bridges {
             return self.move_abroad(place, seat);
         }
         self.crossings.reserve(CROSSINGS_MAX.saturating_sub(self.crossings.len()));
-        let Some(audio) = self.ports.at_mut(place).and_then(|(_, port)| port.audio.as_deref_mut()) else { return };
+        let Some(audio) = self.ports.at_mut(place).and_then(|(_, port)| port.audio.as_deref_mut()) else {
+            return;
+        };
         let (Some(maker), Some(mouth)) = (&audio.maker, &mut audio.mouth) else { return };
         let rate = maker.rate();
         mouth.abroad = Some(Abroad::renew(before, seat, rate));

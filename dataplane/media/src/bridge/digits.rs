@@ -173,7 +173,12 @@ impl KeysOut {
         } else if let (Some(tones), Some(digit)) = (&mut self.tones, event.digit()) {
             match event.phase {
                 Phase::Begin => tones.start(digit, Levels::default(), None),
+                // It began before there was anything to sound it.
+                Phase::Update if !tones.is_active() => tones.start(digit, Levels::default(), None),
                 Phase::Update => {}
+                Phase::End if !tones.is_active() => {
+                    tones.start(digit, Levels::default(), Some(event.duration()));
+                }
                 Phase::End => tones.finish(event.duration()),
             }
         }

@@ -9,7 +9,7 @@ use super::law::Law;
 use super::maker::{Maker, Making, format_of};
 use super::outgoing::Outgoing;
 use super::port::Port;
-use super::relay::{Wanted, Way};
+use super::relay::{Edge, Wanted, Way};
 use super::transcode::Transcoder;
 use super::{Bridges, Pulse};
 use crate::mixer::{Chime, SeatConfig};
@@ -31,7 +31,8 @@ pub(super) fn is_makeable(payload: &Payload) -> bool {
 
 /// Whether it can make it in packets of so many milliseconds.
 pub(super) fn can_make(payload: &Payload, ptime_ms: u16) -> bool {
-    registry::find(&format_of(payload)).is_some_and(|codec| u8::try_from(ptime_ms).is_ok_and(|ms| codec.ptimes.contains(&ms)))
+    registry::find(&format_of(payload))
+        .is_some_and(|codec| u8::try_from(ptime_ms).is_ok_and(|ms| codec.ptimes.contains(&ms)))
 }
 
 /// The packet time nearest to what is usual.
@@ -66,7 +67,7 @@ impl Bridges {
                     edge.way = if edge.wanted == Wanted::Relay { Way::Relay } else { Way::Closed };
                 }
             }
-            return;
+            return self.take_stock(key);
         }
         let mut needs: Vec<Need> = places.iter().map(|place| self.sink_need(now, *place)).collect();
         for n in 0..needs.len() {
@@ -86,6 +87,7 @@ impl Bridges {
             self.fit_edges(&needs, need.place);
         }
         self.fit_domain(now, key);
+        self.take_stock(key);
     }
 
     /// Takes what the spec says of the room.
@@ -169,11 +171,9 @@ impl Bridges {
     /// Whether all that it is fed is G.711, converted in place.
     fn is_law(&self, port: &Port, place: u32, making: &Making) -> bool {
         !port.repacketises
-            && port
-                .feeders
-                .iter()
-                .filter_map(|feeder| self.ports.at(*feeder))
-                .all(|(_, feeder)| feeder.more_edges.is_empty() && law_of(feeder, port, place, making).is_some())
+            && port.feeders.iter().filter_map(|feeder| self.ports.at(*feeder)).all(|(_, feeder)| {
+                feeder.more_edges.is_empty() && law_of(feeder, port, place, making).is_some()
+            })
     }
 
     /// Whether what a port's peer hears is made at the tick.
@@ -193,7 +193,16 @@ impl Bridges {
                 || towards == DigitsTowards::Tones && has_events(feeder)
         });
         let tones = port.tones_until.is_some_and(|until| now < until);
-        wants.seat.is_some() || wants.echo_cancel || is_busy || tones || by_feeder
+        // Silence in a codec that the source does not send has to be made.
+        let silence = port.feeders.iter().filter_map(|feeder| self.ports.at(*feeder)).any(|(_, feeder)| {
+            let silenced = |edge: &Edge| edge.wanted == Wanted::Silence && self.leads_to(edge, port);
+            feeder.edges().any(silenced) && !shares_speech(feeder, port)
+        });
+        wants.seat.is_some() || wants.echo_cancel || is_busy || tones || by_feeder || silence
+    }
+
+    fn leads_to(&self, edge: &Edge, sink: &Port) -> bool {
+        self.ports.at(edge.sink).is_some_and(|(_, port)| core::ptr::eq(port, sink))
     }
 
     /// What a port needs to decode, and whether its events are looked at.
@@ -499,7 +508,8 @@ impl Bridges {
         };
         let Some(maker) = sink.audio.as_ref().and_then(|audio| audio.maker.as_ref()) else {
             let to = sink.payloads.iter().find(|payload| payload.number == to_payload);
-            let law = to.filter(|_| single).and_then(|to| Law::new(&source.payloads, &sink.payloads, to, ptime_ms));
+            let law =
+                to.filter(|_| single).and_then(|to| Law::new(&source.payloads, &sink.payloads, to, ptime_ms));
             return law.map_or(Way::Closed, Way::Law);
         };
         match before {
@@ -598,6 +608,16 @@ impl Bridges {
     }
 }
 
+/// Whether some speech of one is under the same number what it is to the other.
+fn shares_speech(from: &Port, to: &Port) -> bool {
+    let same =
+        |a: &Payload, b: &Payload| (a.number, &a.encoding, a.clock) == (b.number, &b.encoding, b.clock);
+    from.payloads
+        .iter()
+        .filter(|payload| is_makeable(payload))
+        .any(|a| to.payloads.iter().any(|b| same(a, b)))
+}
+
 fn has_events(port: &Port) -> bool {
     port.payloads.iter().any(|payload| payload.encoding == "telephone-event")
 }
@@ -606,7 +626,9 @@ fn has_events(port: &Port) -> bool {
 fn law_of(feeder: &Port, sink: &Port, place: u32, making: &Making) -> Option<Law> {
     let edge = feeder.edges().find(|edge| edge.sink == place)?;
     match edge.wanted {
-        Wanted::Transcode { .. } => Law::new(&feeder.payloads, &sink.payloads, &making.payload, making.ptime_ms),
+        Wanted::Transcode { .. } => {
+            Law::new(&feeder.payloads, &sink.payloads, &making.payload, making.ptime_ms)
+        }
         Wanted::Drop | Wanted::Relay | Wanted::Silence => None,
     }
 }

@@ -61,6 +61,11 @@ impl Law {
         self.noise == Some(header.payload_type)
     }
 
+    /// Name of what is made.
+    pub fn makes(&self) -> &'static str {
+        if self.to_alaw { "pcma" } else { "pcmu" }
+    }
+
     /// Whether the sink gets the packet time that it wants.
     pub fn suits(&self, payload: &[u8]) -> bool {
         self.packet_len == 0 || payload.len() == usize::from(self.packet_len)

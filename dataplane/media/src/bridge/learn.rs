@@ -62,6 +62,8 @@ pub(super) struct Asked<'p> {
     /// The SDP says that this side sends.
     pub sends: bool,
     pub in_window: bool,
+    /// It was encrypted with the peer's key.
+    pub authenticated: bool,
     pub evidence: Evidence<'p>,
 }
 
@@ -178,8 +180,11 @@ fn after_lock(lock: Lock, asked: &Asked<'_>, probes: &mut Probes) -> Judgement {
             return Judgement::Learn { moved: true };
         }
     }
-    let silent = asked.now.since(lock.heard) >= SILENT_MIN;
     let calm = lock.moved.is_none_or(|moved| asked.now.since(moved) >= CALM);
+    if teaches && calm && asked.authenticated {
+        return Judgement::Learn { moved: true };
+    }
+    let silent = asked.now.since(lock.heard) >= SILENT_MIN;
     if !(teaches && silent && calm) {
         return Judgement::Drop(Verdict::SourceLocked);
     }

@@ -22,6 +22,9 @@ pub(super) struct Outgoing {
     breaks: bool,
 }
 
+/// What is relayed after something that was made here comes so much later in time, at least.
+const FRAME: Duration = Duration::from_millis(20);
+
 impl Outgoing {
     /// A stream of our own; the numbers are random. The first sequence number leaves room, so that no receiver that
     /// loses the first packets can take a wrap for the beginning (media.md, "SRTP by SDES").
@@ -112,6 +115,17 @@ impl Outgoing {
         rewrite
     }
 
+    /// A relayed packet as it goes out.
+    pub fn spliced_header(&mut self, now: Instant, incoming: &Header) -> Header {
+        let rewrite = self.splice(now, incoming, FRAME);
+        Header {
+            ssrc: rewrite.ssrc,
+            sequence: incoming.sequence.wrapping_add(rewrite.sequence_offset),
+            timestamp: incoming.timestamp.wrapping_add(rewrite.timestamp_offset),
+            ..*incoming
+        }
+    }
+
     /// How the relayed stream is changed now, if one is.
     pub fn spliced(&self) -> Option<Rewrite> {
         self.splice.map(|(_, rewrite)| rewrite)
@@ -121,8 +135,6 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const FRAME: Duration = Duration::from_millis(20);
 
     fn at(ms: u64) -> Instant {
         Instant(1_000_000_000 + ms * 1_000_000)

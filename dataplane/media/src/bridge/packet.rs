@@ -1,11 +1,12 @@
 //! The way of a packet through a bridge: what is it, who sent it, what becomes of it on each edge.
 
 use super::maker::Leave;
+use super::outgoing::Outgoing;
 use super::port::{Found, Port, Sender};
 use super::relay::{Edge, Way};
 use super::{Bridges, Hop, Packet, Place, Pulse, SINKS_MAX, Slot};
 use crate::wire::rtp::{Header, Rtp};
-use base::{Instant, Now};
+use base::{Instant, Now, Rng};
 use codec::payload::Frame;
 use command::Verdict;
 use core::net::SocketAddr;
@@ -61,7 +62,7 @@ impl Bridges {
         let found = port.classify(now, place.is_rtcp(), bytes)?;
         // Before anything else looks at it (media.md, "SRTP").
         let found = if port.own_key.is_some() {
-            let (found, len) = port.unseal(found, bytes)?;
+            let (found, len) = port.unseal(found, bytes).map_err(|why| port.why_sealed(source, why))?;
             packet.len = len;
             found
         } else {
@@ -101,10 +102,11 @@ impl Bridges {
         header: Option<Header>,
         packet: &mut Packet<'_>,
     ) -> Result<Hop, Verdict> {
-        let (_, sink) = self.ports.at_mut(sink).ok_or(Verdict::NoTarget)?;
+        let Bridges { ports, rng, .. } = self;
+        let (_, sink) = ports.at_mut(sink).ok_or(Verdict::NoTarget)?;
         let hop = Hop { slot: sink.media.slot, target: sink.media.target? };
         if sink.audio.is_some() || sink.own_key.is_some() {
-            sink.dress(now, header, packet)?;
+            sink.dress(now, header, packet, rng)?;
         }
         sink.sent.packets += 1;
         sink.sent.bytes += packet.len as u64;
@@ -183,7 +185,7 @@ impl Bridges {
         header: Option<Header>,
         packet: &Packet<'_>,
     ) {
-        let Bridges { ports, made, .. } = self;
+        let Bridges { ports, made, rng, .. } = self;
         let Some((_, sink)) = ports.at_mut(sink) else { return };
         let aim = if is_rtcp { sink.control } else { sink.media };
         let Ok(target) = aim.target else { return };
@@ -195,7 +197,7 @@ impl Bridges {
                 copy.len = sink.own_key.as_mut()?.sealer.seal_rtcp(copy.buffer, len).ok()?;
                 sink.rtcp_sent += 1;
             } else {
-                sink.dress(now, header, &mut copy).ok()?;
+                sink.dress(now, header, &mut copy, rng).ok()?;
                 sink.sent.packets += 1;
                 sink.sent.bytes += copy.len as u64;
             }
@@ -378,26 +380,33 @@ impl Port {
         now: Instant,
         header: Option<Header>,
         packet: &mut Packet<'_>,
+        rng: &mut Rng,
     ) -> Result<(), Verdict> {
         if let (Some(header), Some(audio)) = (header, &mut self.audio)
             && let Some(out) = &mut audio.out
         {
-            let rewrite = out.splice(now, &header, super::audio::TICK_MAX);
-            let spliced = Header {
-                ssrc: rewrite.ssrc,
-                sequence: header.sequence.wrapping_add(rewrite.sequence_offset),
-                timestamp: header.timestamp.wrapping_add(rewrite.timestamp_offset),
-                ..header
-            };
-            spliced.write(packet.buffer);
+            out.spliced_header(now, &header).write(packet.buffer);
         }
-        match &mut self.own_key {
-            Some(own) if header.is_some() => {
-                packet.len = own.sealer.seal_rtp(packet.buffer, packet.len)?;
+        let (Some(own), Some(header)) = (&mut self.own_key, header) else { return Ok(()) };
+        packet.len = match own.sealer.seal_rtp(packet.buffer, packet.len) {
+            // The source has begun anew under its old SSRC: these numbers may be spent (RFC 3711 section 9.1).
+            Err(Verdict::NoKey) => {
+                self.begin_anew(&header, rng).spliced_header(now, &header).write(packet.buffer);
+                let own = self.own_key.as_mut().ok_or(Verdict::NoKey)?;
+                own.sealer.seal_rtp(packet.buffer, packet.len)?
             }
-            Some(_) | None => {}
-        }
+            sealed => sealed?,
+        };
         Ok(())
+    }
+
+    /// What is relayed to this port is another stream from now on.
+    #[cold]
+    fn begin_anew(&mut self, header: &Header, rng: &mut Rng) -> &mut Outgoing {
+        let payload = self.payloads.iter().find(|payload| payload.number == header.payload_type);
+        let clock = payload.map_or(8_000, |payload| payload.clock);
+        let out = Outgoing::new(rng.u32(), rng.u32() as u16, rng.u32(), clock);
+        self.audio.get_or_insert_default().out.insert(out)
     }
 }
 

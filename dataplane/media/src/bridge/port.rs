@@ -309,7 +309,17 @@ impl Port {
             Found::Datagram => Evidence::Opaque,
         };
         let in_window = now < active.window_until;
-        let asked = Asked { now, source, rank, policy: self.learn, sends: active.sends, in_window, evidence };
+        let asked = Asked {
+            now,
+            source,
+            rank,
+            policy: self.learn,
+            sends: active.sends,
+            in_window,
+            // What has a key comes here only after it was opened.
+            authenticated: self.own_key.is_some() && !matches!(found, Found::Datagram),
+            evidence,
+        };
         let learner = if on_rtcp { &mut active.control } else { &mut active.media };
         match learner.judge(&asked, &mut self.probes) {
             Judgement::Take => Ok(Sender::Unproven),
@@ -335,6 +345,14 @@ impl Port {
             self.foreign = Some(source);
         }
         verdict
+    }
+
+    /// Why a packet that cannot be opened is not taken: one of another fork has another key.
+    #[cold]
+    pub fn why_sealed(&self, source: SocketAddr, why: Verdict) -> Verdict {
+        let is_active = self.active.as_ref().is_some_and(|active| active.knows(source));
+        let is_other = self.others.iter().any(|other| other.knows(source));
+        if is_other && !is_active { Verdict::ForkInactive } else { why }
     }
 
     /// Counts a packet that was accepted.

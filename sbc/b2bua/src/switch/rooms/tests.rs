@@ -458,14 +458,19 @@ fn who_speaks_in_a_room_is_told_by_call_and_leg() {
 }
 
 #[test]
-fn a_room_on_another_media_shard_cannot_be_joined_and_says_why() {
+fn a_room_on_another_media_shard_is_joined_and_its_death_gives_the_call_back() {
     let mut world = World::with(2, |_| {});
     let (one, two) = (world.call(), world.call());
     assert_ne!(one.bridge.media_shard(), two.bridge.media_shard());
     make_room(&mut world, "blue", RoomOptions::default());
     join(&mut world, one.id, "blue", false).unwrap();
-    let why = AskFailed::WrongState("the room is mixed on another media shard than the call's media");
-    assert_eq!(join(&mut world, two.id, "blue", false), Err(why));
+    join(&mut world, two.id, "blue", false).unwrap();
+    assert_eq!(world.ask(|reply| Ask::Rooms(None, reply)).unwrap()[0].members.len(), 2);
+    let shard = one.bridge.media_shard() as u8;
+    world.media(Event::Started { shard, generation: command::Generation(2) });
+    assert_eq!(world.ask(|reply| Ask::Rooms(None, reply)).unwrap(), vec![]);
+    let spec = &world.specs[&two.bridge];
+    assert!(spec.ports.iter().all(|port| port.voice.seat.is_none()), "its legs hear each other directly again");
 }
 
 #[test]
