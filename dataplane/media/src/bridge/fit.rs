@@ -15,6 +15,7 @@ use super::{Bridges, Pulse};
 use crate::mixer::{Chime, SeatConfig};
 use crate::reporter::{Cname, Reporter};
 use crate::wire::rtp::{HEADER_LEN, Header};
+use crate::wire::rtp::{HEADER_LEN, Header};
 use base::{Duration, Instant, Key};
 use codec::registry;
 use command::{DigitsTowards, Payload, RoomSpec};

@@ -4,4 +4,5 @@
 mod world; // bridges, peers and time
 
 mod mixing; // who hears whom
+mod playing; // prompts, tones, announcements
 mod promotion; // from relay to mix and back
