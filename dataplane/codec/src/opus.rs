@@ -3,13 +3,16 @@
 
 mod packet;
 
-#[cfg(feature = "audiopus")]
+#[cfg(all(feature = "audiopus", not(feature = "opusic")))]
 #[path = "opus/audiopus.rs"]
 mod binding;
-// Features add up over a workspace, so that both may be on: then this one is compiled and not linked.
-#[cfg(all(feature = "opusic", not(feature = "audiopus")))]
+#[cfg(feature = "opusic")]
 #[path = "opus/opusic.rs"]
 mod binding;
+#[cfg(all(feature = "opusic", feature = "audiopus"))]
+compile_error!(
+    "features `opusic` (default) and `audiopus` exclude each other: build with --no-default-features"
+);
 #[cfg(not(any(feature = "opusic", feature = "audiopus")))]
 compile_error!("Opus needs a libopus: feature `opusic` (bundled, default) or `audiopus` (the system's)");
 
