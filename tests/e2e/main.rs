@@ -29,4 +29,9 @@ mod baresip; // two real phones hear each other
 mod dns; // trunks by name
 mod tshark; // what leaves the engine, as tshark sees it
 mod transcode; // sides that speak different codecs
+mod srtp; // media that is encrypted on one side or both
+mod digits; // digits as events, INFO and tones
 mod api; // the API and the commands
+mod play; // sounds, digits, mute and hold by the API
+mod record; // recordings of calls
+mod rooms; // calls that are mixed

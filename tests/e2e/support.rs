@@ -8,7 +8,10 @@ pub mod softphone; // a phone that calls and answers as it is told
 pub mod attempt; // one call, whatever comes of it
 pub mod line; // lines that take calls by themselves, and who tries them
 pub mod wire; // media sockets that send and receive whole packets
+pub mod duet; // two of those phones, an engine between them
 pub mod talker; // a phone's media with codecs and keys of its own
+pub mod hearing; // what is heard, judged
+pub mod studio; // calls whose parties all speak
 pub mod command; // the binary's own commands
 pub mod baresip; // a real phone without sound card
 pub mod names; // a name server

@@ -60,10 +60,13 @@ impl Baresip {
         let program = peer("baresip")?;
         let folder = Folder::new();
         let path = folder.path().display().to_string();
-        tone(&folder.path().join("tone.wav"), tone_hz);
+        // It does not turn mono into the stereo that its Opus wants.
+        let channels = if abilities.codecs.contains("opus") { 2 } else { 1 };
+        tone(&folder.path().join("tone.wav"), tone_hz, channels);
         let answer = if callee { ";answermode=auto" } else { "" };
         let Abilities { codecs, encryption } = abilities;
-        let encryption = if encryption.is_empty() { String::new() } else { format!(";mediaenc={encryption}") };
+        let encryption =
+            if encryption.is_empty() { String::new() } else { format!(";mediaenc={encryption}") };
         let coders: String = [("opus", "opus"), ("G722", "g722"), ("L16", "l16")]
             .into_iter()
             .filter(|(codec, _)| codecs.contains(codec))
@@ -209,19 +212,22 @@ pub fn tone_near(rate: u32, samples: &[i16], wanted: u32) -> (u32, f64) {
 }
 
 /// Twenty seconds of a tone as a WAV file.
-fn tone(file: &Path, hz: f64) {
-    let bytes = RATE * 20 * 2;
+fn tone(file: &Path, hz: f64, channels: u8) {
+    let frame = 2 * u32::from(channels);
+    let bytes = RATE * 20 * frame;
     let mut wav = Vec::with_capacity(bytes as usize + 44);
     wav.extend_from_slice(b"RIFF");
     wav.extend_from_slice(&(bytes + 36).to_le_bytes());
-    wav.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0");
+    wav.extend_from_slice(&[channels, 0]);
     wav.extend_from_slice(&RATE.to_le_bytes());
-    wav.extend_from_slice(&(RATE * 2).to_le_bytes());
-    wav.extend_from_slice(b"\x02\0\x10\0data");
+    wav.extend_from_slice(&(RATE * frame).to_le_bytes());
+    wav.extend_from_slice(&[frame as u8, 0]);
+    wav.extend_from_slice(b"\x10\0data");
     wav.extend_from_slice(&bytes.to_le_bytes());
-    for n in 0..bytes / 2 {
+    for n in 0..bytes / frame {
         let value = (TAU * hz * f64::from(n) / f64::from(RATE)).sin() * 8_000.0;
-        wav.extend_from_slice(&(value as i16).to_le_bytes());
+        (0..channels).for_each(|_| wav.extend_from_slice(&(value as i16).to_le_bytes()));
     }
     std::fs::write(file, wav).expect("writable");
 }

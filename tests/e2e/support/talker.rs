@@ -97,7 +97,8 @@ impl Codec {
 pub fn description(media: SocketAddr, profile: &str, codecs: &[Codec], events: &[(u8, u32)]) -> String {
     let numbers: Vec<String> =
         codecs.iter().map(|c| c.number).chain(events.iter().map(|e| e.0)).map(|n| n.to_string()).collect();
-    let mut text = super::softphone::sdp(media, &format!("audio {{port}} {profile} {}", numbers.join(" ")), &[]);
+    let mut text =
+        super::softphone::sdp(media, &format!("audio {{port}} {profile} {}", numbers.join(" ")), &[]);
     codecs.iter().for_each(|codec| text.push_str(&codec.lines()));
     for (number, clock) in events {
         text.push_str(&format!("a=rtpmap:{number} telephone-event/{clock}\r\na=fmtp:{number} 0-15\r\n"));
