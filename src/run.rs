@@ -332,6 +332,7 @@ fn start_media(
                     Complexity::Auto => base.complexity,
                     Complexity::Fixed(complexity) => complexity,
                 },
+                adapts: engine.opus_complexity == Complexity::Auto,
                 ..base
             };
             shard::spawn(config).map_err(|e| anyhow!("media shard {index}: {e}"))
@@ -470,7 +471,8 @@ fn stop(running: &Running, threads: Vec<JoinHandle<()>>) {
         running.tell_all(|| Input::Ask(Ask::HangupAll));
         for _ in 0..100 {
             std::thread::sleep(Duration::from_millis(20));
-            if running.calls() == 0 {
+            // The last files of recordings are told of after their calls.
+            if running.calls() == 0 && running.shared.recordings.active() == 0 {
                 break;
             }
         }

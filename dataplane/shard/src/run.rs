@@ -4,13 +4,13 @@
 use crate::io::Io;
 use crate::outbox::Outbox;
 use crate::ports::{Pair, Place, Ports, Taken, mark};
-use crate::recorder::{Deck, Finished, rate_for};
+use crate::recorder::{Deck, Finished, fork_rate_for, rate_for};
 use crate::spawn::ShardConfig;
 use crate::stats::ShardStats;
 use crate::sys::{self, Bell};
 use base::{Clock, Duration, Instant, Key, Mailbox, Now, Slab};
 use command::{
-    BridgeId, BridgeReport, Command, Event, Generation, OpenRefusal, OpenedPort, Order, Outcome, PortWant,
+    BridgeId, BridgeReport, Command, Event, Fork, Generation, OpenRefusal, OpenedPort, Order, Outcome, PortWant,
     Recording, Ticket, Verdict,
 };
 use media::{Bridges, Crossing, BridgesConfig, OpenPort, Slot, Unsupported};
@@ -36,11 +36,14 @@ pub struct Shard<I> {
     /// By shard: speech for seats on it. Its own is the one that it reads.
     crossings: Vec<Mailbox<Crossing>>,
     index: u8,
-    /// Starts recordings; `None` where there is no folder for them.
+    /// Starts recordings and forks; `None` where there is no folder for them.
     deck: Option<Deck>,
-    /// How hard encoders try now, and at most.
+    /// For the identities of what forks send.
+    rng: base::Rng,
+    /// How hard encoders try now, at most, and whether that follows the load.
     complexity: u8,
     complexity_max: u8,
+    adapts: bool,
     meter: Meter,
     /// The last turn had neither command nor packet.
     idle: bool,
@@ -123,11 +126,13 @@ impl<I: Io> Shard<I> {
         stats.starts.set(generation.0.into());
         stats.forget_stock();
         outbox.started(index, generation);
+        let mut bridges = Bridges::new(now, bridges);
+        bridges.set_complexity(config.complexity);
         Ok(Shard {
             clock: config.clock,
             commands,
             outbox,
-            bridges: Bridges::new(now, bridges),
+            bridges,
             ports,
             pairs: Slab::preallocated(config.pairs_max),
             pairs_max: config.pairs_max as usize,
@@ -136,9 +141,11 @@ impl<I: Io> Shard<I> {
             allow_panic: config.allow_panic,
             crossings: config.crossings.clone(),
             index: config.index,
+            rng,
             deck: config.recorder.as_ref().map(|recorder| recorder.deck(alarm)),
             complexity: config.complexity,
             complexity_max: config.complexity,
+            adapts: config.adapts,
             meter: Meter {
                 next: now.mono + SECOND,
                 since: now.mono,
@@ -341,6 +348,7 @@ impl<I: Io> Shard<I> {
             Command::Order { bridge, ticket, order } => {
                 let taken = match &order {
                     Order::Record(recording) => self.record(now, bridge, ticket, recording),
+                    Order::Fork(fork) => self.fork(now, bridge, ticket, fork),
                     order => self.bridges.order(now, bridge, ticket, order),
                 };
                 if let Err(Unsupported(what)) = taken {
@@ -370,7 +378,23 @@ impl<I: Io> Shard<I> {
         self.bridges.record(now, bridge, ticket, recording, rate, Box::new(Spool(tape)))
     }
 
-    /// Recordings whose files are whole, or have failed.
+    /// Begins a fork: whoever gets it is the recorder's, on a thread of its own.
+    fn fork(
+        &mut self,
+        now: Now,
+        bridge: BridgeId,
+        ticket: Ticket,
+        fork: &Fork,
+    ) -> Result<(), Unsupported> {
+        let widest = self.bridges.tape_want(bridge)?.widest;
+        let deck = self.deck.as_mut().ok_or(Unsupported("a fork in an engine without a recorder"))?;
+        let rate = fork_rate_for(fork, widest);
+        let seed = self.rng.u64();
+        let tape = deck.fork_to(bridge, ticket, fork, rate, seed).map_err(|why| Unsupported(why.what()))?;
+        self.bridges.fork(now, bridge, ticket, fork.layout, rate, Box::new(Spool(tape)))
+    }
+
+    /// Recordings whose files are whole, forks that are over, and what has failed.
     fn take_finished(&mut self) {
         while let Some(Finished { bridge, ticket, ended }) = self.deck.as_mut().and_then(Deck::poll) {
             self.bridges.forget_recording(bridge, ticket);
@@ -599,7 +623,9 @@ impl<I: Io> Shard<I> {
             self.stats.load_permille.set(load.min(1000));
             self.stats.take_stock(&self.bridges);
             let turns = self.stats.turns.get();
-            self.complexity = complexity(self.complexity, self.complexity_max, load);
+            if self.adapts {
+                self.complexity = complexity(self.complexity, self.complexity_max, load);
+            }
             self.bridges.set_complexity(self.complexity);
             let brisk = turns - self.meter.turns >= BRISK;
             self.meter = Meter { next: end.mono + SECOND, since: end.mono, cpu_ns, turns, brisk };

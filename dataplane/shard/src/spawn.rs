@@ -54,8 +54,10 @@ pub struct ShardConfig {
     pub crossings: Vec<Mailbox<Crossing>>,
     /// What writes recordings; none are made without it.
     pub recorder: Option<Recorder>,
-    /// How hard encoders try at most, 0 to 10; less under load.
+    /// How hard encoders try, 0 to 10.
     pub complexity: u8,
+    /// Whether they try less under load.
+    pub adapts: bool,
 }
 
 impl ShardConfig {
@@ -81,6 +83,7 @@ impl ShardConfig {
             crossings: Vec::new(),
             recorder: None,
             complexity: 5,
+            adapts: true,
         }
     }
 
