@@ -179,6 +179,7 @@ impl Bridges {
                 let Ok(seat) = room.mixer.join(room.config_of(&terms)) else { return };
                 let said = VecDeque::with_capacity(QUEUE);
                 room.guests.push(Guest { who, seat, terms, said, last: now });
+                room.settle_coaches();
                 if room.spec.tones {
                     room.mixer.chime(crate::mixer::Chime::Joined);
                 }
@@ -290,13 +291,26 @@ impl Bridges {
 
 impl Room {
     fn config_of(&self, terms: &Terms) -> SeatConfig {
-        SeatConfig {
+        let config = SeatConfig {
             rate: terms.rate,
             talks: terms.talks,
             hears: terms.hears,
             gain_centibel: terms.gain_centibel,
-            coaches: terms.coaches.and_then(|who| self.seat_of(who)),
+            coaches: None,
             announces: false,
+        };
+        self.coaching(config, terms.coaches)
+    }
+
+    /// As [`Room::settle_coaches`], for those from elsewhere.
+    pub fn settle_guests(&mut self) {
+        for n in 0..self.guests.len() {
+            let Guest { seat, terms, .. } = self.guests[n];
+            if terms.coaches.is_some() {
+                let config = self.config_of(&terms);
+                let configured = self.mixer.configure(seat, config);
+                debug_assert!(configured.is_ok(), "its rate was good when it sat down");
+            }
         }
     }
 
@@ -309,21 +323,27 @@ impl Room {
     /// Whose seat it is.
     pub fn who_of(&self, seat: SeatKey) -> Option<Who> {
         let here = self.seats.iter().find(|seated| seated.seat == seat).map(|seated| seated.who);
+        let here = here.or_else(|| self.left.iter().find(|(of, _)| *of == seat).map(|(_, who)| *who));
         here.or_else(|| self.guests.iter().find(|guest| guest.seat == seat).map(|guest| guest.who))
     }
 
     fn drop_guests(&mut self, goes: impl Fn(&Guest) -> bool) {
-        let Room { guests, mixer, spec, .. } = self;
+        let Room { guests, mixer, spec, left, .. } = self;
+        let before = guests.len();
         guests.retain(|guest| {
             let stays = !goes(guest);
             if !stays {
                 mixer.leave(guest.seat);
+                left.push((guest.seat, guest.who));
                 if spec.tones {
                     mixer.chime(crate::mixer::Chime::Left);
                 }
             }
             stays
         });
+        if self.guests.len() < before {
+            self.settle_coaches();
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Room {
     pub seats: Vec<Seated>,
     /// Those who sit here from other shards.
     pub guests: Vec<Guest>,
+    /// Those who have left since the last tick: that they do not talk any more is still to be told.
+    pub left: Vec<(SeatKey, (BridgeId, PortIndex))>,
     /// What all hear, and the seat that it speaks from while there is something.
     pub sounds: Sounds,
     pub announcer: Option<SeatKey>,
@@ -48,6 +50,9 @@ pub(super) struct Seated {
     pub place: u32,
     pub seat: SeatKey,
     pub who: (BridgeId, PortIndex),
+    /// Its terms but for whom it coaches.
+    pub config: SeatConfig,
+    pub coaches: Option<(BridgeId, PortIndex)>,
 }
 
 /// One encoding for all who hear the same.
@@ -95,6 +100,7 @@ impl Room {
             mixer: Mixer::new(MixerConfig { frame_ms, talkers: spec.talkers, seats_max: SEATS_MAX }),
             seats: Vec::new(),
             guests: Vec::new(),
+            left: Vec::new(),
             sounds: Sounds::default(),
             announcer: None,
             recorder: None,
@@ -105,6 +111,25 @@ impl Room {
     pub fn set(&mut self, spec: RoomSpec) {
         self.spec = spec;
         self.mixer.set_talkers(spec.talkers.clamp(1, 8));
+    }
+
+    /// Says anew who coaches whom, when somebody has come or gone.
+    pub fn settle_coaches(&mut self) {
+        for n in 0..self.seats.len() {
+            let Seated { seat, config, coaches, .. } = self.seats[n];
+            if coaches.is_some() {
+                let config = self.coaching(config, coaches);
+                let configured = self.mixer.configure(seat, config);
+                debug_assert!(configured.is_ok(), "its rate was good when it sat down");
+            }
+        }
+        self.settle_guests();
+    }
+
+    /// The terms of a seat that coaches: who is to be heard by somebody who is not here is heard by nobody.
+    pub fn coaching(&self, config: SeatConfig, whom: Option<(BridgeId, PortIndex)>) -> SeatConfig {
+        let coaches = whom.and_then(|whom| self.seat_of(whom));
+        SeatConfig { coaches, talks: config.talks && (whom.is_none() || coaches.is_some()), ..config }
     }
 
     /// A seat that only speaks, to all: announcements.

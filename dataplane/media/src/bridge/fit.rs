@@ -15,7 +15,6 @@ use super::{Bridges, Pulse};
 use crate::mixer::{Chime, SeatConfig};
 use crate::reporter::{Cname, Reporter};
 use crate::wire::rtp::{HEADER_LEN, Header};
-use crate::wire::rtp::{HEADER_LEN, Header};
 use base::{Duration, Instant, Key};
 use codec::registry;
 use command::{DigitsTowards, Payload, RoomSpec};
@@ -411,25 +410,30 @@ impl Bridges {
         let complexity = self.complexity;
         let domain = self.domain(now, room_key, Duration::from_millis(20));
         let room = domain.room();
-        let coaches = seat.coaches.and_then(|who| room.seat_of(who));
         let config = SeatConfig {
             rate,
             talks: seat.talks,
             hears: seat.hears,
             gain_centibel: seat.gain_centibel,
-            coaches,
+            coaches: None,
             announces: false,
         };
-        let known = room.seats.iter().find(|seated| seated.place == place).map(|seated| seated.seat);
+        let terms = room.coaching(config, seat.coaches);
+        let known = room.seats.iter().position(|seated| seated.place == place);
         let taken = match known {
-            Some(known) => room.mixer.configure(known, config).map(|()| known),
-            None => room.mixer.join(config),
+            Some(known) => room.mixer.configure(room.seats[known].seat, terms).map(|()| room.seats[known].seat),
+            None => room.mixer.join(terms),
         };
         let Ok(taken) = taken else { return };
-        if known.is_none() {
-            room.seats.push(Seated { place, seat: taken, who: (id, index) });
-            if room.spec.tones {
-                room.mixer.chime(Chime::Joined);
+        let seated = Seated { place, seat: taken, who: (id, index), config, coaches: seat.coaches };
+        match known {
+            Some(known) => room.seats[known] = seated,
+            None => {
+                room.seats.push(seated);
+                room.settle_coaches();
+                if room.spec.tones {
+                    room.mixer.chime(Chime::Joined);
+                }
             }
         }
         room.share(&making, complexity);
@@ -452,7 +456,11 @@ impl Bridges {
         };
         let room = domain.room();
         room.mixer.leave(seat);
+        if let Some(who) = room.who_of(seat) {
+            room.left.push((seat, who));
+        }
         room.seats.retain(|seated| seated.seat != seat);
+        room.settle_coaches();
         if room.spec.tones {
             room.mixer.chime(Chime::Left);
         }

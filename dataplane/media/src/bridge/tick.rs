@@ -148,6 +148,7 @@ impl Bridges {
                 self.tell(Event::Talking { bridge: id, who, on });
             }
         }
+        room.left.clear();
     }
 
     /// What one port's peer hears in this tick.

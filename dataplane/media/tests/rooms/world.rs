@@ -487,6 +487,10 @@ impl World {
         self.heard(peer, since)
     }
 
+    pub fn slot(&self, peer: usize) -> u32 {
+        self.peers[peer].slot
+    }
+
     pub fn rate(&self, peer: usize) -> u32 {
         self.peers[peer].rate
     }
