@@ -166,6 +166,11 @@ fn the_examples_of_fraud_work() {
     works("fraud.md");
 }
 
+#[test]
+fn the_examples_of_media_work() {
+    works("media.md");
+}
+
 fn works(page: &str) {
     let (configurations, commands) = check(page);
     assert!(configurations > 0 && commands > 0, "{page}: {configurations} examples, {commands} commands");
