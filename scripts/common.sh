@@ -65,16 +65,39 @@ install_python() {
     if command -v "$program" >/dev/null; then
         return
     fi
-    install python3 python3 "Python runs $package: $why"
-    # A venv that was cut short is made anew.
-    if ! "$peers/bin/python3" -m pip --version >/dev/null 2>&1; then
-        python3 -c 'import venv, ensurepip' 2>/dev/null || install_package python3-venv "it makes a place for $package"
-        python3 -m venv --clear "$peers" >&2 || cannot "python3 -m venv $peers fails ($why)"
-    fi
+    python_place "$why"
     say "installing the Python package $package: $why"
     "$peers/bin/python3" -m pip install --quiet --disable-pip-version-check "$package" >&2 ||
         cannot "the Python package $package could not be installed ($why)"
     command -v "$program" >/dev/null || cannot "the Python package $package brings no $program ($why)"
+}
+
+# python_place WHY: the folder that Python packages are installed into.
+python_place() {
+    local why=$1 peers=$PWD/target/peers
+    install python3 python3 "Python runs packages of others: $why"
+    # A venv that was cut short is made anew.
+    if ! "$peers/bin/python3" -m pip --version >/dev/null 2>&1; then
+        python3 -c 'import venv, ensurepip' 2>/dev/null || install_package python3-venv "it makes a place for Python packages"
+        python3 -m venv --clear "$peers" >&2 || cannot "python3 -m venv $peers fails ($why)"
+    fi
+}
+
+# install_pesq: the judge of speech, as a module of the Python in target/peers. It comes as C, which is compiled here:
+# that takes cc and the headers of Python.
+install_pesq() {
+    local why="PESQ (ITU-T P.862) scores the speech that calls carry" python=$PWD/target/peers/bin/python3
+    if "$python" -c 'import pesq, numpy' 2>/dev/null; then
+        return
+    fi
+    python_place "$why"
+    "$python" -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_paths()["include"], "Python.h"))' 2>/dev/null ||
+        install_package python3-dev "the Python package pesq is compiled with its headers"
+    install cc build-essential "cc compiles the Python package pesq"
+    say "installing the Python packages pesq, numpy and scipy: $why"
+    "$python" -m pip install --quiet --disable-pip-version-check pesq numpy scipy >&2 ||
+        cannot "the Python packages pesq, numpy and scipy could not be installed ($why)"
+    "$python" -c 'import pesq, numpy' || cannot "the Python package pesq does not load ($why)"
 }
 
 # Rust links with cc, and some packages are C (the allocator, SQLite, libopus): no library beyond libc.
