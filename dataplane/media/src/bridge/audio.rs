@@ -174,6 +174,11 @@ impl Ear {
         &self.pcm[..self.len]
     }
 
+    /// How far behind its packets it is.
+    pub fn delay(&self) -> Duration {
+        self.playout.report().delay
+    }
+
     /// Whether a digit sounds, or may.
     pub fn suspects_digit(&self) -> bool {
         self.detector.as_ref().is_some_and(|detector| detector.suspects())

@@ -13,6 +13,8 @@ use codec::pcm;
 use codec::resample::Resampler;
 use command::{BridgeId, Event, Layout, Order, Outcome, Party, PortIndex, Recording, Ticket};
 
+use std::collections::VecDeque;
+
 /// Recordings of one bridge or room at once.
 const RECORDINGS_MAX: usize = 8;
 /// Announcements in rooms are mixed at this rate.
@@ -47,6 +49,8 @@ pub(super) struct Recorder {
     to_room: Option<Resampler>,
     stereo: bool,
     pub masks: bool,
+    /// Pauses that are still to be marked, or ends of them: in so many ticks.
+    marks: VecDeque<(u32, bool)>,
     waits: bool,
 }
 
@@ -55,6 +59,8 @@ struct Source {
     place: u32,
     left: bool,
     resampler: Option<(u32, Resampler)>,
+    /// In which of the last ticks a key was down, by its events; the last one lowest.
+    pressed: u128,
 }
 
 impl Bridges {
@@ -101,8 +107,8 @@ impl Bridges {
                 })
             }
             Order::Record(_) => Err(Unsupported("a recording without a tape")),
-            Order::Pause { started } => self.with_recorder(key, *started, |tape| tape.mark_pause(true)),
-            Order::Resume { started } => self.with_recorder(key, *started, |tape| tape.mark_pause(false)),
+            Order::Pause { started } => self.pause(key, *started, true),
+            Order::Resume { started } => self.pause(key, *started, false),
             Order::Stop { started } => {
                 self.stop(now, key, *started);
                 Ok(())
@@ -153,7 +159,7 @@ impl Bridges {
         let sources = places.into_iter().filter_map(|place| {
             let (_, port) = self.ports.at(place)?;
             widest(&port.payloads)?;
-            Some(Source { place, left: port.party == Party(0), resampler: None })
+            Some(Source { place, left: port.party == Party(0), resampler: None, pressed: 0 })
         });
         let sources: Vec<Source> = sources.collect();
         let domain = self.domain(now.mono, key, Duration::from_millis(20));
@@ -166,6 +172,7 @@ impl Bridges {
             sources,
             of_room,
             to_room: listens_at.map(|from| Resampler::new(from, rate)),
+            marks: VecDeque::new(),
             stereo: recording.layout == Layout::Stereo,
             masks: recording.mask_digits,
             waits: recording.from_first_packet,
@@ -298,17 +305,30 @@ impl Bridges {
         Err(Unsupported(what))
     }
 
-    fn with_recorder(
-        &mut self,
-        key: Key,
-        ticket: Ticket,
-        change: impl FnOnce(&mut dyn Tape),
-    ) -> Result<(), Unsupported> {
-        let domain = self.bridges.get_mut(key).and_then(|bridge| bridge.domain.as_mut());
-        let recorder = domain.and_then(|domain| domain.recordings.iter_mut().find(|r| r.ticket == ticket));
-        recorder
-            .map(|recorder| change(&mut *recorder.tape))
-            .ok_or(Unsupported("a recording that is not there"))
+    /// What is said from now on is not recorded, or is again. Speech is heard late, so its place on the tape is yet to
+    /// come; where that is not exact, rather less is recorded than more.
+    fn pause(&mut self, key: Key, ticket: Ticket, on: bool) -> Result<(), Unsupported> {
+        let Bridges { bridges, ports, .. } = self;
+        let domain = bridges.get_mut(key).and_then(|bridge| bridge.domain.as_deref_mut());
+        let Some(domain) = domain else { return Err(Unsupported("a recording that is not there")) };
+        let Some(recorder) = domain.recordings.iter_mut().find(|recorder| recorder.ticket == ticket) else {
+            return Err(Unsupported("a recording that is not there"));
+        };
+        let seats = domain.room.iter().filter(|_| recorder.of_room).flat_map(|room| &room.seats);
+        let places = recorder.sources.iter().map(|source| source.place).chain(seats.map(|seat| seat.place));
+        let ears = places.filter_map(|place| ports.at(place)?.1.audio.as_ref()?.ear.as_ref());
+        let ticks = |delay: Duration| (delay.as_millis() / domain.tick.as_millis().max(1)) as u32;
+        let delays = ears.map(|ear| ticks(ear.delay()));
+        let (least, most) = delays.fold((u32::MAX, 0), |(least, most), ticks| (least.min(ticks), most.max(ticks)));
+        if on {
+            // What would go on in the middle of the new pause does not.
+            recorder.marks.retain(|(_, on)| *on);
+            recorder.marks.push_back((least.min(most).saturating_sub(1), true));
+        } else {
+            recorder.marks.push_back((most + 2, false));
+        }
+        recorder.mark();
+        Ok(())
     }
 
     fn room(&mut self, key: Key) -> Option<&mut Room> {
@@ -316,10 +336,28 @@ impl Bridges {
     }
 }
 
-/// What a recording hears of a port: samples, their rate, what they are, and whether a digit sounds.
-pub(super) type HeardOf<'a> = (&'a [i16], u32, Pulled, bool);
+/// What a recording hears of a port.
+pub(super) struct HeardOf<'a> {
+    pub pcm: &'a [i16],
+    /// Samples a second.
+    pub rate: u32,
+    pub pulled: Pulled,
+    /// How far behind its packets it is.
+    pub delay: Duration,
+    /// An event says now that a key is down.
+    pub pressed: bool,
+    /// What is heard may be a digit.
+    pub suspicious: bool,
+}
 
 impl Recorder {
+    /// Marks pauses whose place has come.
+    fn mark(&mut self) {
+        while let Some((_, on)) = self.marks.pop_front_if(|(ticks, _)| *ticks == 0) {
+            self.tape.mark_pause(on);
+        }
+    }
+
     /// Adds a tick to the tape.
     pub fn tick<'a>(
         &mut self,
@@ -329,6 +367,8 @@ impl Recorder {
         hear: impl Fn(u32) -> Option<HeardOf<'a>>,
     ) {
         let len = ((u64::from(self.rate) * tick.as_millis() as u64 / 1000) as usize).min(TICK_SAMPLES);
+        self.marks.iter_mut().for_each(|(ticks, _)| *ticks = ticks.saturating_sub(1));
+        self.mark();
         let mut sums = [[0; TICK_SAMPLES]; 2];
         if self.of_room {
             let Some((room, (seat, rate))) = room.and_then(|room| Some((room, room.recorder?))) else {
@@ -344,14 +384,19 @@ impl Recorder {
             self.waits = false;
         }
         for source in &mut self.sources {
-            let Some((heard, rate, pulled, pressed)) = hear(source.place) else { continue };
-            if pulled == Pulled::Silence {
+            let Some(heard) = hear(source.place) else { continue };
+            // Events come at once, the speech beside them late.
+            source.pressed = source.pressed << 1 | u128::from(heard.pressed);
+            let behind = (heard.delay.as_millis() / tick.as_millis().max(1)) as u32;
+            let pressed = source.pressed.checked_shr(behind.saturating_sub(2)).unwrap_or(0) & 0b1_1111 != 0;
+            if heard.pulled == Pulled::Silence {
                 continue;
             }
             self.waits = false;
-            if pressed && self.masks {
+            if self.masks && (pressed || heard.suspicious) {
                 continue;
             }
+            let (heard, rate) = (heard.pcm, heard.rate);
             if source.resampler.as_ref().is_none_or(|(from, _)| *from != rate) {
                 source.resampler = Some((rate, Resampler::new(rate, self.rate)));
             }

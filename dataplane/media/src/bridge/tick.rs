@@ -2,7 +2,7 @@
 
 use super::audio::{Audio, Mouth, TICK_SAMPLES};
 use super::domain::{Domain, Room};
-use super::order::Recorder;
+use super::order::{HeardOf, Recorder};
 use super::{Bridges, Pulse};
 use crate::dtmf::event::{Event as Key4733, Phase};
 use crate::dtmf::tones::Found as Tone;
@@ -238,8 +238,14 @@ impl Bridges {
             let (_, port) = ports.at(place)?;
             let audio = port.audio.as_deref()?;
             let ear = audio.ear.as_ref()?;
-            let pressed = audio.keys.as_ref().is_some_and(|keys| keys.is_pressed()) || ear.suspects_digit();
-            Some((ear.heard(), ear.rate, ear.pulled, pressed))
+            Some(HeardOf {
+                pcm: ear.heard(),
+                rate: ear.rate,
+                pulled: ear.pulled,
+                delay: ear.delay(),
+                pressed: audio.keys.as_ref().is_some_and(|keys| keys.is_pressed()),
+                suspicious: ear.suspects_digit(),
+            })
         });
     }
 
