@@ -3,7 +3,7 @@
 
 use crate::support::PAIR;
 use crate::support::capture::Capture;
-use crate::support::hearing::{amplitude, babble, found, goes_on, longest_break, sine, timeline, wav};
+use crate::support::hearing::{ACCURACY, amplitude, babble, found, goes_on, longest_break, sine, timeline, wav};
 use crate::support::softphone::sdp;
 use crate::support::studio::{Call, Studio};
 use crate::support::talker::{OPUS, PCMU, Packet, WIDE, decode};
@@ -56,7 +56,7 @@ fn a_file_replaces_what_one_leg_hears(back_end: &str) {
         [("before", &line[..at.saturating_sub(400)]), ("after", &line[at + tune.len() + 800..])]
     {
         let broken = longest_break(8_000, part, B);
-        assert!(broken <= BREAK, "{what} the sound B is heard, broken for {broken:?}");
+        assert!(broken <= BREAK + ACCURACY, "{what} the sound B is heard, broken for {broken:?}");
     }
     // Nothing of what B hears was touched.
     let heard = call.b.talker.heard();
@@ -97,7 +97,7 @@ fn a_mixed_sound_leaves_the_other_party_audible(back_end: &str) {
     let heard = call.a.talker.heard();
     goes_on(&heard, PCMU, BREAK);
     let broken = longest_break(8_000, &timeline(PCMU, &heard), B);
-    assert!(broken <= BREAK, "B is broken for {broken:?}");
+    assert!(broken <= BREAK + ACCURACY, "B is broken for {broken:?}");
     studio.end(call);
 }
 
@@ -126,6 +126,8 @@ fn cadence(rate: u32, samples: &[i16]) -> Vec<(bool, usize)> {
 
 #[test]
 fn a_tone_has_the_cadence_of_its_country() {
+    // Far from the tone.
+    const A: u32 = 1_100;
     let studio = Studio::new("epoll");
     let call = studio.call((PCMU, A), (PCMU, B));
     let id = play(&studio, &call, r#"{"source": "tone:busy/de", "leg": "b", "loop": true}"#);

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// Milliseconds of a window in which a tone must be clean.
 const WINDOW_MS: u32 = 5;
+/// What [`longest_break`] may say too much: a window is broken as soon as a part of it is.
+pub const ACCURACY: Duration = Duration::from_millis(WINDOW_MS as u64);
 
 /// The stream goes on: one SSRC, each number follows the one before, time grows by whole frames of 20 ms, and nowhere by
 /// more than `gap`.

@@ -138,10 +138,10 @@ impl Studio {
 }
 
 impl Party {
-    /// Waits until it hears these tones and none of those; tones that are heard must each have an amplitude above
-    /// `loud`, others must be below a tenth of it.
+    /// Waits until it hears these tones and none of those. Each party says its tone with an amplitude of 8000.
     pub fn hears(&self, tones: &[u32], not: &[u32]) {
-        const LOUD: f64 = 2_000.0;
+        const LOUD: f64 = 1_000.0;
+        const SOFT: f64 = 400.0;
         let mut heard = Vec::new();
         let end = std::time::Instant::now() + Duration::from_secs(4);
         loop {
@@ -150,7 +150,7 @@ impl Party {
             // Codecs that remember need a moment.
             let samples = &samples[samples.len() / 3..];
             let level = |hz: &u32| super::hearing::amplitude(self.codec.rate(), samples, *hz);
-            let fits = tones.iter().all(|hz| level(hz) > LOUD) && not.iter().all(|hz| level(hz) < LOUD / 5.0);
+            let fits = tones.iter().all(|hz| level(hz) > LOUD) && not.iter().all(|hz| level(hz) < SOFT);
             if fits {
                 return;
             }
