@@ -4,7 +4,7 @@
 use crate::spec::{Spec, Target as SpecTarget, Transport};
 use crate::trace::{Step, Trace, method_number};
 use base::{HashKey, Key, Now, Rng};
-use command::{BridgeId, Command};
+use command::{BridgeId, Command, Ticket};
 use core::net::{IpAddr, SocketAddr};
 use ledger::{Bans, CallIds, Cdr, EventBus, HookQuestion, Recordings, Rooms, SignallingStats};
 use policy::fraud::Fraud;
@@ -15,7 +15,7 @@ use sip::message::write::Writer;
 use sip::message::{Message, Method};
 use sip::stack::{ClientTx, ServerTx, Stack, Transmit};
 use sip::transaction::Timers;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// What a signalling shard is told at its start.
@@ -196,6 +196,8 @@ pub struct Desk {
     tickets: u64,
     /// Dialogs that were ended as soon as they began, the latest first.
     unwanted: VecDeque<u64>,
+    /// Recordings whose files outlast their calls.
+    pub(crate) late: BTreeMap<Ticket, crate::orders::Late>,
 }
 
 impl Desk {
@@ -218,6 +220,7 @@ impl Desk {
             bridges_made: u64::from(config.generation) << 32,
             tickets: 0,
             unwanted: VecDeque::new(),
+            late: BTreeMap::new(),
             bound: Vec::new(),
             output: VecDeque::new(),
             config,

@@ -8,6 +8,7 @@ use ledger::view::OrderView;
 use ledger::{
     AskFailed, CallId, Event, OrderId, Play, RecordFrom, RecordStart, Recorded, RecordingRow, RecordingState,
 };
+use std::collections::BTreeMap;
 
 /// Orders of one bridge.
 #[derive(Default)]
@@ -53,6 +54,15 @@ struct Asked {
     answer: Answer,
 }
 
+/// A recording whose call or room is gone: its file is still being written.
+pub(crate) struct Late {
+    of: CallId,
+    room: Option<String>,
+    /// Of its media.
+    shard: usize,
+    order: Running,
+}
+
 /// How a question about the wanted state came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -68,6 +78,8 @@ pub(crate) enum Verdict {
 
 /// Orders of one bridge that may go on at a time.
 pub(crate) const RUNNING_MAX: usize = 32;
+/// Recordings that may be written out behind their calls; of more the end is told at once, without a length.
+const LATE_MAX: usize = 4_096;
 /// Questions that may wait for media at a time.
 const ASKED_MAX: usize = 16;
 /// Receivers cannot tell digits apart with less between them (RFC 4733 section 2.5.1.4, Q.24).
@@ -356,12 +368,20 @@ impl Orders {
         }
     }
 
-    /// The bridge is no more: whatever goes on has ended, whoever waits is told so.
-    pub(crate) fn on_closed(&mut self, desk: &Desk, now: Now, outcome: Outcome) {
+    /// The bridge, which was on this media shard, is no more: whatever goes on has ended, whoever waits is told so. The
+    /// end of a recording is told when its file is whole.
+    pub(crate) fn on_closed(&mut self, desk: &mut Desk, now: Now, shard: usize, outcome: Outcome) {
         for asked in core::mem::take(&mut self.asked) {
             (asked.answer)(Err(AskFailed::Ending));
         }
         for mut order in core::mem::take(&mut self.running) {
+            if let (Outcome::Closed, Kind::Record { .. }, [_]) = (outcome, &order.kind, &order.tickets[..])
+                && desk.late.len() < LATE_MAX
+            {
+                let late = Late { of: self.of, room: self.room.clone(), shard, order };
+                desk.late.insert(late.order.tickets[0], late);
+                continue;
+            }
             let gone = Ended { outcome, length: Duration::ZERO, lost: Duration::ZERO };
             order.ended.get_or_insert(gone);
             self.tell_ended(desk, now, &order);
@@ -446,6 +466,30 @@ impl Orders {
             if lost > Duration::ZERO { format!(", {} ms lost", lost.as_millis()) } else { String::new() };
         let (what, outcome) = (&order.what, outcome_name(outcome));
         format!("{} of {what} {outcome} after {} ms{lost}", order.kind.name(), length.as_millis())
+    }
+}
+
+impl Late {
+    /// The file of a recording is whole; whether it was one of these.
+    pub(crate) fn end(desk: &mut Desk, now: Now, ticket: Ticket, ended: Ended) -> bool {
+        let Some(late) = desk.late.remove(&ticket) else { return false };
+        late.tell(desk, now, ended);
+        true
+    }
+
+    /// A media shard has died: nobody will tell of its files.
+    pub(crate) fn lose(desk: &mut Desk, now: Now, shard: usize) {
+        let (lost, kept) = core::mem::take(&mut desk.late).into_iter().partition(|(_, late)| late.shard == shard);
+        desk.late = kept;
+        let lost: BTreeMap<Ticket, Late> = lost;
+        let ended = Ended { outcome: Outcome::Failed, length: Duration::ZERO, lost: Duration::ZERO };
+        lost.into_values().for_each(|late| late.tell(desk, now, ended));
+    }
+
+    fn tell(self, desk: &Desk, now: Now, ended: Ended) {
+        let Late { of, room, mut order, .. } = self;
+        order.ended = Some(ended);
+        Orders::new(of, room).tell_ended(desk, now, &order);
     }
 }
 

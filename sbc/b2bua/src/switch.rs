@@ -13,6 +13,7 @@ pub use told::explain_offline;
 use crate::admit::World;
 use crate::call::{Call, Release};
 use crate::desk::{Config, Desk, Hop, Of, Output, Query, Token, What};
+use crate::orders::Late;
 use crate::spec::{Spec, Transport};
 use crate::tarpit::{self, Tarpit};
 use crate::trunk::Identities;
@@ -215,6 +216,11 @@ impl Switch {
             | Event::Report { bridge, .. }
             | Event::Closed { bridge, .. } => *bridge,
         };
+        if let Event::Ended { ticket, ended, .. } = &event
+            && Late::end(&mut self.desk, now, *ticket, *ended)
+        {
+            return;
+        }
         match self.by_bridge.get(&bridge).copied() {
             Some(key) => self.with_call(key, |call, desk| call.handle_media(desk, now, event)),
             None => self.handle_room_media(now, bridge, &event),
@@ -421,6 +427,7 @@ impl Switch {
             self.with_call(key, |call, desk| call.handle_media_lost(desk, now));
         }
         self.on_rooms_lost(now, shard);
+        Late::lose(&mut self.desk, now, shard);
     }
 
     /// Lets a call act, then looks after what follows: its bridge, its alarm, its end.

@@ -437,10 +437,11 @@ impl Call {
     }
 
     /// Its media is gone.
-    pub(super) fn on_orders_closed(&mut self, desk: &Desk, now: Now, outcome: Outcome) {
+    pub(super) fn on_orders_closed(&mut self, desk: &mut Desk, now: Now, outcome: Outcome) {
+        let shard = self.bridge.map_or(0, BridgeId::media_shard);
         if let Some(control) = self.control.as_deref_mut() {
             control.before = None;
-            control.orders.on_closed(desk, now, outcome);
+            control.orders.on_closed(desk, now, shard, outcome);
         }
     }
 

@@ -278,7 +278,7 @@ impl Switch {
     /// A room has ended.
     fn forget_room(&mut self, now: Now, room: &RoomView, outcome: Outcome) {
         if let Some(mut orders) = self.room_orders.remove(&room.id) {
-            orders.on_closed(&self.desk, now, outcome);
+            orders.on_closed(&mut self.desk, now, room.media_shard.unwrap_or(0), outcome);
         }
         self.desk.config.shared.rooms.remove(&room.name);
         tell_room(&self.desk, now, "room.ended", &room.name);

@@ -222,9 +222,14 @@ fn a_recording_starts_pauses_and_stops_and_the_book_knows() {
     world.ended(phone.bridge, started, Outcome::Stopped, 12_340);
     let states: Vec<_> = world.shared.recordings.unsaved().iter().map(|row| (row.id, row.state)).collect();
     assert_eq!(states, [(one.id, RecordingState::Done), (two.id, RecordingState::Recording)]);
+    // A call that ends does not wait for its file: that is whole a moment later, and only then told of.
+    let second = world.orders.iter().filter(|(_, _, order)| matches!(order, Order::Record(_))).nth(1).unwrap().1;
     world.hang_up(&phone);
+    assert_eq!(world.shared.recordings.unsaved()[1].state, RecordingState::Recording);
+    world.ended(phone.bridge, second, Outcome::Closed, 5_678);
     let rows = world.shared.recordings.unsaved();
-    assert_eq!((rows[0].length.as_millis(), rows[1].state), (12_340, RecordingState::Done));
+    let told: Vec<_> = rows.iter().map(|row| (row.length.as_millis(), row.state)).collect();
+    assert_eq!(told, [(12_340, RecordingState::Done), (5_678, RecordingState::Done)]);
     let last = world.events().pop().unwrap();
     assert!(last.starts_with("recording.ended") && last.contains("outcome=closed"), "{last}");
 }
@@ -408,7 +413,10 @@ fn ending_a_room_ends_its_calls_and_its_recordings() {
     assert_eq!(world.ask(|reply| Ask::CloseRoom("blue".into(), reply)), Some(true));
     assert_eq!(world.count_sent("BYE "), 6, "both legs of three calls");
     assert_eq!((world.specs.len(), world.ask(|reply| Ask::Rooms(None, reply)).unwrap()), (0, vec![]));
-    assert_eq!(world.shared.recordings.unsaved()[0].state, RecordingState::Done);
+    let (room, started, _) = world.orders[0].clone();
+    world.ended(room, started, Outcome::Closed, 1_500);
+    let row = world.shared.recordings.unsaved().remove(0);
+    assert_eq!((row.state, row.length.as_millis()), (RecordingState::Done, 1_500));
     assert_eq!(world.ask(|reply| Ask::CloseRoom("blue".into(), reply)), Some(false));
 }
 
@@ -486,6 +494,18 @@ fn a_media_shard_that_dies_takes_rooms_calls_and_recordings_along() {
     let states: Vec<_> = world.shared.recordings.unsaved().iter().map(|row| row.state).collect();
     assert_eq!(states, [RecordingState::Failed; 2]);
     assert_eq!(world.count_sent("BYE "), 2);
+}
+
+#[test]
+fn a_media_shard_that_dies_takes_files_of_ended_calls_along() {
+    let mut world = World::new();
+    let phone = world.call();
+    record(&mut world, Subject::Call(phone.id), RecordAsk::Start(RecordStart::default())).unwrap();
+    world.hang_up(&phone);
+    world.media(Event::Started { shard: 1, generation: command::Generation(2) });
+    assert_eq!(world.shared.recordings.active(), 1, "another shard's death is nothing to it");
+    world.media(Event::Started { shard: 0, generation: command::Generation(2) });
+    assert_eq!(world.shared.recordings.unsaved()[0].state, RecordingState::Failed);
 }
 
 #[test]
