@@ -7,8 +7,8 @@ use base::{Duration, Instant, Now, Rng, Wall};
 use codec::coder::{Decoder, Encoder, EncoderSettings, Format, PAYLOAD_MAX};
 use codec::registry;
 use command::{
-    Accept, BridgeId, BridgeSpec, Learn, MediaClass, Party, Payload, Phase, PortIndex, PortSpec, Remote, RemoteTag,
-    RoomSpec, RtcpMux, Seat, SendTo, Timeouts, Voice,
+    Accept, BridgeId, BridgeSpec, Learn, MediaClass, Party, Payload, Phase, PortIndex, PortSpec, Remote,
+    RemoteTag, RoomSpec, RtcpMux, Seat, SendTo, Timeouts, Voice,
 };
 use media::wire::rtp::Header;
 use media::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
@@ -73,7 +73,9 @@ impl Room {
         let room = BridgeId::new(0, 0, 0, 1);
         bridges.open_room(at(time), room).expect("there is room");
         let talk = RoomSpec { tell_talking: false, ..RoomSpec::default() };
-        bridges.set(at(time), room, &BridgeSpec { room: Some(talk), ..BridgeSpec::default() }).expect("a room");
+        bridges
+            .set(at(time), room, &BridgeSpec { room: Some(talk), ..BridgeSpec::default() })
+            .expect("a room");
         let payloads = (0..PARTIES).map(|n| {
             let id = BridgeId::new(0, 0, 0, 2 + u64::from(n));
             let local = SocketAddr::new([10, 0, 0, 1].into(), (10_000 + n * 2) as u16);
@@ -106,9 +108,14 @@ impl Room {
                     let payload = &self.payloads[party as usize];
                     buffer[..12].copy_from_slice(&header.to_bytes());
                     buffer[12..12 + payload.len()].copy_from_slice(payload);
-                    let mut packet = Packet { buffer: &mut buffer, len: 12 + payload.len(), truncated: false };
-                    let passed =
-                        self.bridges.handle_packet(at(self.time), Slot(party * 2), address(party), &mut packet);
+                    let mut packet =
+                        Packet { buffer: &mut buffer, len: 12 + payload.len(), truncated: false };
+                    let passed = self.bridges.handle_packet(
+                        at(self.time),
+                        Slot(party * 2),
+                        address(party),
+                        &mut packet,
+                    );
                     debug_assert!(passed.is_ok_and(|hop| hop.is_none()), "it is decoded rather than passed");
                 }
                 while self.bridges.poll_timeout().is_some_and(|(due, _)| due.0 <= self.time) {
@@ -167,9 +174,8 @@ fn decoder() -> Box<dyn Decoder> {
 fn speech(pitch: f64, level: f64) -> Vec<u8> {
     let settings = EncoderSettings { rate: 8_000, complexity: 5 };
     let mut encoder: Box<dyn Encoder> = registry::find(&PCMU).expect("it is there").encoder(&PCMU, settings);
-    let pcm: [i16; 160] = core::array::from_fn(|n| {
-        (level * (std::f64::consts::TAU * pitch * n as f64 / 8_000.0).sin()) as i16
-    });
+    let pcm: [i16; 160] =
+        core::array::from_fn(|n| (level * (std::f64::consts::TAU * pitch * n as f64 / 8_000.0).sin()) as i16);
     let mut payload = [0; PAYLOAD_MAX];
     let len = encoder.encode(&pcm, &mut payload);
     payload[..len].to_vec()

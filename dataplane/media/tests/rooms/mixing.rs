@@ -96,17 +96,20 @@ fn wideband_parties_hear_each_other_above_four_kilohertz_while_others_share_the_
     world.run(2_000);
     let since = world.time;
     world.run(2_000);
-    for n in 0..5 {
-        for m in 0..5 {
-            let low = world.hears(peers[n], since, PITCHES[m]);
+    for (n, peer) in peers.iter().enumerate() {
+        for (m, pitch) in PITCHES.iter().enumerate() {
+            let low = world.hears(*peer, since, *pitch);
             // Opus is no waveform coder: less exact.
             assert!(if n == m { low < 200.0 } else { low > 3_500.0 }, "{n} hears {m} at {low}");
             if n > 0 && m > 0 {
-                let heard = world.hears(peers[n], since, high[m]);
-                assert!(if n == m { heard < 200.0 } else { heard > 1_200.0 }, "{n} hears {m}'s high at {heard}");
+                let heard = world.hears(*peer, since, high[m]);
+                assert!(
+                    if n == m { heard < 200.0 } else { heard > 1_200.0 },
+                    "{n} hears {m}'s high at {heard}"
+                );
             }
         }
-        let packets = world.peers[peers[n]].speech(since, since + 2_000 * MS).count();
+        let packets = world.peers[*peer].speech(since, since + 2_000 * MS).count();
         assert_eq!(packets, 100);
     }
     // Thirty-two kilohertz hold what is above eight.
@@ -252,8 +255,12 @@ fn a_call_that_leaves_is_relayed_again_without_a_seam() {
             let ticks = next.timestamp.wrapping_sub(one.timestamp);
             assert!((160..=480).contains(&ticks), "{ticks}");
         }
-        let sent: Vec<&[u8]> = world.peers[peers[0] + peers[1] - peer].sent.iter().map(|s| &s.1[12..]).collect();
-        assert!(got.iter().rev().take(40).all(|got| sent.contains(&&got.bytes[12..])), "payloads are untouched");
+        let sent: Vec<&[u8]> =
+            world.peers[peers[0] + peers[1] - peer].sent.iter().map(|s| &s.1[12..]).collect();
+        assert!(
+            got.iter().rev().take(40).all(|got| sent.contains(&&got.bytes[12..])),
+            "payloads are untouched"
+        );
     }
 }
 
@@ -273,7 +280,8 @@ fn a_room_that_closes_leaves_its_calls_alive() {
     world.run(1_000);
     assert!(world.hears(peers[0], since, PITCHES[1]) > HEARD);
     assert!(world.hears(peers[1], since, PITCHES[0]) > HEARD);
-    let ssrcs: std::collections::BTreeSet<u32> = world.peers[peers[0]].got.iter().map(|g| g.header.ssrc).collect();
+    let ssrcs: std::collections::BTreeSet<u32> =
+        world.peers[peers[0]].got.iter().map(|g| g.header.ssrc).collect();
     assert_eq!(ssrcs.len(), 1);
 }
 
@@ -292,7 +300,10 @@ fn a_call_that_closes_leaves_the_room_to_the_others() {
     check_others(&world, &peers[..2], 2, since);
     assert!(world.hears(peers[0], since, PITCHES[2]) < UNHEARD);
     assert!(
-        world.events.iter().any(|(_, event)| matches!(event, Event::Talking { who: of, on: false, .. } if *of == who)),
+        world
+            .events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Talking { who: of, on: false, .. } if *of == who)),
         "that it does not talk any more is told"
     );
 }
@@ -339,7 +350,8 @@ fn the_same_spec_again_changes_nothing() {
     // A glitch would be heard at other frequencies than the two of the others.
     let heard = world.heard(peers[0], since);
     let total = energy_db(&heard);
-    let parts: f64 = [PITCHES[1], PITCHES[2]].map(|pitch| amplitude(&heard, 8_000, pitch).powi(2) / 2.0).iter().sum();
+    let parts: f64 =
+        [PITCHES[1], PITCHES[2]].map(|pitch| amplitude(&heard, 8_000, pitch).powi(2) / 2.0).iter().sum();
     let rest = 10f64.powf(total / 10.0) - parts;
     assert!(10.0 * (parts / rest.max(1.0)).log10() > 20.0, "{parts} {rest}");
 }

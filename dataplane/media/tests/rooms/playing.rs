@@ -219,16 +219,18 @@ fn a_wideband_prompt_stays_wideband_where_the_peer_can_hear_it() {
 fn a_room_hears_announcements_and_one_seat_what_is_only_for_it() {
     let mut world = World::new();
     let room = world.room(RoomSpec { talkers: 1, ..RoomSpec::default() });
-    let peers: Vec<usize> = [(pcmu(), Says::Sine(430.0, 9_000.0)), (g722(), Says::Quiet), (pcmu(), Says::Quiet)]
-        .into_iter()
-        .map(|(format, says)| {
-            let (_, peer) = world.solo(format, says);
-            world.sit(peer, Some(seat(room)));
-            peer
-        })
-        .collect();
+    let peers: Vec<usize> =
+        [(pcmu(), Says::Sine(430.0, 9_000.0)), (g722(), Says::Quiet), (pcmu(), Says::Quiet)]
+            .into_iter()
+            .map(|(format, says)| {
+                let (_, peer) = world.solo(format, says);
+                world.sit(peer, Some(seat(room)));
+                peer
+            })
+            .collect();
     world.run(500);
-    let all = world.order(room, &play(None, clip(16_000, tone(3.0, 16_000, 1_130.0, 3_000.0)), PlayMode::Mix));
+    let all =
+        world.order(room, &play(None, clip(16_000, tone(3.0, 16_000, 1_130.0, 3_000.0)), PlayMode::Mix));
     let call = world.peers[peers[2]].call;
     let one = play(Some(PortIndex(0)), clip(8_000, tone(3.0, 8_000, 1_970.0, 3_000.0)), PlayMode::Mix);
     let one = world.order(call, &one).unwrap();
@@ -236,7 +238,10 @@ fn a_room_hears_announcements_and_one_seat_what_is_only_for_it() {
     let since = world.time;
     world.run(1_000);
     for peer in &peers {
-        assert!(world.hears(*peer, since, 1_130.0) > 2_000.0, "{peer} hears the announcement over any talker");
+        assert!(
+            world.hears(*peer, since, 1_130.0) > 2_000.0,
+            "{peer} hears the announcement over any talker"
+        );
     }
     assert!(world.hears(peers[2], since, 1_970.0) > 2_500.0);
     assert!(world.hears(peers[1], since, 1_970.0) < 60.0);
@@ -254,6 +259,7 @@ fn a_sound_for_everybody_where_there_is_no_room_is_refused() {
     let (id, _) = quiet(&mut world);
     let refused = world.order(id, &play(None, clip(8_000, vec![1]), PlayMode::Mix)).unwrap_err();
     assert!(refused.0.contains("room"), "{}", refused.0);
-    let refused = world.order(id, &play(Some(PortIndex(7)), clip(8_000, vec![1]), PlayMode::Mix)).unwrap_err();
+    let refused =
+        world.order(id, &play(Some(PortIndex(7)), clip(8_000, vec![1]), PlayMode::Mix)).unwrap_err();
     assert!(refused.0.contains("port"), "{}", refused.0);
 }

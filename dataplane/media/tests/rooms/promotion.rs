@@ -194,8 +194,11 @@ fn reports_of_ours_begin_at_once_and_agree_with_the_stream() {
     for sealed in [false, true] {
         let around = around(PlayMode::Mix, sealed, 0);
         let b = &around.world.peers[around.b];
-        let reports: Vec<_> =
-            b.sender_reports().into_iter().filter(|(at, ..)| *at >= around.begun && *at <= around.done).collect();
+        let reports: Vec<_> = b
+            .sender_reports()
+            .into_iter()
+            .filter(|(at, ..)| *at >= around.begun && *at <= around.done)
+            .collect();
         let first = reports.first().expect("a sender report");
         assert!(first.0 - around.begun < 100 * MS, "after {} ms", (first.0 - around.begun) / MS);
         let ssrc = b.got[0].header.ssrc;
@@ -203,11 +206,12 @@ fn reports_of_ours_begin_at_once_and_agree_with_the_stream() {
             assert_eq!(sender, ssrc);
             // The stream's own clock at the moment of the report: from the packet that came last.
             let last = b.got.iter().rev().find(|got| got.at <= at).unwrap();
-            let expected = f64::from(last.header.timestamp) + (at - last.at) as f64 / MS as f64 * TICKS as f64;
+            let expected =
+                f64::from(last.header.timestamp) + (at - last.at) as f64 / MS as f64 * TICKS as f64;
             let apart = (f64::from(info.timestamp) - expected).abs() / TICKS as f64;
             assert!(apart <= 5.0, "{apart} ms");
             let wall = super::world::at(at).wall.0;
-            let ntp = (info.ntp >> 32) * 1_000_000 + ((info.ntp & 0xffff_ffff) * 1_000_000 >> 32);
+            let ntp = (info.ntp >> 32) * 1_000_000 + (((info.ntp & 0xffff_ffff) * 1_000_000) >> 32);
             let since_1900 = wall + 2_208_988_800 * 1_000_000;
             assert!(ntp.abs_diff(since_1900) < 5_000, "{ntp} {since_1900}");
         }
@@ -312,4 +316,53 @@ fn what_cannot_be_made_or_is_encrypted_for_others_stays_as_it_was() {
         assert!(got.len() > 40 && sent.iter().zip(got).all(|((_, sent), got)| *sent == got.bytes));
     }
     assert!(world.events.iter().all(|(_, event)| !matches!(event, Event::Ended { .. })));
+}
+
+#[test]
+fn opus_goes_on_in_its_own_clock() {
+    let mut world = World::new();
+    let sides = vec![side(opus(), Says::Sine(PITCH, LOUD)), side(opus(), Says::Sine(PITCH, LOUD))];
+    let (id, peers) = world.call(sides);
+    world.run(1_000);
+    let ticket = world.order(id, &prompt(PlayMode::Mix)).unwrap();
+    world.run(500);
+    let since = world.time;
+    world.run(1_500);
+    assert_eq!(world.ended(ticket).unwrap().outcome, Outcome::Done);
+    let got = &world.peers[peers[1]].got;
+    assert!(got.len() > 95, "{}", got.len());
+    for pair in got.windows(2) {
+        let (one, next) = (pair[0].header, pair[1].header);
+        assert_eq!((next.ssrc, next.payload_type), (one.ssrc, 111));
+        assert_eq!(next.sequence, one.sequence.wrapping_add(1));
+        let ticks = next.timestamp.wrapping_sub(one.timestamp);
+        assert!((960..=3 * 960).contains(&ticks) && ticks % 960 == 0, "{ticks}");
+    }
+    let during = world.peers[peers[1]].decoded(since - 300 * MS, since);
+    assert!(amplitude(&during, 48_000, PROMPT) > 3_500.0 && amplitude(&during, 48_000, PITCH) > 5_000.0);
+}
+
+#[test]
+fn video_beside_it_stays_relayed() {
+    let mut world = World::new();
+    let sides = || {
+        let mut sides = vec![side(pcmu(), Says::Sine(PITCH, LOUD)), side(pcmu(), Says::Sine(PITCH, LOUD))];
+        // Their packets stand for pictures: what is in them is looked at by nobody.
+        sides.extend([side(pcmu(), Says::Sine(PITCH, LOUD)), side(pcmu(), Says::Sine(PITCH, LOUD))]);
+        sides
+    };
+    let (id, peers) = world.call_with(sides(), |spec| {
+        spec.edges.retain(|edge| edge.from.0 / 2 == edge.to.0 / 2);
+        for n in [2, 3] {
+            spec.ports[n].party = command::Party(n as u16 - 2);
+            spec.ports[n].payloads = vec![payload(0, "vp8", 90_000)];
+        }
+    });
+    world.run(500);
+    world.order(id, &prompt(PlayMode::Replace)).unwrap();
+    world.run(2_000);
+    for (from, to) in [(peers[2], peers[3]), (peers[3], peers[2])] {
+        let (sent, got) = (&world.peers[from].sent, &world.peers[to].got);
+        assert!(got.len() > 120 && sent.iter().zip(got).all(|((_, sent), got)| *sent == got.bytes));
+    }
 }

@@ -7,7 +7,7 @@ use media::wire::rtp::Header;
 use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
-struct Log {
+pub struct Log {
     left: Vec<i16>,
     right: Vec<i16>,
     /// Where pauses begin and end.
@@ -17,7 +17,7 @@ struct Log {
 }
 
 #[derive(Clone, Default)]
-struct Reel(Arc<Mutex<Log>>);
+pub struct Reel(Arc<Mutex<Log>>);
 
 impl Tape for Reel {
     fn push(&mut self, left: &[i16], right: &[i16]) {
@@ -41,20 +41,20 @@ impl Tape for Reel {
 }
 
 impl Reel {
-    fn left(&self) -> Vec<i16> {
+    pub fn left(&self) -> Vec<i16> {
         self.0.lock().unwrap().left.clone()
     }
 
-    fn right(&self) -> Vec<i16> {
+    pub fn right(&self) -> Vec<i16> {
         self.0.lock().unwrap().right.clone()
     }
 
-    fn finished(&self) -> Option<Outcome> {
+    pub fn finished(&self) -> Option<Outcome> {
         self.0.lock().unwrap().finished
     }
 }
 
-fn stereo() -> Recording {
+pub fn stereo() -> Recording {
     Recording {
         path: "call".into(),
         layout: Layout::Stereo,
@@ -69,7 +69,7 @@ fn mono() -> Recording {
     Recording { layout: Layout::Mono, ..stereo() }
 }
 
-fn record(world: &mut World, id: BridgeId, recording: &Recording) -> (Ticket, Reel) {
+pub fn record(world: &mut World, id: BridgeId, recording: &Recording) -> (Ticket, Reel) {
     let reel = Reel::default();
     let ticket = world.ticket();
     let now = world.now();
@@ -94,13 +94,18 @@ pub fn record_nothing(world: &mut World, id: BridgeId) {
 }
 
 /// Samples that are told apart for eight seconds, in G.711 too, and are never 0.
-fn counter(seed: u64) -> Says {
+pub fn counter(seed: u64) -> Says {
     let mut rng = base::Rng::from_seed(seed);
-    Says::Samples((0..65_535).map(|_| rng.below(20_000) as i16 - 10_000).map(|n| if n.abs() < 8 { 99 } else { n }).collect())
+    Says::Samples(
+        (0..65_535)
+            .map(|_| rng.below(20_000) as i16 - 10_000)
+            .map(|n| if n.abs() < 8 { 99 } else { n })
+            .collect(),
+    )
 }
 
 /// What a peer has sent in whole, decoded.
-fn said(world: &World, peer: usize) -> Vec<i16> {
+pub fn said(world: &World, peer: usize) -> Vec<i16> {
     let peer = &world.peers[peer];
     let mut decoder = decoder(&peer.payload);
     let mut pcm = [0; 5_760];
@@ -119,7 +124,8 @@ fn check_exact(channel: &[i16], said: &[i16], jitter: u64) -> usize {
     let first = first + if jitter > 0 { 1_000 } else { 0 };
     let heard = &channel[first..];
     let probe = &heard[..heard.len().min(64)];
-    let begin = said.windows(probe.len()).position(|window| window == probe).expect("it begins where it was said");
+    let begin =
+        said.windows(probe.len()).position(|window| window == probe).expect("it begins where it was said");
     let wrong = heard.iter().zip(&said[begin..]).position(|(one, other)| one != other);
     assert_eq!(wrong, None, "sample {wrong:?} of {} differs", heard.len());
     assert!(begin + heard.len() <= said.len(), "more was recorded than said");
@@ -128,7 +134,8 @@ fn check_exact(channel: &[i16], said: &[i16], jitter: u64) -> usize {
 
 fn recorded_call(format: &Payload, jitter: u64) {
     let mut world = World::new();
-    let (id, peers) = world.call(vec![side(format.clone(), counter(1)), side(format.clone(), counter(30_000))]);
+    let (id, peers) =
+        world.call(vec![side(format.clone(), counter(1)), side(format.clone(), counter(30_000))]);
     // Others, whose packets come late and in disorder.
     let (other, noisy) = world.call(vec![side(pcmu(), counter(1)), side(pcmu(), counter(2))]);
     for peer in noisy {
@@ -152,7 +159,12 @@ fn recorded_call(format: &Payload, jitter: u64) {
         assert!(exact > 8_000 * 11 / 2, "{exact} samples");
     }
     // Relayed all the while.
-    assert!(world.peers[peers[1]].got.iter().all(|got| world.peers[peers[0]].sent.iter().any(|(_, sent)| *sent == got.bytes)));
+    assert!(
+        world.peers[peers[1]]
+            .got
+            .iter()
+            .all(|got| world.peers[peers[0]].sent.iter().any(|(_, sent)| *sent == got.bytes))
+    );
 }
 
 #[test]
@@ -209,11 +221,17 @@ fn what_is_said_in_a_pause_is_on_no_tape_and_time_goes_on() {
     assert!(left[from..to].iter().all(|sample| *sample == 0));
     for block in left.chunks_exact(400) {
         let leaked = amplitude(block, 8_000, 1_130.0);
-        assert!(leaked < 500.0 || amplitude(block, 8_000, 430.0) > 500.0 || amplitude(block, 8_000, 1_970.0) > 500.0);
+        assert!(
+            leaked < 500.0
+                || amplitude(block, 8_000, 430.0) > 500.0
+                || amplitude(block, 8_000, 1_970.0) > 500.0
+        );
     }
     assert!(amplitude(&left[..from], 8_000, 1_130.0) < 50.0 && amplitude(&left[to..], 8_000, 1_130.0) < 50.0);
     // Of what is said outside the pause hardly anything is missing.
-    let said = |pitch: f64, pcm: &[i16]| pcm.chunks_exact(160).filter(|b| amplitude(b, 8_000, pitch) > 3_000.0).count();
+    let said = |pitch: f64, pcm: &[i16]| {
+        pcm.chunks_exact(160).filter(|b| amplitude(b, 8_000, pitch) > 3_000.0).count()
+    };
     assert!(said(430.0, &left[..from]) >= 85, "{} of 88 ticks", said(430.0, &left[..from]));
     assert!(said(1_970.0, &left[to..]) >= 82, "{} of 88 ticks", said(1_970.0, &left[to..]));
     assert!((39_800..=40_200).contains(&left.len()), "{}", left.len());
@@ -261,7 +279,8 @@ fn a_recording_may_begin_with_the_first_packet() {
 fn digits_are_masked_in_speech_and_where_they_come_as_events() {
     for masks in [true, false] {
         let mut world = World::new();
-        let (id, peers) = world.call(vec![side(pcmu(), Says::Sine(1_000.0, 3_000.0)), side(pcmu(), Says::Quiet)]);
+        let (id, peers) =
+            world.call(vec![side(pcmu(), Says::Sine(1_000.0, 3_000.0)), side(pcmu(), Says::Quiet)]);
         world.run(500);
         let (_, reel) = record(&mut world, id, &Recording { mask_digits: masks, ..stereo() });
         world.run(1_000);
@@ -329,7 +348,9 @@ fn several_recordings_and_prompts_go_on_beside_each_other() {
     assert_eq!((one.finished(), two.finished()), (Some(Outcome::Done), Some(Outcome::Closed)));
     for (reel, least) in [(&one, 13_000), (&two, 15_000)] {
         let (left, right) = (said(&world, peers[0]), said(&world, peers[1]));
-        assert!(check_exact(&reel.left(), &left, 0) >= least && check_exact(&reel.right(), &right, 0) >= least);
+        assert!(
+            check_exact(&reel.left(), &left, 0) >= least && check_exact(&reel.right(), &right, 0) >= least
+        );
     }
     let refused = world.bridges.tape_want(id).unwrap_err();
     assert!(!refused.0.is_empty());

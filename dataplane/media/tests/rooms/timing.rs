@@ -14,7 +14,8 @@ fn a_turn_that_comes_a_hundred_milliseconds_late_loses_and_doubles_nothing() {
     world.run(500);
     let since = world.time;
     let samples: Vec<i16> = (1..24_001).collect();
-    let ticket = world.order(id, &play(Some(PortIndex(1)), clip(8_000, samples.clone()), PlayMode::Replace)).unwrap();
+    let ticket =
+        world.order(id, &play(Some(PortIndex(1)), clip(8_000, samples.clone()), PlayMode::Replace)).unwrap();
     for _ in 0..5 {
         world.run(250);
         world.stalled_until = world.time + 100 * MS;
@@ -71,7 +72,12 @@ fn a_pause_of_seconds_is_left_out_rather_than_made_up_for() {
     world.run(3_100);
     let got: Vec<_> = world.peers[peers[1]].got.iter().filter(|got| got.at > since).collect();
     assert!((10..=18).contains(&got.len()), "{}", got.len());
-    let ticks = got.last().unwrap().header.timestamp.wrapping_sub(world.peers[peers[1]].speech(0, since).last().unwrap().header.timestamp);
+    let ticks = got
+        .last()
+        .unwrap()
+        .header
+        .timestamp
+        .wrapping_sub(world.peers[peers[1]].speech(0, since).last().unwrap().header.timestamp);
     assert!((24_000..=25_200).contains(&ticks), "{ticks}");
 }
 
@@ -96,8 +102,12 @@ fn what_is_made_for_a_thousand_ports_at_once_is_handed_over_in_slices_and_all_co
     for (peer, before) in peers.iter().zip(before) {
         let got = &world.peers[*peer].got[before..];
         assert!((19..=21).contains(&got.len()), "{}", got.len());
-        assert!(got.windows(2).all(|pair| pair[1].header.sequence == pair[0].header.sequence.wrapping_add(1)));
-        assert!(got.windows(2).all(|pair| pair[1].header.timestamp == pair[0].header.timestamp.wrapping_add(160)));
+        assert!(
+            got.windows(2).all(|pair| pair[1].header.sequence == pair[0].header.sequence.wrapping_add(1))
+        );
+        assert!(
+            got.windows(2).all(|pair| pair[1].header.timestamp == pair[0].header.timestamp.wrapping_add(160))
+        );
     }
 }
 
@@ -138,7 +148,13 @@ fn an_echo_is_taken_out_by_twenty_decibels_where_that_is_asked() {
 }
 
 /// Moves time and packets of a warm world through its bridges, and nothing else: tick by tick, with what peers say.
-fn turn(bridges: &mut Bridges, time: &mut u64, peers: &[(u32, std::net::SocketAddr, u32)], n: u16, loud: usize) -> usize {
+fn turn(
+    bridges: &mut Bridges,
+    time: &mut u64,
+    peers: &[(u32, std::net::SocketAddr, u32)],
+    n: u16,
+    loud: usize,
+) -> usize {
     let mut buffer = [0; 2048];
     for (k, (slot, source, ssrc)) in peers.iter().enumerate() {
         let header = Header { sequence: n, timestamp: u32::from(n) * 160, ssrc: *ssrc, ..Header::default() };
@@ -146,7 +162,13 @@ fn turn(bridges: &mut Bridges, time: &mut u64, peers: &[(u32, std::net::SocketAd
         let body = &mut buffer[12..172];
         // Whoever is loud swings between two levels; the others say silence.
         body.iter_mut().enumerate().for_each(|(i, byte)| {
-            *byte = if k >= loud { 0xff } else if (i / 4) % 2 == 0 { 0x90 } else { 0x10 };
+            *byte = if k >= loud {
+                0xff
+            } else if (i / 4) % 2 == 0 {
+                0x90
+            } else {
+                0x10
+            };
         });
         let mut packet = Packet { buffer: &mut buffer, len: 172, truncated: false };
         let _ = bridges.handle_packet(at(*time), Slot(*slot), *source, &mut packet);
@@ -171,9 +193,10 @@ fn ticks_of_rooms_recordings_prompts_and_echoes_take_nothing_from_the_heap() {
         world.sit(peer, Some(seat(room)));
         peers.push(peer);
     }
-    let (call, pair) = world.call_with(vec![side(pcmu(), Says::Nothing), side(pcmu(), Says::Nothing)], |spec| {
-        spec.ports[1].voice.echo_cancel = true;
-    });
+    let (call, pair) =
+        world.call_with(vec![side(pcmu(), Says::Nothing), side(pcmu(), Says::Nothing)], |spec| {
+            spec.ports[1].voice.echo_cancel = true;
+        });
     let loops = |port| command::Order::Play {
         port,
         sound: clip(16_000, tone(1.0, 16_000, 430.0, 5_000.0)),

@@ -6,9 +6,9 @@ use codec::coder::{Decoder, Encoder, EncoderSettings, Format, PAYLOAD_MAX};
 use codec::registry;
 use command::spec::{Audience, Secure};
 use command::{
-    Accept, BridgeId, BridgeSpec, Clip, EdgeSpec, Ended, Event, Learn, MediaClass, Order, Party, Payload, Phase,
-    PlayMode, PortIndex, PortSpec, Remote, RemoteTag, RoomSpec, RtcpMux, SdesKeys, Seat, SendTo, Sound, Ticket,
-    Timeouts, Transform, Verdict,
+    Accept, BridgeId, BridgeSpec, Clip, EdgeSpec, Ended, Event, Learn, MediaClass, Order, Party, Payload,
+    Phase, PlayMode, PortIndex, PortSpec, Remote, RemoteTag, RoomSpec, RtcpMux, SdesKeys, Seat, SendTo,
+    Sound, Ticket, Timeouts, Transform, Verdict,
 };
 use media::srtp::{Opener, Sealer};
 use media::wire::rtcp::{Compound, SenderInfo};
@@ -82,6 +82,9 @@ pub struct Peer {
     opener: Option<Opener>,
 }
 
+/// A packet on its way: when it arrives, a running number, slot, peer, bytes.
+type UnderWay = (u64, u64, u32, usize, Vec<u8>);
+
 pub struct World {
     pub bridges: Bridges,
     /// Nanoseconds.
@@ -89,8 +92,7 @@ pub struct World {
     pub peers: Vec<Peer>,
     pub specs: HashMap<BridgeId, BridgeSpec>,
     pub events: Vec<(u64, Event)>,
-    /// On their way: when, a running number, slot, peer, bytes.
-    under_way: BinaryHeap<Reverse<(u64, u64, u32, usize, Vec<u8>)>>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
     by_address: HashMap<SocketAddr, usize>,
     /// Timers are not run before.
     pub stalled_until: u64,
@@ -99,8 +101,9 @@ pub struct World {
     tickets: u64,
     /// What was dropped on the packet path.
     pub dropped: Vec<Verdict>,
-    /// Whether packets that were made were ever handed over in several slices of one moment.
+    /// How often a turn of timers left something for another one at once.
     pub slices: usize,
+    /// Whether payloads are kept.
     pub keeps: bool,
 }
 
@@ -184,7 +187,7 @@ pub fn energy_db(pcm: &[i16]) -> f64 {
     10.0 * (sum / pcm.len().max(1) as f64).max(1e-3).log10()
 }
 
-/// Peers 0 and 1 of a call or more are told apart by these.
+/// One side of a call: its format, what it says, how long its packets are, and keys (ours, its own).
 pub struct Side {
     pub payload: Payload,
     pub says: Says,
@@ -329,11 +332,7 @@ impl World {
         assert_eq!(self.try_set(id, change), Ok(()));
     }
 
-    pub fn try_set(
-        &mut self,
-        id: BridgeId,
-        change: impl FnOnce(&mut BridgeSpec),
-    ) -> Result<(), Unsupported> {
+    pub fn try_set(&mut self, id: BridgeId, change: impl FnOnce(&mut BridgeSpec)) -> Result<(), Unsupported> {
         let now = self.now();
         let mut spec = self.specs[&id].clone();
         change(&mut spec);
@@ -397,7 +396,10 @@ impl World {
                 self.collect();
                 // Whatever is left is due at once: the rest of a long turn.
                 let mut turns = 0;
-                while self.bridges.poll_timeout().is_some_and(|(at, why)| at.0 <= self.time && why != "silence")
+                while self
+                    .bridges
+                    .poll_timeout()
+                    .is_some_and(|(at, why)| at.0 <= self.time && why != "silence")
                     && turns < 1_000
                 {
                     turns += 1;
@@ -480,13 +482,7 @@ impl World {
         self.peers[peer].decoded(since, u64::MAX)
     }
 
-    /// Forgets what was heard so far, and lets time pass; what is heard then.
-    pub fn listen(&mut self, peer: usize, ms: u64) -> Vec<i16> {
-        let since = self.time;
-        self.run(ms);
-        self.heard(peer, since)
-    }
-
+    /// The number of a peer's socket.
     pub fn slot(&self, peer: usize) -> u32 {
         self.peers[peer].slot
     }
@@ -510,7 +506,8 @@ impl Peer {
         let first = self.sample;
         self.sample += samples as u64;
         let (sequence, timestamp) = (self.sequence, self.timestamp);
-        self.timestamp = self.timestamp.wrapping_add((u64::from(self.payload.clock) * self.ptime_ms / 1_000) as u32);
+        self.timestamp =
+            self.timestamp.wrapping_add((u64::from(self.payload.clock) * self.ptime_ms / 1_000) as u32);
         let pcm: Vec<i16> = match &self.says {
             Says::Nothing => return None,
             Says::Quiet => vec![0; samples],
@@ -518,7 +515,12 @@ impl Peer {
                 (first..self.sample).map(|n| sine(n, self.rate, *frequency, *amplitude)).collect()
             }
             Says::Chord(parts) => (first..self.sample)
-                .map(|n| parts.iter().map(|(frequency, amplitude)| sine(n, self.rate, *frequency, *amplitude)).sum())
+                .map(|n| {
+                    parts
+                        .iter()
+                        .map(|(frequency, amplitude)| sine(n, self.rate, *frequency, *amplitude))
+                        .sum()
+                })
                 .collect(),
             Says::Samples(all) => {
                 (first..self.sample).map(|n| all[(n % all.len() as u64) as usize]).collect()
@@ -535,8 +537,13 @@ impl Peer {
         self.sequence = self.sequence.wrapping_add(1);
         let mut body = [0; PAYLOAD_MAX];
         let len = self.encoder.encode(&pcm, &mut body);
-        let header =
-            Header { payload_type: self.payload.number, sequence, timestamp, ssrc: self.ssrc, ..Header::default() };
+        let header = Header {
+            payload_type: self.payload.number,
+            sequence,
+            timestamp,
+            ssrc: self.ssrc,
+            ..Header::default()
+        };
         let mut bytes = header.to_bytes().to_vec();
         bytes.extend(&body[..len]);
         if let Some(sealer) = &mut self.sealer {
@@ -572,9 +579,9 @@ impl Peer {
     /// Speech packets that came in a time.
     pub fn speech(&self, since: u64, until: u64) -> impl Iterator<Item = &Got> {
         let number = self.payload.number;
-        self.got.iter().filter(move |got| {
-            got.at >= since && got.at < until && got.header.payload_type == number
-        })
+        self.got
+            .iter()
+            .filter(move |got| got.at >= since && got.at < until && got.header.payload_type == number)
     }
 
     /// All samples of what came in a time, in order of arrival.
