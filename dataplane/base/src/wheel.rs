@@ -26,9 +26,14 @@ const SLOTS: usize = 4096;
 impl<T> Wheel<T> {
     /// A wheel whose timers are exact to `tick`. A turn is 4,096 ticks; timers further ahead wait for their lap.
     pub fn new(now: Instant, tick: Duration) -> Self {
+        Wheel::with_room(now, tick, 0)
+    }
+
+    /// As [`Wheel::new`], with room for so many timers in each slot: inserting takes memory only beyond that.
+    pub fn with_room(now: Instant, tick: Duration, timers: usize) -> Self {
         let tick = u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX).max(1);
         Wheel {
-            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            slots: (0..SLOTS).map(|_| Vec::with_capacity(timers)).collect(),
             tick,
             cursor: now.0 / tick,
             len: 0,

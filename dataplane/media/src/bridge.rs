@@ -132,6 +132,8 @@ pub struct Bridges {
     by_id: KeyedMap<BridgeId, Key>,
     more_hops: Vec<Hop>,
     silences: Wheel<Key>,
+    /// Clocks of silence that are being looked at.
+    quiet: Vec<(Instant, Key)>,
     /// Bridges without an owner, by the time until which they may live: the time is the same for all, so it is sorted.
     orphans: VecDeque<(Instant, Key)>,
     /// The time of the last `handle_timeout`.
@@ -240,11 +242,12 @@ impl Bridges {
             bridges_max: config.bridges_max,
             by_id: KeyedMap::with_hasher(key),
             more_hops: Vec::with_capacity(SINKS_MAX),
-            silences: Wheel::new(now.mono, SILENCE_TICK),
+            silences: Wheel::with_room(now.mono, SILENCE_TICK, 1),
+            quiet: Vec::with_capacity(16),
             orphans: VecDeque::new(),
             timed: now.mono,
-            pulses: Wheel::new(now.mono, PULSE_TICK),
-            fired: Vec::new(),
+            pulses: Wheel::with_room(now.mono, PULSE_TICK, 4),
+            fired: Vec::with_capacity(64),
             made: Made::new(),
             crossings: VecDeque::new(),
             shard: config.shard,
@@ -523,9 +526,9 @@ impl Bridges {
     pub fn handle_timeout(&mut self, now: Now) {
         self.timed = now.mono;
         self.run_pulses(now);
-        let mut due = Vec::new();
+        let mut due = core::mem::take(&mut self.quiet);
         self.silences.expire(now.mono, |at, key| due.push((at, key)));
-        for (at, key) in due {
+        for (at, key) in due.drain(..) {
             if let Some(bridge) = self.bridges.get_mut(key)
                 && bridge.clock.due == Some(at)
             {
@@ -533,6 +536,7 @@ impl Bridges {
                 self.run_clock(now.mono, key);
             }
         }
+        self.quiet = due;
     }
 
     fn run_pulses(&mut self, now: Now) {

@@ -19,8 +19,6 @@ use codec::registry;
 use codec::resample::Resampler;
 use command::{DigitsTowards, Payload, Verdict, Voice, VoiceReport};
 
-/// The longest tick.
-pub(super) const TICK_MAX: Duration = Duration::from_millis(20);
 /// Samples of the longest tick at the highest rate.
 pub(super) const TICK_SAMPLES: usize = 960;
 /// Delay of what is played: little, for people talk; recordings have time.

@@ -470,6 +470,7 @@ impl Bridges {
         let seed = self.rng.u64() | 1;
         let Some((_, port)) = self.ports.at_mut(place) else { return };
         let mut edges = (port.edge.take(), core::mem::take(&mut port.more_edges));
+        let blocks = port.audio.as_ref().is_some_and(|audio| audio.wants.digits.block);
         let single = edges.1.is_empty();
         for edge in edges.0.iter_mut().chain(&mut edges.1) {
             let need = needs.iter().find(|need| need.place == edge.sink);
@@ -490,6 +491,9 @@ impl Bridges {
                     seed,
                 ),
             };
+            if let Way::Transcode(coder) = &mut edge.way {
+                coder.set_keeps_digits(blocks);
+            }
             if let Way::Law(_) = edge.way
                 && let (Some((_, from)), Some((_, to))) = (self.ports.at(place), self.ports.at(edge.sink))
             {

@@ -136,7 +136,7 @@ impl Maker {
             name: codec.name,
             encoder,
             frame,
-            pending: Vec::with_capacity(frame + rate as usize * codec::coder::PACKET_MS_MAX as usize / 1000),
+            pending: Vec::with_capacity(frame),
             pending_at: 0,
             complexity,
             loss: 0,

@@ -216,31 +216,36 @@ impl Bridges {
         let payload = payload_of(packet)?;
         let Some((_, port)) = self.ports.at_mut(place.port()) else { return Err(Verdict::Idle) };
         let mut heard = Ok(None);
+        let mut blocked = false;
         if let Some(audio) = &mut port.audio {
             let bytes = &packet.buffer[payload.clone()];
             if let Some(keys) = &mut audio.keys
                 && keys.knows(header.payload_type)
             {
                 keys.on_packet(now, &header, bytes);
-                if audio.wants.digits.block {
-                    self.take_keys(now, place.port());
-                    return Err(Verdict::DigitBlocked);
+                blocked = audio.wants.digits.block;
+                if !blocked {
+                    let ear = audio.ear.as_mut();
+                    heard = ear.map_or(Ok(None), |ear| ear.insert(now, &header, bytes).map(|()| None));
                 }
-                heard =
-                    audio.ear.as_mut().map_or(Ok(None), |ear| ear.insert(now, &header, bytes).map(|()| None));
                 self.take_keys(now, place.port());
             } else if let Some(ear) = &mut audio.ear {
                 heard = ear.insert(now, &header, bytes).map(|()| None);
             }
         }
         let Some((_, port)) = self.ports.at_mut(place.port()) else { return Err(Verdict::Idle) };
+        let transcodes = matches!(port.edge.as_ref().map(|edge| &edge.way), Some(Way::Transcode(_)));
+        if blocked && !(transcodes && port.more_edges.is_empty()) {
+            return Err(Verdict::DigitBlocked);
+        }
         if port.more_edges.is_empty() {
             let Some(mut edge) = port.edge.take() else { return heard.and(Err(Verdict::Closed)) };
+            // A transcoder keeps digits back that are blocked, but counts their numbers.
             let passed = self.pass_edge(now, place, &mut edge, header, payload, packet, heard);
             if let Some((_, port)) = self.ports.at_mut(place.port()) {
                 port.edge = Some(edge);
             }
-            return passed;
+            return if blocked { Err(Verdict::DigitBlocked) } else { passed };
         }
         self.pass_several(now, place, header, payload, packet, heard)
     }

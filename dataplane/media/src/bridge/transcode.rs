@@ -15,7 +15,7 @@ use codec::resample::Resampler;
 use command::{Payload, Verdict, VoiceReport};
 
 /// Packets that wait for one that is missing.
-const HELD_MAX: usize = 8;
+const HELD_MAX: usize = 6;
 /// A missing packet is waited for so long.
 const WINDOW: Duration = Duration::from_millis(40);
 /// A gap without notice is concealed for so long.
@@ -56,6 +56,8 @@ pub(super) struct Transcoder {
     noise: Option<Box<ComfortNoise>>,
     /// Hundredths of a decibel.
     gain_centibel: i16,
+    /// No digit passes.
+    keeps_digits: bool,
     /// What it was made for: formats of source and sink, and the sink's rate.
     made_for: (Box<[Payload]>, Box<[Payload]>, u32),
     /// When [`Transcoder::on_time`] is to be called; others that were planned are stale.
@@ -206,6 +208,7 @@ impl Transcoder {
             noise_due: None,
             ahead: 0,
             gain_centibel,
+            keeps_digits: false,
             made_for: (source.into(), sink.into(), rate),
             due: None,
             recovered: 0,
@@ -243,7 +246,7 @@ impl Transcoder {
             self.restart(header, maker, leave, scratch);
         }
         let ahead = header.sequence.wrapping_sub(self.window.next.unwrap_or(header.sequence));
-        if ahead >= JUMP && ahead < u16::MAX - JUMP {
+        if (JUMP..u16::MAX - JUMP).contains(&ahead) {
             self.restart(header, maker, leave, scratch);
             return self.take(header, payload, maker, leave, scratch);
         }
@@ -261,6 +264,11 @@ impl Transcoder {
             }
             _ => Err(self.window.why_not(header.sequence)),
         }
+    }
+
+    /// From now on, whether digits are kept back.
+    pub fn set_keeps_digits(&mut self, keeps_digits: bool) {
+        self.keeps_digits = keeps_digits;
     }
 
     /// Adds what it has done.
@@ -502,6 +510,7 @@ impl Transcoder {
         let place = self.lines.iter().position(|line| line.payload_type == header.payload_type);
         let place = place.ok_or(Verdict::NoCodec)?;
         let now = leave.now;
+        let audio_clock = self.lines.get(self.speaking).map(|line| line.clock);
         let line = &mut self.lines[place];
         match &mut line.role {
             Role::Speech(decoder) => {
@@ -534,7 +543,8 @@ impl Transcoder {
                     timestamp = self.end_pause(timestamp, leave);
                 }
                 if is_silence {
-                    let length = Duration::from_nanos(u64::from(self.step) * 1_000_000_000 / u64::from(clock));
+                    let length =
+                        Duration::from_nanos(u64::from(self.step) * 1_000_000_000 / u64::from(clock));
                     let next = timestamp.wrapping_add(ticks_of(length, leave.out.clock()));
                     self.begin_pause(Pause::Decoder, now + length, next, leave.out.clock());
                 }
@@ -546,8 +556,16 @@ impl Transcoder {
                 let said = maker.say(leave, timestamp, pcm);
                 if decoded.is_err() { Err(Verdict::Undecodable) } else { said }
             }
+            Role::Events(..) if self.keeps_digits => Err(Verdict::Closed),
             Role::Events(events, to) => {
-                let at = scale(&mut self.anchor, header.timestamp, line.clock, leave, maker.ptime());
+                let clock = line.clock;
+                // Timestamps of events whose clock is not the audio's tell nothing about that.
+                let of_audio = audio_clock == Some(clock) || self.anchor.is_none();
+                let at = if of_audio {
+                    scale(&mut self.anchor, header.timestamp, clock, leave, maker.ptime())
+                } else {
+                    leave.out.timestamp_now(now)
+                };
                 events.receiver.handle(now, header, line.clock, payload)?;
                 events.run(*to, at, leave)
             }
