@@ -2,7 +2,7 @@
 
 use crate::ids::{BridgeId, Generation, PortIndex, Ticket};
 use crate::spec::BridgeSpec;
-use crate::voice::{PlayMode, Recording, Sound};
+use crate::voice::{Fork, PlayMode, Recording, Sound};
 use base::Duration;
 use core::net::IpAddr;
 
@@ -83,7 +83,7 @@ pub struct PortWant {
     pub address: IpAddr,
 }
 
-/// Orders to a bridge. A room takes `Play` (heard by all), `Record` and what ends them.
+/// Orders to a bridge. A room takes `Play` (heard by all), `Record`, `Fork` and what ends them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     /// Plays a sound. Several for one port are played one after the other, those that mix beside each other.
@@ -114,6 +114,8 @@ pub enum Order {
     },
     /// Records the bridge or room.
     Record(Recording),
+    /// Sends what is said there elsewhere.
+    Fork(Fork),
     /// What is recorded from now on is silence, marked in the file.
     Pause {
         /// The recording's ticket.

@@ -3,6 +3,7 @@
 use crate::ids::{BridgeId, PortIndex};
 use base::Duration;
 use core::fmt;
+use core::net::SocketAddr;
 use std::sync::Arc;
 
 /// What happens to the speech and the digits of one port, beyond passing. The default is a plain port, which costs
@@ -178,6 +179,48 @@ pub struct Recording {
     pub from_first_packet: bool,
 }
 
+/// A copy of what is said, sent elsewhere as it is said. Nothing comes back from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// What control calls it, for whoever gets it: `CALL-NUMBER`.
+    pub id: String,
+    /// The room's name, if it is not a call that is heard.
+    pub room: Option<String>,
+    /// Where.
+    pub to: ForkTo,
+    /// Channels.
+    pub layout: Layout,
+    /// Samples a second; `None` is the narrowest that holds all that is said.
+    pub rate: Option<u32>,
+}
+
+/// Where a fork goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForkTo {
+    /// RTP in packets of 20 ms, a stream for each channel: the caller's has an even SSRC, the callee's the next one.
+    Rtp {
+        /// One receiver, which is none of the engine's own ports.
+        target: SocketAddr,
+        /// How samples are written.
+        coding: ForkCoding,
+    },
+    /// A WebSocket that the engine opens: a text that says what comes, then 20 ms of samples a message.
+    WebSocket {
+        /// `ws://HOST/PATH`.
+        url: String,
+    },
+}
+
+/// How samples of an RTP fork are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ForkCoding {
+    /// 16 bits, the high octet first (RFC 3551 section 4.5.11), payload type 96.
+    #[default]
+    L16,
+    /// G.711 µ-law at 8 kHz, payload type 0.
+    Pcmu,
+}
+
 /// How an order ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -198,7 +241,7 @@ pub struct Ended {
     pub outcome: Outcome,
     /// How long it sounded, or what the file holds.
     pub length: Duration,
-    /// Of a recording: how much could not be written.
+    /// Of a recording or fork: how much could not be written or sent.
     pub lost: Duration,
 }
 

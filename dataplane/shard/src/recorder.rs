@@ -3,22 +3,26 @@
 //! a recording; files are whole at any time up to the last half second.
 pub mod tape; // from the shard to the thread: blocks, lost time, pauses
 pub mod sink; // who takes the blocks: files, anybody
+mod rtp; // forks as RTP
 pub mod disk; // how bytes get into files: plain calls
 pub mod uring; // the same by io_uring
-mod thread; // the loop that empties tapes
+mod thread; // the loops that empty tapes
 
 pub use disk::{Disk, DiskChoice};
-pub use sink::{Feed, Sink};
+pub use sink::{Dial, Feed, Greeting, Sink};
 pub use tape::{Block, Tape};
 
 use base::{Duration, Wake};
-use command::{BridgeId, Ended, FileFormat, Layout, Outcome, Recording, Ticket};
+use command::{
+    BridgeId, Ended, FileFormat, Fork, ForkCoding, ForkTo, Layout, Outcome, Recording, Ticket,
+};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crossbeam_queue::ArrayQueue;
+use rtp::RtpSink;
 use sink::{OpusSink, Place, WavSink};
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tape::{Reel, Spec};
 use thread::Worker;
 
@@ -29,8 +33,8 @@ pub struct RecorderConfig {
     pub folder: PathBuf,
     /// Recordings and forks at once.
     pub tapes_max: usize,
-    /// Octets of samples that may wait to be written, over all tapes: one takes [`tape::pool_len`]. Twice as much is
-    /// used at the worst, while a disk takes what has just been given to it.
+    /// Octets of samples that may wait to be written, over all tapes: one of a recording takes 96 KB for each channel at
+    /// 8 kHz. Twice as much is used at the worst, while a disk takes what has just been given to it.
     pub memory_max: usize,
     /// Threads that write.
     pub threads: usize,
@@ -52,17 +56,19 @@ impl RecorderConfig {
     }
 }
 
-/// The threads that write. Clones are the same; when the last one and all decks are gone, what is on the tapes is written
+/// The threads that write, and one that sends forks. Clones are the same; when the last one and all decks are gone, what is on the tapes is written
 /// and the files are ended.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Recorder {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     config: RecorderConfig,
     workers: Vec<Worker>,
+    /// Forks wait for no disk.
+    forks: Worker,
+    dial: OnceLock<Arc<dyn Dial>>,
     disk: &'static str,
     next: AtomicU32,
     usage: Arc<Usage>,
@@ -76,7 +82,7 @@ struct Usage {
 }
 
 impl Recorder {
-    /// Starts the threads, named `recorder-<index>`.
+    /// Starts the threads, named `recorder-<index>` and `forks`.
     ///
     /// # Errors
     /// No thread, or the way of writing that was asked for is not to be had on this host.
@@ -97,10 +103,26 @@ impl Recorder {
         for index in 0..config.threads.max(1) {
             let disk = disk()?;
             name = disk.name();
-            workers.push(Worker::start(index, config.tapes_max, disk)?);
+            let thread = format!("recorder-{index}");
+            workers.push(Worker::start(thread, thread::LOOK, config.tapes_max, disk)?);
         }
-        let inner = Inner { config, workers, disk: name, next: AtomicU32::new(0), usage: Arc::default() };
+        let none = Box::new(disk::BlockingDisk::default());
+        let forks = Worker::start("forks".to_owned(), thread::LOOK_FORKS, config.tapes_max, none)?;
+        let inner = Inner {
+            config,
+            workers,
+            forks,
+            dial: OnceLock::new(),
+            disk: name,
+            next: AtomicU32::new(0),
+            usage: Arc::default(),
+        };
         Ok(Recorder { inner: Arc::new(inner) })
+    }
+
+    /// WebSockets are opened by this from now on; the first one stays.
+    pub fn dial_by(&self, dial: Arc<dyn Dial>) {
+        let _ = self.inner.dial.set(dial);
     }
 
     /// How files are written: `blocking` or `uring`.
@@ -161,15 +183,18 @@ pub enum Refused {
     Path,
     /// Not a rate of this format: see [`rate_for`].
     Rate,
+    /// Nobody here opens WebSockets.
+    WebSocket,
 }
 
 impl Refused {
     /// For [`command::Event::Unsupported`].
     pub fn what(self) -> &'static str {
         match self {
-            Refused::Full => "there are too many recordings",
+            Refused::Full => "there are too many recordings and forks",
             Refused::Path => "the path of the recording leads out of the folder of recordings",
-            Refused::Rate => "the recording's format has no such sample rate",
+            Refused::Rate => "the format of the recording or fork has no such sample rate",
+            Refused::WebSocket => "a fork to a WebSocket in an engine that opens none",
         }
     }
 }
@@ -181,6 +206,24 @@ pub fn rate_for(recording: &Recording, widest: u32) -> u32 {
     match recording.format {
         FileFormat::OggOpus if rate == 32_000 => 48_000,
         FileFormat::OggOpus | FileFormat::Wav => rate,
+    }
+}
+
+/// The rate at which a fork is to be made, as [`rate_for`].
+pub fn fork_rate_for(fork: &Fork, widest: u32) -> u32 {
+    match fork.to {
+        ForkTo::Rtp { coding: ForkCoding::Pcmu, .. } => fork.rate.unwrap_or(8_000),
+        ForkTo::Rtp { coding: ForkCoding::L16, .. } | ForkTo::WebSocket { .. } => fork.rate.unwrap_or(widest),
+    }
+}
+
+/// What is said in 16 bits can be had at these.
+const RATES: [u32; 6] = [8_000, 12_000, 16_000, 24_000, 32_000, 48_000];
+
+fn channels_of(layout: Layout) -> usize {
+    match layout {
+        Layout::Mono => 1,
+        Layout::Stereo => 2,
     }
 }
 
@@ -197,12 +240,9 @@ impl Deck {
         recording: &Recording,
         rate: u32,
     ) -> Result<Tape, Refused> {
-        let channels = match recording.layout {
-            Layout::Mono => 1,
-            Layout::Stereo => 2,
-        };
+        let channels = channels_of(recording.layout);
         let rates: &[u32] = match recording.format {
-            FileFormat::Wav => &[8_000, 12_000, 16_000, 24_000, 32_000, 48_000],
+            FileFormat::Wav => &RATES,
             FileFormat::OggOpus => &[8_000, 12_000, 16_000, 24_000, 48_000],
         };
         if !rates.contains(&rate) {
@@ -217,10 +257,40 @@ impl Deck {
                 Box::new(OpusSink::new(place("opus")?, rate, channels, serial))
             }
         };
+        self.start(bridge, ticket, (Spec::recording(channels, rate), false), sink)
+    }
+
+    /// Begins a fork at `rate` (see [`fork_rate_for`]), as [`Deck::record`]. Identities of RTP streams come from `seed`.
+    ///
+    /// # Errors
+    /// Nothing is sent, and no [`Finished`] follows.
+    pub fn fork_to(
+        &mut self,
+        bridge: BridgeId,
+        ticket: Ticket,
+        fork: &Fork,
+        rate: u32,
+        seed: u64,
+    ) -> Result<Tape, Refused> {
+        let channels = channels_of(fork.layout);
+        let rates: &[u32] = match fork.to {
+            ForkTo::Rtp { coding: ForkCoding::Pcmu, .. } => &[8_000],
+            ForkTo::Rtp { coding: ForkCoding::L16, .. } | ForkTo::WebSocket { .. } => &RATES,
+        };
+        if !rates.contains(&rate) {
+            return Err(Refused::Rate);
+        }
+        let sink: Box<dyn Sink> = match &fork.to {
+            ForkTo::Rtp { target, coding } => Box::new(RtpSink::new(*target, *coding, channels, rate, seed)),
+            ForkTo::WebSocket { url } => {
+                let dial = self.recorder.inner.dial.get().ok_or(Refused::WebSocket)?;
+                dial.dial(url, Greeting { id: fork.id.clone(), room: fork.room.clone(), rate, channels })
+            }
+        };
         self.fork(bridge, ticket, channels, rate, sink)
     }
 
-    /// Begins to hand blocks of one or two channels to a sink, on the recorder's thread.
+    /// Begins to hand blocks of 20 ms and of one or two channels to a sink, on a thread that only does that.
     ///
     /// # Errors
     /// [`Refused::Full`]; no [`Finished`] follows.
@@ -232,8 +302,17 @@ impl Deck {
         rate: u32,
         sink: Box<dyn Sink>,
     ) -> Result<Tape, Refused> {
+        self.start(bridge, ticket, (Spec::fork(channels, rate), true), sink)
+    }
+
+    fn start(
+        &mut self,
+        bridge: BridgeId,
+        ticket: Ticket,
+        (spec, is_fork): (Spec, bool),
+        sink: Box<dyn Sink>,
+    ) -> Result<Tape, Refused> {
         let inner = &self.recorder.inner;
-        let spec = Spec { channels, rate };
         // Where two shards ask at once one may be refused although the other is, too: it is full then anyway.
         let usage = UsageLease::take(&inner.usage, spec.pool_len(), &inner.config).ok_or(Refused::Full)?;
         if self.open == self.returns.finished.capacity() {
@@ -244,7 +323,11 @@ impl Deck {
         let reel =
             Reel::new(spec, shared, sink, move |ended| returns.put(Finished { bridge, ticket, ended }));
         let number = inner.next.fetch_add(1, Ordering::Relaxed) as usize;
-        inner.workers[number % inner.workers.len()].give(reel).map_err(|_| Refused::Full)?;
+        let worker = match is_fork {
+            true => &inner.forks,
+            false => &inner.workers[number % inner.workers.len()],
+        };
+        worker.give(reel).map_err(|_| Refused::Full)?;
         self.open += 1;
         Ok(tape)
     }
@@ -254,6 +337,12 @@ impl Deck {
         let finished = self.returns.finished.pop()?;
         self.open -= 1;
         Some(finished)
+    }
+}
+
+impl core::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Recorder({:?}, {} tapes)", self.inner.config, self.tapes())
     }
 }
 

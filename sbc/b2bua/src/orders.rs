@@ -1,12 +1,12 @@
-//! What was asked of the media of one bridge, a call's or a room's, and goes on: sounds, digits, recordings. Sends the
+//! What was asked of the media of one bridge, a call's or a room's, and goes on: sounds, digits, recordings, forks. Sends the
 //! orders, holds back answers until media has taken or refused them, and tells the world how they began and ended.
 
 use crate::desk::Desk;
 use base::{Duration, Now, Wall};
-use command::{BridgeId, Command, Ended, FileFormat, Order, Outcome, PortIndex, Recording, Ticket};
+use command::{BridgeId, Command, Ended, FileFormat, Fork, Order, Outcome, PortIndex, Recording, Ticket};
 use ledger::view::OrderView;
 use ledger::{
-    AskFailed, CallId, Event, OrderId, Play, RecordFrom, RecordStart, Recorded, RecordingRow, RecordingState,
+    AskFailed, CallId, Event, ForkStart, OrderId, Play, RecordFrom, RecordStart, Recorded, RecordingRow, RecordingState,
 };
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub(crate) type Answer = Box<dyn FnOnce(Result<(), AskFailed>) + Send>;
 struct Running {
     id: OrderId,
     kind: Kind,
-    /// The sound's name, or the recording's file.
+    /// The sound's name, the recording's file, or where the fork goes.
     what: String,
     since: Wall,
     /// Of the orders that have not ended: one for each leg. None of a recording that waits for the answer.
@@ -41,6 +41,7 @@ enum Kind {
     Play,
     Dtmf,
     Record { start: RecordStart, paused: bool },
+    Fork,
 }
 
 /// A question whose answer waits for media.
@@ -54,7 +55,7 @@ struct Asked {
     answer: Answer,
 }
 
-/// A recording whose call or room is gone: its file is still being written.
+/// A recording or fork whose call or room is gone: its file is still being written, its last samples are being sent.
 pub(crate) struct Late {
     of: CallId,
     room: Option<String>,
@@ -172,6 +173,30 @@ impl Orders {
         Ok(Recorded { id, file })
     }
 
+    /// Sends what is said elsewhere.
+    pub(crate) fn fork(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        bridge: BridgeId,
+        start: &ForkStart,
+    ) -> Result<OrderId, AskFailed> {
+        self.check_room()?;
+        let id = self.new_id();
+        let fork = Fork {
+            id: id.to_string(),
+            room: self.room.clone(),
+            to: start.to.clone(),
+            layout: start.layout,
+            rate: start.rate,
+        };
+        let ticket = send(desk, bridge, Order::Fork(fork));
+        let event = self.event(now, "fork.started").with("id", id).with("to", &start.target);
+        desk.config.shared.events.publish(event);
+        self.run(now, id, Kind::Fork, start.target.clone(), vec![ticket]);
+        Ok(id)
+    }
+
     /// There is something to record: what has waited for that begins.
     pub(crate) fn begin_waiting(&mut self, desk: &mut Desk, now: Now, bridge: BridgeId) {
         let mut begun = Vec::new();
@@ -257,7 +282,7 @@ impl Orders {
         id: Option<OrderId>,
     ) -> Result<(), AskFailed> {
         let Some(id) = id else {
-            let is_sound = |order: &Running| !matches!(order.kind, Kind::Record { .. });
+            let is_sound = |order: &Running| !matches!(order.kind, Kind::Record { .. } | Kind::Fork);
             for order in self.running.iter().filter(|order| is_sound(order)) {
                 order.stop(desk, bridge);
             }
@@ -375,7 +400,7 @@ impl Orders {
             (asked.answer)(Err(AskFailed::Ending));
         }
         for mut order in core::mem::take(&mut self.running) {
-            if let (Outcome::Closed, Kind::Record { .. }, [_]) = (outcome, &order.kind, &order.tickets[..])
+            if let (Outcome::Closed, Kind::Record { .. } | Kind::Fork, [_]) = (outcome, &order.kind, &order.tickets[..])
                 && desk.late.len() < LATE_MAX
             {
                 let late = Late { of: self.of, room: self.room.clone(), shard, order };
@@ -411,7 +436,7 @@ impl Orders {
     fn check_room(&self) -> Result<(), AskFailed> {
         match self.running.len() < RUNNING_MAX && self.asked.len() < ASKED_MAX {
             true => Ok(()),
-            false => Err(AskFailed::WrongState("as many sounds, digits and recordings go on here as may")),
+            false => Err(AskFailed::WrongState("as many sounds, digits, recordings and forks go on here as may")),
         }
     }
 
@@ -445,9 +470,13 @@ impl Orders {
             Kind::Play => "play.ended",
             Kind::Dtmf => "dtmf.ended",
             Kind::Record { .. } => "recording.ended",
+            Kind::Fork => "fork.ended",
         };
         let mut event = self.event(now, kind).with("id", order.id).with("outcome", outcome_name(outcome));
         event = event.with("length_ms", length.as_millis());
+        if let Kind::Fork = order.kind {
+            event = event.with("to", &order.what).with("lost_ms", lost.as_millis());
+        }
         if let Kind::Record { .. } = order.kind {
             event = event.with("file", &order.what).with("lost_ms", lost.as_millis());
             let state = match outcome {
@@ -508,6 +537,7 @@ impl Kind {
             Kind::Play => "play",
             Kind::Dtmf => "dtmf",
             Kind::Record { .. } => "record",
+            Kind::Fork => "fork",
         }
     }
 }

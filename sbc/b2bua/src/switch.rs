@@ -284,6 +284,7 @@ impl Switch {
             | Ask::Stop(..)
             | Ask::Dtmf(..)
             | Ask::Record(..)
+            | Ask::Fork(..)
             | Ask::Mute(..)
             | Ask::Hold(..)
             | Ask::Join(..)

@@ -2,7 +2,7 @@
 //! carries the way back; a shard that dies drops it, which the asker sees as a closed channel.
 
 use crate::control::{
-    Hold, Join, Mute, OrderId, Play, RecordAsk, Recorded, RoomOptions, SendDigits, Subject,
+    ForkStart, Hold, Join, Mute, OrderId, Play, RecordAsk, Recorded, RoomOptions, SendDigits, Subject,
 };
 use crate::explain::{ExplainQuestion, Explanation};
 use crate::id::CallId;
@@ -23,12 +23,14 @@ pub enum Ask {
     Hangup(CallId, Reply<Result<(), AskFailed>>),
     /// Plays a sound; answered when it has been taken.
     Play(Subject, Box<Play>, Reply<Result<OrderId, AskFailed>>),
-    /// Ends what was asked for: a sound, digits, a recording; all sounds and digits if nothing is named.
+    /// Ends what was asked for: a sound, digits, a recording, a fork; all sounds and digits if nothing is named.
     Stop(Subject, Option<OrderId>, Reply<Result<(), AskFailed>>),
     /// Sends digits.
     Dtmf(CallId, Box<SendDigits>, Reply<Result<OrderId, AskFailed>>),
     /// Begins, ends or pauses a recording.
     Record(Subject, RecordAsk, Reply<Result<Recorded, AskFailed>>),
+    /// Sends what is said elsewhere, until it is stopped.
+    Fork(Subject, Box<ForkStart>, Reply<Result<OrderId, AskFailed>>),
     /// Silences legs, or lets them be heard again.
     Mute(CallId, Mute, Reply<Result<(), AskFailed>>),
     /// Puts legs on hold, or takes them back.
@@ -64,6 +66,7 @@ impl core::fmt::Debug for Ask {
             Ask::Stop(subject, id, _) => write!(f, "Stop({subject:?}, {id:?})"),
             Ask::Dtmf(id, digits, _) => write!(f, "Dtmf({id}, {} digits)", digits.digits.len()),
             Ask::Record(subject, record, _) => write!(f, "Record({subject:?}, {record:?})"),
+            Ask::Fork(subject, fork, _) => write!(f, "Fork({subject:?}, {fork:?})"),
             Ask::Mute(id, mute, _) => write!(f, "Mute({id}, {mute:?})"),
             Ask::Hold(id, hold, _) => write!(f, "Hold({id}, {hold:?})"),
             Ask::Join(id, join, _) => write!(f, "Join({id}, {join:?})"),

@@ -1,9 +1,9 @@
-//! What control may ask of the media of a call or room: play, digits, recordings, mute, hold, places in rooms. Plain
+//! What control may ask of the media of a call or room: play, digits, recordings, forks, mute, hold, places in rooms. Plain
 //! data, checked by whoever makes it; what becomes of it is the signalling shard's.
 
 use crate::id::CallId;
 use base::Duration;
-use command::{FileFormat, Layout, PlayMode, Sound};
+use command::{FileFormat, ForkTo, Layout, PlayMode, Sound};
 use core::fmt;
 use core::str::FromStr;
 
@@ -157,6 +157,19 @@ pub struct Recorded {
     pub id: OrderId,
     /// Its file, below the folder of recordings.
     pub file: String,
+}
+
+/// A copy of what is said, to be sent elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkStart {
+    /// Where, checked and resolved.
+    pub to: ForkTo,
+    /// What that is called, for people.
+    pub target: String,
+    /// Channels.
+    pub layout: Layout,
+    /// Samples a second; `None` is the narrowest that holds all that is said.
+    pub rate: Option<u32>,
 }
 
 /// Who is silenced.

@@ -26,7 +26,7 @@ pub use audit::{Auditor, Drift, Limit, Recount};
 pub use ban::{Added, Ban, Banner, Bans, BansFull, DropList, NoDropList};
 pub use cdr::{Cdr, Direction, Quality, ReleasedBy};
 pub use control::{
-    Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom, RecordStart, Recorded,
+    ForkStart, Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom, RecordStart, Recorded,
     RoomOptions, SeatOptions, SendDigits, Subject,
 };
 pub use event::{Event, EventBus, Numbered, Subscribed, Subscription};

@@ -77,7 +77,7 @@ pub struct OrderView {
     pub id: OrderId,
     /// `play`, `dtmf` or `record`.
     pub kind: &'static str,
-    /// The sound's name, or the recording's file.
+    /// The sound's name, the recording's file, or where the fork goes.
     pub what: String,
     /// Since when.
     pub since: Wall,

@@ -60,6 +60,7 @@ impl Bridges {
         let places = bridge.ports.clone();
         let records = bridge.domain.as_ref().and_then(|d| d.recordings.iter().map(|r| r.rate).max());
         let masks = bridge.domain.as_ref().is_some_and(|d| d.recordings.iter().any(|r| r.masks));
+        let patient = bridge.domain.as_ref().is_none_or(|d| d.recordings.iter().all(|r| r.patient));
         if records.is_none() && places.iter().all(|place| self.is_plain(*place)) {
             for place in places {
                 let Some((_, port)) = self.ports.at_mut(place) else { continue };
@@ -71,7 +72,7 @@ impl Bridges {
         }
         let mut needs: Vec<Need> = places.iter().map(|place| self.sink_need(now, *place)).collect();
         for n in 0..needs.len() {
-            (needs[n].ear, needs[n].keys) = self.source_need(&needs, needs[n].place, (records, masks));
+            (needs[n].ear, needs[n].keys) = self.source_need(&needs, needs[n].place, (records, masks, patient));
         }
         // Streams go on from where they are, so identities are taken before anything changes.
         for need in &needs {
@@ -210,7 +211,7 @@ impl Bridges {
         &self,
         needs: &[Need],
         place: u32,
-        (records, masks): (Option<u32>, bool),
+        (records, masks, patient): (Option<u32>, bool, bool),
     ) -> (Option<EarNeed>, bool) {
         let Some((_, port)) = self.ports.at(place).filter(|(_, port)| port.named) else {
             return (None, false);
@@ -224,7 +225,7 @@ impl Bridges {
         let rates = [heard, records, talks.then_some(48_000), listens.then_some(8_000)];
         let need = rates.into_iter().flatten().max().map(|rate| EarNeed {
             rate,
-            patient: records.is_some() && heard.is_none() && !talks && !listens,
+            patient: patient && records.is_some() && heard.is_none() && !talks && !listens,
             echo_cancel: wants.echo_cancel,
             listens_inband: wants.digits.listen_inband || masks,
         });

@@ -1,4 +1,4 @@
-//! Orders to a bridge or room: play, digits, recordings, and what ends them. Each that is taken ends once; what a file
+//! Orders to a bridge or room: play, digits, recordings, forks, and what ends them. Each that is taken ends once; what a file
 //! needs is the shard's.
 
 use super::audio::{TICK_SAMPLES, widest};
@@ -12,7 +12,6 @@ use base::{Duration, Instant, Key, Now};
 use codec::pcm;
 use codec::resample::Resampler;
 use command::{BridgeId, Event, Layout, Order, Outcome, Party, PortIndex, Recording, Ticket};
-
 use std::collections::VecDeque;
 
 /// Recordings of one bridge or room at once.
@@ -51,6 +50,17 @@ pub(super) struct Recorder {
     pub masks: bool,
     /// Pauses that are still to be marked, or ends of them: in so many ticks.
     marks: VecDeque<(u32, bool)>,
+    /// Ports may be heard late, if that makes them heard better: what becomes a file need not be there at once.
+    pub patient: bool,
+    waits: bool,
+}
+
+/// How a tape listens.
+struct Listening {
+    rate: u32,
+    stereo: bool,
+    masks: bool,
+    patient: bool,
     waits: bool,
 }
 
@@ -64,7 +74,7 @@ struct Source {
 }
 
 impl Bridges {
-    /// Takes an order, but for [`Order::Record`], which needs a tape: [`Bridges::record`].
+    /// Takes an order, but for those that need a tape: [`Bridges::record`], [`Bridges::fork`].
     ///
     /// # Errors
     /// What cannot be done, in words; nothing has changed then.
@@ -106,7 +116,7 @@ impl Bridges {
                     mouth.keys.can_send() && mouth.keys.queue(now, ticket, plan)
                 })
             }
-            Order::Record(_) => Err(Unsupported("a recording without a tape")),
+            Order::Record(_) | Order::Fork(_) => Err(Unsupported("a recording without a tape")),
             Order::Pause { started } => self.pause(key, *started, true),
             Order::Resume { started } => self.pause(key, *started, false),
             Order::Stop { started } => {
@@ -153,6 +163,43 @@ impl Bridges {
         rate: u32,
         tape: Box<dyn Tape>,
     ) -> Result<(), Unsupported> {
+        let listening = Listening {
+            rate,
+            stereo: recording.layout == Layout::Stereo,
+            masks: recording.mask_digits,
+            patient: true,
+            waits: recording.from_first_packet,
+        };
+        self.put_on(now, bridge, ticket, &listening, tape)
+    }
+
+    /// Begins a fork on a tape of `rate`: what is said is on it as soon as it can be heard.
+    ///
+    /// # Errors
+    /// As [`Bridges::tape_want`]; the tape is dropped.
+    pub fn fork(
+        &mut self,
+        now: Now,
+        bridge: BridgeId,
+        ticket: Ticket,
+        layout: Layout,
+        rate: u32,
+        tape: Box<dyn Tape>,
+    ) -> Result<(), Unsupported> {
+        let stereo = layout == Layout::Stereo;
+        let listening = Listening { rate, stereo, masks: false, patient: false, waits: false };
+        self.put_on(now, bridge, ticket, &listening, tape)
+    }
+
+    fn put_on(
+        &mut self,
+        now: Now,
+        bridge: BridgeId,
+        ticket: Ticket,
+        listening: &Listening,
+        tape: Box<dyn Tape>,
+    ) -> Result<(), Unsupported> {
+        let Listening { rate, stereo, masks, patient, waits } = *listening;
         self.tape_want(bridge)?;
         let key = *self.by_id.get(&bridge).ok_or(Unsupported("a bridge that was never opened"))?;
         let places = self.bridges.get(key).map(|bridge| bridge.ports.clone()).unwrap_or_default();
@@ -173,9 +220,10 @@ impl Bridges {
             of_room,
             to_room: listens_at.map(|from| Resampler::new(from, rate)),
             marks: VecDeque::new(),
-            stereo: recording.layout == Layout::Stereo,
-            masks: recording.mask_digits,
-            waits: recording.from_first_packet,
+            stereo,
+            masks,
+            patient,
+            waits,
         });
         self.fit(now.mono, key);
         Ok(())

@@ -1,4 +1,4 @@
-//! Who takes the blocks of a tape, on the recorder's thread: files in two formats, or anybody.
+//! Who takes the blocks of a tape, on a thread of the recorder: files in two formats, or anybody.
 
 use super::disk::Jobs;
 use super::tape::Block;
@@ -30,6 +30,11 @@ pub trait Sink: Send {
     /// It could not be taken, and no other will be.
     fn take(&mut self, block: &Block, jobs: &mut Jobs<'_>) -> io::Result<()>;
 
+    /// Samples of each channel that were taken and have not reached whoever they are for.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// Once, after the last block.
     ///
     /// # Errors
@@ -38,6 +43,25 @@ pub trait Sink: Send {
         let _ = jobs;
         Ok(())
     }
+}
+
+/// What whoever gets a fork is told first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// What control calls the fork: `CALL-NUMBER`.
+    pub id: String,
+    /// The room's name, if it is not a call that is heard.
+    pub room: Option<String>,
+    /// Samples a second of each channel.
+    pub rate: u32,
+    /// One or two.
+    pub channels: usize,
+}
+
+/// Makes sinks that need more than a thread: WebSockets. It is asked on a media shard, so it only hands work on.
+pub trait Dial: Send + Sync {
+    /// A sink that opens this address by itself, and fails if it cannot.
+    fn dial(&self, url: &str, greeting: Greeting) -> Box<dyn Sink>;
 }
 
 /// Hands blocks to a function; it says whether it wants more.

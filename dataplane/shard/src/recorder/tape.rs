@@ -1,16 +1,11 @@
 //! The way of samples from a shard to the recorder: blocks that go round between the two, from a pool that is as large as
-//! the longest stall of a disk. What finds no block is counted as lost, and silence of that length takes its place.
+//! the longest stall of a disk, or of whoever hears a fork. What finds no block is counted as lost, and silence of that length takes its place.
 
 use super::{Sink, UsageLease, ended};
 use command::{Ended, Outcome};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
-
-/// Milliseconds in a block.
-const BLOCK_MS: usize = 250;
-/// Blocks of one tape: 6 s.
-const BLOCKS: usize = 24;
 
 /// What goes through a tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,25 +14,34 @@ pub(super) struct Spec {
     pub channels: usize,
     /// Samples a second of each.
     pub rate: u32,
+    /// Milliseconds in a block.
+    block_ms: usize,
+    /// How many there are.
+    blocks: usize,
 }
 
 impl Spec {
+    /// A quarter of a second a block, 6 s in all: files are whole up to the last block, and disks stall for seconds.
+    pub fn recording(channels: usize, rate: u32) -> Spec {
+        Spec { channels, rate, block_ms: 250, blocks: 24 }
+    }
+
+    /// 20 ms a block, as media ticks, and 1 s in all: who listens wants it now or not at all.
+    pub fn fork(channels: usize, rate: u32) -> Spec {
+        Spec { channels, rate, block_ms: 20, blocks: 50 }
+    }
+
     fn frames(self) -> usize {
-        self.rate as usize * BLOCK_MS / 1_000
+        self.rate as usize * self.block_ms / 1_000
     }
 
-    /// Octets of all its blocks.
+    /// Octets of all its blocks: of a recording 96 KB for each channel at 8 kHz, 576 KB at 48 kHz; of a fork a sixth.
     pub fn pool_len(self) -> usize {
-        BLOCKS * self.frames() * self.channels * size_of::<i16>()
+        self.blocks * self.frames() * self.channels * size_of::<i16>()
     }
 }
 
-/// Octets that one tape takes: 96 KB for each channel at 8 kHz, 576 KB at 48 kHz.
-pub fn pool_len(channels: usize, rate: u32) -> usize {
-    Spec { channels, rate }.pool_len()
-}
-
-/// A quarter of a second of samples, or less where something ends.
+/// As many samples as a block of the tape holds, or less where something ends.
 #[derive(Debug)]
 pub struct Block {
     /// The channels one behind the other, each with room for a whole block.
@@ -55,9 +59,24 @@ impl Block {
         Block { samples, capacity, frames: 0, silence: 0, paused: false }
     }
 
+    /// One for a test of a sink: these samples of each channel, behind so many that were lost.
+    #[cfg(test)]
+    pub(super) fn holding(spec: Spec, channels: [&[i16]; 2], silence: u64) -> Block {
+        let mut block = Block { frames: channels[0].len(), silence, ..Block::new(spec) };
+        for (channel, pcm) in block.samples.chunks_exact_mut(block.capacity).zip(channels) {
+            channel[..pcm.len()].copy_from_slice(pcm);
+        }
+        block
+    }
+
     /// Samples of each channel.
     pub fn frames(&self) -> usize {
         self.frames
+    }
+
+    /// One or two; none where only time has passed.
+    pub fn channels(&self) -> usize {
+        self.samples.len().checked_div(self.capacity).unwrap_or(0)
     }
 
     /// The samples of a channel: 0 is left, or all; 1 is right.
@@ -108,15 +127,15 @@ const OUTCOMES: [Outcome; 4] = [Outcome::Done, Outcome::Stopped, Outcome::Closed
 
 pub(super) fn new(spec: Spec, usage: UsageLease) -> (Tape, Arc<Shared>) {
     let shared = Shared {
-        full: ArrayQueue::new(BLOCKS),
-        free: ArrayQueue::new(BLOCKS),
+        full: ArrayQueue::new(spec.blocks),
+        free: ArrayQueue::new(spec.blocks),
         lost: AtomicU64::new(0),
         owed: AtomicU64::new(0),
         end: AtomicU8::new(RUNNING),
         failed: AtomicBool::new(false),
         _usage: usage,
     };
-    for _ in 0..BLOCKS {
+    for _ in 0..spec.blocks {
         let _ = shared.free.push(Box::new(Block::new(spec)));
     }
     let shared = Arc::new(shared);
@@ -249,6 +268,8 @@ pub(super) struct Reel {
     begun: bool,
     /// What the sink holds.
     frames: u64,
+    /// What it could not pass on.
+    lost: u64,
 }
 
 impl Reel {
@@ -258,7 +279,7 @@ impl Reel {
         sink: Box<dyn Sink>,
         tell: impl FnOnce(Ended) + Send + 'static,
     ) -> Reel {
-        Reel { spec, shared, sink, tell: Some(Box::new(tell)), begun: false, frames: 0 }
+        Reel { spec, shared, sink, tell: Some(Box::new(tell)), begun: false, frames: 0, lost: 0 }
     }
 
     /// Hands all blocks that wait to the sink. The outcome if this was the end; it is to be told when the disk has
@@ -275,6 +296,7 @@ impl Reel {
             jobs.backlog = self.shared.full.len();
             let taken = self.sink.take(&block, jobs);
             self.frames += block.silence + block.frames as u64;
+            self.lost = self.sink.lost();
             let _ = self.shared.free.push(block);
             taken?;
         }
@@ -298,7 +320,7 @@ impl Reel {
         if outcome == Outcome::Failed {
             self.shared.failed.store(true, Ordering::Relaxed);
         }
-        let lost = self.shared.lost.load(Ordering::Relaxed);
+        let lost = self.shared.lost.load(Ordering::Relaxed) + self.lost;
         if let Some(tell) = self.tell.take() {
             tell(ended(outcome, self.frames, lost, self.spec.rate));
         }

@@ -260,18 +260,44 @@ fn a_fork_hands_both_channels_to_anybody() {
     }
 }
 
+/// A disk that hangs holds up no fork, and what is said is with the sink within a few ticks.
+#[test]
+fn forks_come_at_once_and_wait_for_no_disk() {
+    let gate = Arc::new(Gate::default());
+    let gated = Arc::clone(&gate);
+    let mut house = House::new("at-once", move || {
+        Ok(Box::new(Gated { gate: Arc::clone(&gated), disk: Box::new(BlockingDisk::default()) }))
+    });
+    gate.close();
+    let mut file = house.record(1, Layout::Mono, FileFormat::Wav);
+    gate.wait_for_somebody();
+    let (sender, blocks) = channel();
+    let feed = Feed(Box::new(move |block| sender.send(block.channel(0).to_vec()).is_ok()));
+    let mut tape = house.deck.fork(bridge(), Ticket(2), 1, RATE, Box::new(feed)).unwrap();
+    for tick in 0..5 {
+        file.push(&counter(1, tick), &[]);
+        tape.push(&counter(2, tick), &[]);
+        assert_eq!(blocks.recv_timeout(LONG).unwrap(), counter(2, tick), "a block is a tick");
+    }
+    tape.finish(Outcome::Done);
+    assert_eq!(house.ends(1)[&2].outcome, Outcome::Done);
+    gate.open();
+    file.finish(Outcome::Done);
+    house.ends(1);
+}
+
 #[test]
 fn what_there_is_of_memory_and_tapes_is_not_exceeded() {
     let folder = Folder::new("bounds");
     let mut config = RecorderConfig::new(&folder.0);
-    (config.tapes_max, config.memory_max) = (3, 2 * tape::pool_len(1, RATE) + 1);
+    (config.tapes_max, config.memory_max) = (3, 2 * Spec::fork(1, RATE).pool_len() + 1);
     let recorder = Recorder::start(config).unwrap();
     let mut deck = recorder.deck(Bell(channel().0));
     let mut fork = |ticket| deck.fork(bridge(), Ticket(ticket), 1, RATE, Box::new(Feed(Box::new(|_| true))));
     let one = fork(1).unwrap();
     let _two = fork(2).unwrap();
     assert_eq!(fork(3).map(|_| ()), Err(Refused::Full));
-    assert_eq!((recorder.tapes(), recorder.memory()), (2, 2 * tape::pool_len(1, RATE)));
+    assert_eq!((recorder.tapes(), recorder.memory()), (2, 2 * Spec::fork(1, RATE).pool_len()));
     drop(one);
     wait(|| recorder.tapes() == 1);
     fork(4).unwrap();

@@ -1,5 +1,5 @@
-//! The recorder's thread: looks at all tapes some twenty times a second, hands their blocks to the sinks and has the disk
-//! do what these ask for. No shard ever wakes it for a block.
+//! A thread of the recorder: looks at all tapes again and again, hands their blocks to the sinks and has the disk do what
+//! these ask for. No shard ever wakes it for a block.
 
 use super::Stop;
 use super::disk::{Disk, Jobs};
@@ -13,8 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(50);
+/// Between two looks at recordings, and at forks: whoever hears those should not hear them in bursts.
+pub(super) const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK_FORKS: Duration = Duration::from_millis(5);
 
 /// One thread. Dropping it ends all its tapes and waits until their files are whole.
 #[derive(Debug)]
@@ -25,12 +26,12 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// A thread for so many tapes at most.
-    pub fn start(index: usize, tapes_max: usize, disk: Box<dyn Disk>) -> io::Result<Worker> {
+    /// A thread for so many tapes at most, that looks at them each `look`.
+    pub fn start(name: String, look: Duration, tapes_max: usize, disk: Box<dyn Disk>) -> io::Result<Worker> {
         let (inbox, stop) = (Arc::new(ArrayQueue::new(tapes_max.max(1))), Arc::new(Stop::new(false)));
         let mut bench = Bench { inbox: Arc::clone(&inbox), disk, reels: Vec::new() };
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name(format!("recorder-{index}")).spawn(move || {
+        let thread = thread::Builder::new().name(name).spawn(move || {
             loop {
                 // Looked at first: what was given before the stop is still written.
                 let stop = stopped.load(Ordering::Acquire);
@@ -41,7 +42,7 @@ impl Worker {
                 if bench.reels.is_empty() && bench.inbox.is_empty() {
                     thread::park();
                 } else {
-                    thread::park_timeout(LOOK);
+                    thread::park_timeout(look);
                 }
             }
         })?;

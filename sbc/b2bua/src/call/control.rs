@@ -10,7 +10,7 @@ use command::{BridgeId, BridgeSpec, Command, Ended, Outcome, PlayMode, PortIndex
 use ledger::rooms::{Guest, NewRoom, NoSeat};
 use ledger::view::OrderView;
 use ledger::{
-    AskFailed, Event, Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom,
+    AskFailed, Event, ForkStart, Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom,
     RecordStart, Recorded, Reply, RoomOptions, RoomView, SendDigits,
 };
 use sdp::{DigitsBy, Side};
@@ -207,6 +207,26 @@ impl Call {
             None => reply(Ok(recorded)),
         }
         self.tell(now, line);
+    }
+
+    /// Sends what is said elsewhere.
+    pub(crate) fn fork_media(
+        &mut self,
+        desk: &mut Desk,
+        now: Now,
+        start: &ForkStart,
+        reply: Reply<Result<OrderId, AskFailed>>,
+    ) {
+        let Some(bridge) = self.open_bridge() else { return reply(Err(NO_MEDIA)) };
+        let orders = &mut self.control().orders;
+        match orders.fork(desk, now, bridge, start) {
+            Ok(id) => {
+                let tickets = orders.tickets(id);
+                orders.await_media(desk, bridge, tickets, false, with(reply, id));
+                self.tell(now, format!("what is said goes to {}, too", start.target));
+            }
+            Err(failed) => reply(Err(failed)),
+        }
     }
 
     /// Ends what was asked for.

@@ -10,7 +10,7 @@ use base::{Key, Now};
 use command::{BridgeId, Command, Event, Outcome};
 use ledger::rooms::NewRoom;
 use ledger::{
-    Ask, AskFailed, CallId, Hold, Join, Mute, OrderId, Play, RecordAsk, Recorded, Reply, RoomOptions,
+    Ask, AskFailed, CallId, ForkStart, Hold, Join, Mute, OrderId, Play, RecordAsk, Recorded, Reply, RoomOptions,
     RoomView, SendDigits, Subject,
 };
 use sdp::Side;
@@ -47,6 +47,10 @@ impl Switch {
             Ask::Record(Subject::Room(name), record, reply) => {
                 self.record_room(now, &name, record, reply);
             }
+            Ask::Fork(Subject::Call(id), fork, reply) => self.in_call(id, reply, |call, desk, reply| {
+                call.fork_media(desk, now, &fork, reply);
+            }),
+            Ask::Fork(Subject::Room(name), fork, reply) => self.fork_room(now, &name, &fork, reply),
             Ask::Mute(id, mute, reply) => self.in_call(id, reply, |call, desk, reply| {
                 let mute: Mute = mute;
                 call.mute(desk, now, mute, reply);
@@ -99,6 +103,27 @@ impl Switch {
         };
         let (orders, desk) = self.room_orders(&room);
         match orders.play(desk, now, bridge, &[None], play) {
+            Ok(id) => {
+                let tickets = orders.tickets(id);
+                orders.await_media(desk, bridge, tickets, false, with(reply, id));
+            }
+            Err(failed) => reply(Err(failed)),
+        }
+    }
+
+    fn fork_room(
+        &mut self,
+        now: Now,
+        name: &str,
+        fork: &ForkStart,
+        reply: Reply<Result<OrderId, AskFailed>>,
+    ) {
+        let (room, bridge) = match self.open_room(name) {
+            Ok(found) => found,
+            Err(failed) => return reply(Err(failed)),
+        };
+        let (orders, desk) = self.room_orders(&room);
+        match orders.fork(desk, now, bridge, fork) {
             Ok(id) => {
                 let tickets = orders.tickets(id);
                 orders.await_media(desk, bridge, tickets, false, with(reply, id));
