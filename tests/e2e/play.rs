@@ -3,7 +3,9 @@
 
 use crate::support::PAIR;
 use crate::support::capture::Capture;
-use crate::support::hearing::{ACCURACY, amplitude, babble, found, goes_on, longest_break, sine, timeline, wav};
+use crate::support::hearing::{
+    ACCURACY, amplitude, babble, found, goes_on, longest_break, sine, timeline, wav,
+};
 use crate::support::softphone::sdp;
 use crate::support::studio::{Call, Studio};
 use crate::support::talker::{OPUS, PCMU, Packet, WIDE, decode};

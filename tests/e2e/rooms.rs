@@ -4,7 +4,7 @@
 use crate::support::baresip::{Baresip, share_of};
 use crate::support::hearing::{ACCURACY, goes_on, longest_break, timeline};
 use crate::support::studio::{Call, Party, Studio};
-use crate::support::talker::{G722, OPUS, PCMU, Tone, WIDE};
+use crate::support::talker::{Codec, G722, OPUS, PCMU, Tone, WIDE};
 use crate::support::wire::rtp;
 use crate::support::{Engine, Net, PAIR, SOON, wait_for};
 use std::time::Duration;
@@ -73,6 +73,53 @@ fn parties_of_three_rates_share_a_room_on_epoll() {
 #[test]
 fn parties_of_three_rates_share_a_room_on_uring() {
     parties_of_three_rates_share_a_room("uring");
+}
+
+/// Uncompressed speech of every rate, beside Opus: all hear all that their rate can hold.
+#[test]
+fn parties_of_all_rates_share_a_room() {
+    const L16: Codec = Codec { number: 113, name: "L16", clock: 8_000 };
+    const RATES: [Codec; 3] = [L16, Codec { clock: 32_000, ..L16 }, Codec { clock: 48_000, ..L16 }];
+    let studio = Studio::new("epoll");
+    let mut calls = vec![
+        studio.call((RATES[0], 440), (RATES[0], 700)),
+        studio.call((RATES[1], 5_000), (RATES[1], 9_000)),
+    ];
+    // At 48 kHz a packet holds 10 ms.
+    let mut widest = studio.connect((RATES[2], 13_000), (RATES[2], 15_000));
+    for party in [&mut widest.a, &mut widest.b] {
+        let hz = party.hz;
+        party.talker.say(party.to, move |n| {
+            let packet = |half: u32| {
+                let first = n * 960 + half * 480;
+                let at = |i: u32| {
+                    (std::f64::consts::TAU * f64::from(hz) * f64::from(first + i) / 48_000.0).sin() * 8_000.0
+                };
+                let payload: Vec<u8> = (0..480).flat_map(|i| (at(i) as i16).to_be_bytes()).collect();
+                rtp(113, (2 * n + half) as u16, first, 0x2000_0000 | hz, &payload)
+            };
+            vec![packet(0), packet(1)]
+        });
+    }
+    calls.push(widest);
+    calls.push(studio.call((OPUS, 1_000), (OPUS, 2_500)));
+    studio.ask("PUT", "/v1/rooms/rates", r#"{"talkers": 8}"#, 201);
+    calls.iter().for_each(|call| seat(&studio, "rates", call, QUIETER));
+    let parties: Vec<&Party> = calls.iter().flat_map(|call| [&call.a, &call.b]).collect();
+    for party in &parties {
+        // Opus spends its bits where people hear.
+        let band = if party.codec.name == "opus" { 8_000 } else { party.codec.rate() * 9 / 20 };
+        let others = || parties.iter().map(|other| other.hz).filter(|hz| *hz != party.hz);
+        let heard: Vec<u32> = others().filter(|hz| *hz < band).collect();
+        party.hears(&heard, &[party.hz]);
+    }
+    studio.nobody_was_asked();
+    end_room(&studio, "rates");
+    for _ in &calls {
+        studio.a.expect_bye();
+        studio.b.expect_bye();
+    }
+    studio.engine.wait_idle();
 }
 
 /// A second call joins the first and leaves again: the first hears no break, and is relayed afterwards.
