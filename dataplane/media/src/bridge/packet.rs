@@ -239,7 +239,11 @@ impl Bridges {
             return Err(Verdict::DigitBlocked);
         }
         if port.more_edges.is_empty() {
-            let Some(mut edge) = port.edge.take() else { return heard.and(Err(Verdict::Closed)) };
+            let listens = port.audio.as_ref().is_some_and(|audio| audio.ear.is_some());
+            let Some(mut edge) = port.edge.take() else {
+                // A seat needs no edge: what its peer says is heard in the room.
+                return if listens { heard } else { heard.and(Err(Verdict::Closed)) };
+            };
             // A transcoder keeps digits back that are blocked, but counts their numbers.
             let passed = self.pass_edge(now, place, &mut edge, header, payload, packet, heard);
             if let Some((_, port)) = self.ports.at_mut(place.port()) {
