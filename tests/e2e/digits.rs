@@ -221,10 +221,15 @@ fn events_become_info_on_uring() {
 
 /// INFO of A reaches B as events.
 fn info_becomes_events(back_end: &str, own: &str) {
-    let mut line = Duet::new(&config(back_end, own, ""));
-    let mut call = line.connect(&[PCMU], &[], &[PCMU], &[(101, 8_000)]);
-    // Without events in A's offer B must have been offered them all the same.
-    let events = number_of(call.offered.body(), "telephone-event/8000");
+    let mut line = Duet::new(&config(back_end, own, "dtmf = \"rfc4733\""));
+    // Without events in A's offer B is offered them all the same.
+    let mut events = 0;
+    let (offer, media_b) =
+        (description(line.media_a.address(), "RTP/AVP", &[PCMU], &[]), line.media_b.address());
+    let mut call = line.connect_by(&offer, |offered| {
+        events = number_of(offered.body(), "telephone-event/8000");
+        description(media_b, "RTP/AVP", &[PCMU], &[(events, 8_000)])
+    });
     line.media_a.say_tone(call.answered.media(0), PCMU, 300.0);
     line.media_b.say_tone(call.offered.media(0), PCMU, 300.0);
     line.media_b.wait_heard(0, 10);
@@ -244,7 +249,7 @@ fn info_becomes_events_on_epoll() {
 
 #[test]
 fn info_becomes_events_on_uring() {
-    info_becomes_events("uring", "dtmf = \"info\"");
+    info_becomes_events("uring", "");
 }
 
 /// Frame `n` of speech with digits as pairs of tones.
@@ -283,12 +288,12 @@ fn tones_become_events(back_end: &str, carrier: &str, of_b: Codec) {
 
 #[test]
 fn tones_become_events_on_epoll() {
-    tones_become_events("epoll", "", PCMU);
+    tones_become_events("epoll", "dtmf = \"rfc4733\"", PCMU);
 }
 
 #[test]
 fn tones_become_events_on_uring() {
-    tones_become_events("uring", "codecs = [\"opus\"]", OPUS);
+    tones_become_events("uring", "codecs = [\"opus\"], dtmf = \"rfc4733\"", OPUS);
 }
 
 /// Events of A reach B as tones.

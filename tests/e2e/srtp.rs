@@ -44,7 +44,8 @@ fn phones(back_end: &str, (of_a, pbx): (&str, &str), (of_b, carrier): (&str, &st
         assert_tone(who, heard.rate, &heard.samples, wanted);
     }
     // What tshark has seen on either side: the tone in the clear, or nothing but noise.
-    let rows = capture.read("rtp && rtp.p_type == 0", &["ip.src", "ip.dst", "rtp.payload"]);
+    let mut rows = capture.read("udp && !sip && udp.length > 170", &["ip.src", "ip.dst", "udp.payload"]);
+    rows.retain(|row| row[2].starts_with("8000") || row[2].starts_with("8080") || row[2].starts_with("80:"));
     for (n, encrypted) in
         [(2, !of_a.is_empty() && pbx != "never"), (3, !of_b.is_empty() && carrier != "never")]
     {
@@ -52,8 +53,8 @@ fn phones(back_end: &str, (of_a, pbx): (&str, &str), (of_b, carrier): (&str, &st
         for (at, tone) in
             [(0, if n == 2 { TONE_A } else { TONE_B }), (1, if n == 2 { TONE_B } else { TONE_A })]
         {
-            let payloads: Vec<Vec<u8>> =
-                rows.iter().filter(|row| row[at] == ip).map(|row| bytes(&row[2])).collect();
+            let packets = rows.iter().filter(|row| row[at] == ip).map(|row| bytes(&row[2]));
+            let payloads: Vec<Vec<u8>> = packets.map(|packet| packet[12..].to_vec()).collect();
             assert!(payloads.len() >= 50, "{} packets of {ip}", payloads.len());
             let coded: Vec<u8> = payloads.iter().flat_map(|p| p[..160].to_vec()).collect();
             let mut speech = vec![0; coded.len()];

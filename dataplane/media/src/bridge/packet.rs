@@ -8,7 +8,7 @@ use super::{Bridges, Hop, Packet, Place, Pulse, SINKS_MAX, Slot};
 use crate::wire::rtp::{Header, Rtp};
 use base::{Instant, Now, Rng};
 use codec::payload::Frame;
-use command::Verdict;
+use command::{DigitsTowards, Verdict};
 use core::net::SocketAddr;
 use core::ops::Range;
 
@@ -216,13 +216,14 @@ impl Bridges {
         let payload = payload_of(packet)?;
         let Some((_, port)) = self.ports.at_mut(place.port()) else { return Err(Verdict::Idle) };
         let mut heard = Ok(None);
-        let mut blocked = false;
+        let (mut blocked, mut is_key) = (false, false);
         if let Some(audio) = &mut port.audio {
             let bytes = &packet.buffer[payload.clone()];
             if let Some(keys) = &mut audio.keys
                 && keys.knows(header.payload_type)
             {
                 keys.on_packet(now, &header, bytes);
+                is_key = true;
                 blocked = audio.wants.digits.block;
                 if !blocked {
                     let ear = audio.ear.as_mut();
@@ -244,6 +245,14 @@ impl Bridges {
                 // A seat needs no edge: what its peer says is heard in the room.
                 return if listens { heard } else { heard.and(Err(Verdict::Closed)) };
             };
+            // Digits that are looked at here do not pass to somebody who gets them otherwise, or not at all.
+            let passes = matches!(edge.way, Way::Relay | Way::Law(_));
+            if is_key && passes && !self.takes_events(edge.sink) {
+                if let Some((_, port)) = self.ports.at_mut(place.port()) {
+                    port.edge = Some(edge);
+                }
+                return heard;
+            }
             // A transcoder keeps digits back that are blocked, but counts their numbers.
             let passed = self.pass_edge(now, place, &mut edge, header, payload, packet, heard);
             if let Some((_, port)) = self.ports.at_mut(place.port()) {
@@ -252,6 +261,15 @@ impl Bridges {
             return if blocked { Err(Verdict::DigitBlocked) } else { passed };
         }
         self.pass_several(now, place, header, payload, packet, heard)
+    }
+
+    /// Whether a peer gets digits as events.
+    fn takes_events(&self, sink: u32) -> bool {
+        let Some((_, sink)) = self.ports.at(sink) else { return true };
+        let towards = sink.audio.as_ref().map(|audio| audio.wants.digits.towards).unwrap_or_default();
+        let has_events = sink.payloads.iter().any(|payload| payload.encoding == "telephone-event");
+        sink.payloads.is_empty()
+            || has_events && matches!(towards, DigitsTowards::Auto | DigitsTowards::Events)
     }
 
     fn pass_several(

@@ -10,7 +10,7 @@ use crate::mixer::Heard;
 use crate::playout::Pulled;
 use base::{Duration, Instant, Key};
 use codec::pcm;
-use command::{BridgeId, Event, Verdict};
+use command::{BridgeId, DigitsTowards, Event, Outcome, Verdict};
 
 /// Ticks that are made up for in one go; what was missed beyond is left out.
 const CATCH_UP: u32 = 10;
@@ -80,6 +80,12 @@ impl Bridges {
         }
         for place in mouths.iter() {
             self.say(nominal, *tick, *place, None);
+        }
+        if recordings.iter().any(Recorder::is_over)
+            && let Some(key) = self.by_id.get(&id)
+        {
+            recordings.extract_if(.., |recorder| recorder.is_over()).for_each(|r| r.finish(Outcome::Done));
+            self.pulses.insert(now, Pulse::Fit(*key));
         }
         for recorder in recordings.iter_mut() {
             self.write_down(*tick, recorder, room.as_ref());
@@ -231,6 +237,27 @@ impl Bridges {
         pcm::saturate(sum, mouth.block(len));
     }
 
+    /// A bridge closes: what was said until now is still put on its tapes.
+    pub(super) fn hear_out(&mut self, now: Instant, key: Key) {
+        let Some(mut domain) = self.bridges.get_mut(key).and_then(|bridge| bridge.domain.take()) else { return };
+        if !domain.recordings.is_empty() && domain.room.is_none() {
+            let ears = domain.ears.iter().filter_map(|place| self.ports.at(*place)?.1.audio.as_ref()?.ear.as_ref());
+            let lag = ears.map(|ear| ear.lag()).max().unwrap_or_default();
+            let tick = domain.tick;
+            for _ in 0..lag.as_millis() / tick.as_millis().max(1) {
+                for place in &domain.ears {
+                    self.hear(now, tick, *place);
+                }
+                for recorder in domain.recordings.iter_mut().filter(|recorder| !recorder.is_over()) {
+                    self.write_down(tick, recorder, None);
+                }
+            }
+        }
+        if let Some(bridge) = self.bridges.get_mut(key) {
+            bridge.domain = Some(domain);
+        }
+    }
+
     /// A tick of a recording.
     fn write_down(&mut self, tick: Duration, recorder: &mut Recorder, room: Option<&Room>) {
         let Bridges { ports, scratch, .. } = self;
@@ -324,6 +351,8 @@ impl Bridges {
             let Some((_, port)) = self.ports.at_mut(sink) else { continue };
             let takes_events = port.payloads.iter().any(|payload| payload.encoding == "telephone-event");
             let audio = port.audio.as_deref_mut();
+            let by_info =
+                audio.as_ref().is_some_and(|audio| audio.wants.digits.towards == DigitsTowards::Nothing);
             match audio.and_then(|audio| Some((audio.mouth.as_mut()?, audio.out.as_ref()?))) {
                 Some((mouth, out)) if mouth.seat.is_none() => {
                     let timestamp = out.timestamp_now(now);
@@ -331,7 +360,9 @@ impl Bridges {
                 }
                 Some(_) => {}
                 // It is made in the next turn, and the next packet of the event finds it.
-                None if !takes_events && event.phase != Phase::End => self.ask_tones(now, sink),
+                None if !takes_events && !by_info && event.phase != Phase::End => {
+                    self.ask_tones(now, sink);
+                }
                 None => {}
             }
         }
