@@ -88,7 +88,8 @@ impl Row {
 /// All candidates at all numbers of calls.
 pub fn measure(options: &Options) -> Result<()> {
     println!("\nRelay: {} rounds of {} s; min / median / max", options.rounds, options.seconds);
-    for &calls in &options.calls {
+    let calls = if options.calls.is_empty() { &[100, 250, 500, 1_000][..] } else { &options.calls };
+    for &calls in calls {
         let mut rows: Vec<(Candidate, Row)> = Candidate::ALL.iter().map(|c| (*c, Row::default())).collect();
         for round in 0..options.rounds {
             for (candidate, row) in &mut rows {
