@@ -253,7 +253,8 @@ fn digits_are_masked() {
     assert!(longest(&open) >= 180, "{} ms", longest(&open));
     // Nobody takes less than 40 ms for a digit (Q.24).
     assert!(longest(&masked) <= 20, "{} ms", longest(&masked));
-    assert!(amplitude(8_000, &masked[..2_400], A) > 6_000.0, "the rest is there");
+    let rest = masked.chunks_exact(800).map(|part| amplitude(8_000, part, A)).fold(0.0, f64::max);
+    assert!(rest > 6_000.0, "the rest is there: {rest:.0}");
     studio.end(call);
 }
 
