@@ -5,6 +5,7 @@
 mod counting;
 mod world; // bridges, peers and time
 
+mod forks; // what is sent elsewhere as it is said
 mod mixing; // who hears whom
 mod playing; // prompts, tones, announcements
 mod promotion; // from relay to mix and back

@@ -42,12 +42,8 @@ impl RtpSink {
         let mut rng = Rng::from_seed(seed);
         // Even is the caller's, so that a receiver knows which is which.
         let ssrc = rng.u32() & !1;
-        let stream = |n| Stream {
-            ssrc: ssrc | n,
-            sequence: rng.u32() as u16,
-            timestamp: rng.u32(),
-            begins: true,
-        };
+        let stream =
+            |n| Stream { ssrc: ssrc | n, sequence: rng.u32() as u16, timestamp: rng.u32(), begins: true };
         let streams = (0..channels as u32).map(stream).collect();
         let fits = PAYLOAD_MAX / octets(coding);
         let tick = rate as usize / 50;
