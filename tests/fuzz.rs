@@ -76,7 +76,7 @@ fn media_mixer() {
     // Twelve join, all speak, then changes of every kind.
     let mut seed = vec![1, 3];
     seed.extend((0..12).flat_map(|n| [0, 0xff, n, n * 5, 20]));
-    seed.extend((0..40).flat_map(|n| [n, n * 7, n % 14, n * 3, n * 11]));
+    seed.extend((0..40u8).flat_map(|n| [n, n.wrapping_mul(7), n % 14, n * 3, n.wrapping_mul(11)]));
     // A room takes long: short stories.
     drive(
         "media_mixer",

@@ -1,3 +1,5 @@
+//! Echoes of known paths, under speech of one side and of both.
+
 use super::*;
 use base::Rng;
 use std::collections::VecDeque;

@@ -1,3 +1,5 @@
+//! Events as they come and go: whole, lost, late, doubled; captures of others.
+
 use super::*;
 use crate::wire::rtp::{Header, Rtp};
 use base::{Instant, Rng};

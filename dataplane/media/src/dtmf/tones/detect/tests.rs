@@ -1,3 +1,5 @@
+//! Tones that must be found, and speech in which none may be.
+
 use super::*;
 use crate::dtmf::tones::{Generator, Levels};
 use base::Rng;
