@@ -139,7 +139,12 @@ pub enum CallsCommand {
     /// Record a call: start, stop, pause, resume
     #[command(after_help = "Example: strowger calls record 019a0c1e5f3a000000000001 start --layout stereo")]
     Record(media::Record),
-    /// Stop what plays, is sent or is recorded
+    /// Send what is said in a call elsewhere as well
+    #[command(
+        after_help = "Example: strowger calls fork 019a0c1e5f3a000000000001 rtp://192.0.2.9:4000 --layout stereo"
+    )]
+    Fork(media::Fork),
+    /// Stop what plays, is sent, recorded or forked
     #[command(
         after_help = "Example: strowger calls stop 019a0c1e5f3a000000000001 019a0c1e5f3a000000000001-1"
     )]
@@ -383,6 +388,7 @@ fn calls(args: &Calls, screen: &mut Screen<'_>) -> Result<(), ClientError> {
         CallsCommand::Play(args) => media::play(&api, args, screen),
         CallsCommand::Dtmf(args) => media::dtmf(&api, args, screen),
         CallsCommand::Record(args) => media::record(&api, args, screen),
+        CallsCommand::Fork(args) => media::fork(&api, args, screen),
         CallsCommand::Stop(args) => media::stop(&api, args, screen),
         CallsCommand::Mute(args) => media::mute(&api, args, screen),
         CallsCommand::Hold(args) => media::hold(&api, args, screen),

@@ -2,8 +2,8 @@
 
 use crate::clips::{ClipError, Clips};
 use crate::logging::Logging;
-use crate::{keeping, metrics, standing};
-use api::engine::{ApplyError, ConfigVersion, Engine, Fault, Loading, SoundError};
+use crate::{forks, keeping, metrics, standing};
+use api::engine::{ApplyError, ConfigVersion, Engine, Fault, Loading, Resolving, SoundError};
 use api::metrics::{Page, families};
 use api::standing::{GroupStatus, LimitStatus, TrunkStatus};
 use b2bua::Spec;
@@ -185,6 +185,10 @@ impl Engine for Running {
                 Err(error) => Err(SoundError::Wrong(format!("a sound that can be played: {error}"))),
             }
         })
+    }
+
+    fn fork_to<'e>(&'e self, to: &'e str) -> Resolving<'e> {
+        Box::pin(async move { forks::find(to, &self.spec()).await })
     }
 
     fn recordings(&self, query: &store::RecordingQuery) -> Result<Vec<RecordingRow>, String> {

@@ -5,6 +5,7 @@ mod logging; // structured logs, off the threads that write them
 mod metrics; // figures of media shards and hooks on the metrics page
 mod standing; // how trunks, groups and limits stand now
 mod clips; // sounds to be played: found, fetched, decoded, kept
+mod forks; // where copies of speech may go, and WebSockets for them
 mod engine; // the running engine as control sees it
 mod keeping; // bans, versions and the index of recordings, over restarts
 mod run; // `run`: builds the parts and the rings, supervises, stops

@@ -2,6 +2,7 @@
 
 use crate::clips::{Clips, ClipsConfig};
 use crate::engine::{Configuration, Running, ToHooks, ToStore};
+use crate::forks::WebSockets;
 use crate::keeping;
 use crate::{logging, usage};
 use anyhow::{Context, Result, anyhow, bail};
@@ -312,6 +313,7 @@ fn start_media(
     let crossings = shard::crossing_rings(count);
     let folder = RecorderConfig::new(engine.recordings.0.clone());
     let recorder = Recorder::start(folder).map_err(|e| anyhow!("the writer of recordings: {e}"))?;
+    recorder.dial_by(Arc::new(WebSockets::start().map_err(|e| anyhow!("WebSockets: {e}"))?));
     (0..count)
         .map(|index| {
             let base = ShardConfig::new(clock, seed(secret, clock.now(), 1_000 + index as u64));

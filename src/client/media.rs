@@ -73,12 +73,30 @@ pub struct Record {
     mask_digits: bool,
 }
 
+/// `calls fork`.
+#[derive(Args, Debug)]
+pub struct Fork {
+    /// Id of the call
+    id: String,
+    /// rtp://HOST:PORT or ws://HOST/PATH
+    to: String,
+    /// mono or stereo
+    #[arg(long)]
+    layout: Option<String>,
+    /// Samples a second
+    #[arg(long, value_name = "HZ")]
+    rate: Option<u32>,
+    /// Of RTP: l16 or pcmu
+    #[arg(long)]
+    codec: Option<String>,
+}
+
 /// `calls stop`.
 #[derive(Args, Debug)]
 pub struct Stop {
     /// Id of the call
     id: String,
-    /// What play, dtmf or record gave; all sounds and digits, if not said
+    /// What play, dtmf, record or fork gave; all sounds and digits, if not said
     order: Option<String>,
 }
 
@@ -245,6 +263,17 @@ pub(super) fn record(api: &Api, args: &Record, screen: &mut Screen<'_>) -> Resul
     said(api, &answer, screen, |answer| {
         format!("{}: recording {}, file {}", clean(&args.action), field(answer, "id"), field(answer, "file"))
     })
+}
+
+pub(super) fn fork(api: &Api, args: &Fork, screen: &mut Screen<'_>) -> Result<(), ClientError> {
+    let body = body([
+        ("to", json!(args.to)),
+        ("layout", json!(args.layout)),
+        ("rate", json!(args.rate)),
+        ("codec", json!(args.codec)),
+    ]);
+    let answer = post(api, &args.id, "fork", &body)?;
+    said(api, &answer, screen, |answer| format!("goes to {}, id {}", clean(&args.to), field(answer, "id")))
 }
 
 pub(super) fn stop(api: &Api, args: &Stop, screen: &mut Screen<'_>) -> Result<(), ClientError> {

@@ -34,4 +34,5 @@ mod digits; // digits as events, INFO and tones
 mod api; // the API and the commands
 mod play; // sounds, digits, mute and hold by the API
 mod record; // recordings of calls
+mod forks; // copies of what is said
 mod rooms; // calls that are mixed

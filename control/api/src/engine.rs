@@ -4,7 +4,7 @@
 use crate::metrics::Page;
 use crate::standing::{GroupStatus, LimitStatus, TrunkStatus};
 use base::{Duration, Now, Wall};
-use command::Sound;
+use command::{ForkTo, Sound};
 use core::pin::Pin;
 use ledger::{Ask, Bans, EventBus, Net, OrderId, RecordingRow, SignallingStats};
 use std::fs::File;
@@ -14,6 +14,9 @@ use store::{CdrReader, RecordingQuery};
 
 /// A sound that is being loaded.
 pub type Loading<'e> = Pin<Box<dyn Future<Output = Result<Sound, SoundError>> + Send + 'e>>;
+
+/// Where a fork goes, while that is being found out.
+pub type Resolving<'e> = Pin<Box<dyn Future<Output = Result<ForkTo, SoundError>> + Send + 'e>>;
 
 /// The running engine, as control sees it.
 pub trait Engine: Send + Sync + 'static {
@@ -40,6 +43,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The sound that a source names: a file below the folder of sounds, an `http://` URL, or `tone:…`.
     fn sound<'e>(&'e self, source: &'e str) -> Loading<'e>;
+
+    /// Where a fork goes that is to go to `rtp://HOST:PORT` or `ws://HOST/PATH`; L16 where that is RTP.
+    fn fork_to<'e>(&'e self, to: &'e str) -> Resolving<'e>;
 
     /// Recordings, those that run included, the newest first; may block.
     ///
@@ -152,7 +158,7 @@ pub trait Engine: Send + Sync + 'static {
     }
 }
 
-/// Why there is no such sound.
+/// Why there is no such sound, or no such place for a fork.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SoundError {
     /// What was expected instead of this source.

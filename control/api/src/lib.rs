@@ -12,6 +12,7 @@ mod view; // calls as JSON
 mod pcap; // a ladder as a capture file
 mod calls; // /v1/calls
 mod media; // /v1/calls/{id}/play, stop, dtmf, record, mute, hold
+mod forks; // /v1/calls/{id}/fork and the same of rooms
 mod rooms; // /v1/rooms, and calls that join them or each other
 mod recordings; // /v1/recordings
 mod objects; // /v1/listeners, trunks, groups, routes, number_rules, policies
@@ -29,6 +30,6 @@ mod connection; // a client's connection and how long it may dawdle
 pub mod server; // accept and serve
 
 pub use auth::{Role, TokenError, Tokens};
-pub use engine::{ApplyError, ConfigVersion, Engine, Fault, Loading, SoundError};
+pub use engine::{ApplyError, ConfigVersion, Engine, Fault, Loading, Resolving, SoundError};
 pub use metrics::Page;
 pub use server::{Limits, ServeError, Server, serve, spawn};

@@ -67,7 +67,7 @@ pub(crate) enum Times {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StopBody {
-    /// What `play`, `dtmf` or `record` gave; all sounds and digits, if not said.
+    /// What `play`, `dtmf`, `record` or `fork` gave; all sounds and digits, if not said.
     id: Option<String>,
 }
 
@@ -217,7 +217,7 @@ pub(crate) async fn play(
     Ok((StatusCode::CREATED, Json(Started { id: id.to_string() })))
 }
 
-/// Stops what plays, is sent or is recorded.
+/// Stops what plays, is sent, recorded or forked.
 #[utoipa::path(post, path = "/v1/calls/{id}/stop", tag = "media", request_body = StopBody,
     params(("id" = String, Path, description = "Id of the call")),
     responses((status = 204, description = "It is being ended"), (status = 404, body = Problem),
@@ -374,10 +374,7 @@ impl RecordOptions {
             return Err(Problem::field(rate, "8000, 16000, 24000 or 48000"));
         }
         Ok(RecordStart {
-            layout: match self.layout {
-                None | Some(LayoutWord::Mono) => Layout::Mono,
-                Some(LayoutWord::Stereo) => Layout::Stereo,
-            },
+            layout: layout(self.layout),
             format: match self.format {
                 None | Some(FormatWord::Wav) => FileFormat::Wav,
                 Some(FormatWord::Opus) => FileFormat::OggOpus,
@@ -405,6 +402,14 @@ impl From<OrderId> for Started {
     }
 }
 
+/// Mono, where a body does not say.
+pub(crate) fn layout(word: Option<LayoutWord>) -> Layout {
+    match word {
+        None | Some(LayoutWord::Mono) => Layout::Mono,
+        Some(LayoutWord::Stereo) => Layout::Stereo,
+    }
+}
+
 /// Both, where a body does not say.
 pub(crate) fn legs(word: Option<LegWord>) -> Legs {
     match word {
@@ -424,7 +429,7 @@ pub(crate) fn centibel(field: &str, decibels: Option<f64>) -> Result<i16, Proble
 }
 
 fn order(id: Option<String>) -> Result<Option<OrderId>, Problem> {
-    let wrong = |_| Problem::field("id", "what play, dtmf or record gave");
+    let wrong = |_| Problem::field("id", "what play, dtmf, record or fork gave");
     id.map(|id| id.parse().map_err(wrong)).transpose()
 }
 
@@ -442,13 +447,19 @@ fn within(
 
 /// The sound that a source names. Loading it may take a while.
 async fn sound(api: &Api, field: &str, source: &str) -> Result<Sound, Problem> {
-    if source.is_empty() || source.len() > SOURCE_MAX || source.chars().any(char::is_control) {
-        return Err(Problem::field(field, format!("1 to {SOURCE_MAX} bytes without control characters")));
-    }
+    printable(field, source)?;
     api.engine.sound(source).await.map_err(|error| match error {
         SoundError::Wrong(expected) => Problem::field(field, expected),
         SoundError::Busy(why) => Problem::new(Class::Busy, why),
     })
+}
+
+/// Whether a text is one that a file or an address may be called by.
+pub(crate) fn printable(field: &str, text: &str) -> Result<(), Problem> {
+    match text.is_empty() || text.len() > SOURCE_MAX || text.chars().any(char::is_control) {
+        true => Err(Problem::field(field, format!("1 to {SOURCE_MAX} bytes without control characters"))),
+        false => Ok(()),
+    }
 }
 
 /// Longest name of a source.

@@ -294,7 +294,7 @@ pub(crate) async fn play(
     Ok((StatusCode::CREATED, Json(id.into())))
 }
 
-/// Stops what plays or is recorded in a room.
+/// Stops what plays, is recorded or forked in a room.
 #[utoipa::path(post, path = "/v1/rooms/{name}/stop", tag = "rooms", request_body = StopBody,
     params(("name" = String, Path, description = "Its name")),
     responses((status = 204, description = "It is being ended"), (status = 404, body = Problem),
@@ -352,7 +352,7 @@ async fn ask_owner_plainly<T: Send + 'static>(
 }
 
 /// Asks the owner of a room: any shard knows who that is.
-async fn ask_room<T: Send + 'static>(
+pub(crate) async fn ask_room<T: Send + 'static>(
     api: &Api,
     name: &str,
     question: impl Fn(Reply<Result<T, AskFailed>>) -> Ask,

@@ -4,7 +4,7 @@ use crate::auth::{Role, guard};
 use crate::problem::uniform;
 use crate::server::Api;
 use crate::{bans, calls, cdrs, configuration, debug, events, explain, fraud, objects, operation, trunks};
-use crate::{media, recordings, rooms};
+use crate::{forks, media, recordings, rooms};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post, put};
@@ -32,6 +32,7 @@ fn all() -> Vec<Route> {
         route("post", "/v1/calls/{id}/stop", Some(Calls), post(media::stop)),
         route("post", "/v1/calls/{id}/dtmf", Some(Calls), post(media::dtmf)),
         route("post", "/v1/calls/{id}/record", Some(Calls), post(media::record)),
+        route("post", "/v1/calls/{id}/fork", Some(Calls), post(forks::call)),
         route("post", "/v1/calls/{id}/mute", Some(Calls), post(media::mute)),
         route("post", "/v1/calls/{id}/hold", Some(Calls), post(media::hold)),
         route("post", "/v1/calls/{id}/join", Some(Calls), post(rooms::join)),
@@ -45,6 +46,7 @@ fn all() -> Vec<Route> {
         route("post", "/v1/rooms/{name}/play", Some(Calls), post(rooms::play)),
         route("post", "/v1/rooms/{name}/stop", Some(Calls), post(rooms::stop)),
         route("post", "/v1/rooms/{name}/record", Some(Calls), post(rooms::record)),
+        route("post", "/v1/rooms/{name}/fork", Some(Calls), post(forks::room)),
         // What people said is not for everybody who may look at figures.
         route("get", "/v1/recordings", Some(Calls), get(recordings::list)),
         route("get", "/v1/recordings/{id}", Some(Calls), get(recordings::show)),
@@ -123,7 +125,7 @@ static TEXT: LazyLock<String> = LazyLock::new(|| description().to_string());
         calls::list, calls::show, calls::hangup, calls::trace, cdrs::list,
         media::play, media::stop, media::dtmf, media::record, media::mute, media::hold,
         rooms::join, rooms::leave, rooms::list, rooms::show, rooms::put, rooms::end, rooms::seat, rooms::unseat,
-        rooms::play, rooms::stop, rooms::record,
+        rooms::play, rooms::stop, rooms::record, forks::call, forks::room,
         recordings::list, recordings::show, recordings::file, recordings::delete,
         objects::listeners, objects::listener, objects::trunks, objects::trunk,
         trunks::status, trunks::disable, trunks::enable,

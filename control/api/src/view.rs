@@ -55,7 +55,7 @@ pub(crate) struct Call {
     timeline: Vec<Happening>,
     /// The room that it sits in.
     room: Option<String>,
-    /// Sounds, digits and recordings that go on.
+    /// Sounds, digits, recordings and forks that go on.
     orders: Vec<Order>,
 }
 
@@ -64,9 +64,9 @@ pub(crate) struct Call {
 pub(crate) struct Order {
     /// For `stop`.
     id: String,
-    /// `play`, `dtmf` or `record`.
+    /// `play`, `dtmf`, `record` or `fork`.
     kind: &'static str,
-    /// The source, or the recording's file.
+    /// The source, the recording's file, or where the fork goes.
     what: String,
     /// Since when.
     since: String,

@@ -375,6 +375,10 @@ impl Engine for Fake {
         Box::pin(async move { super::media::sound(source) })
     }
 
+    fn fork_to<'e>(&'e self, to: &'e str) -> api::Resolving<'e> {
+        Box::pin(async move { super::media::fork_to(to) })
+    }
+
     fn recordings(&self, query: &store::RecordingQuery) -> Result<Vec<ledger::RecordingRow>, String> {
         let rows = self.recordings.lock().unwrap();
         let fits = |row: &&ledger::RecordingRow| {

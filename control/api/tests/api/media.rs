@@ -4,7 +4,7 @@
 use crate::fake::{CALL, ENDING, OTHER_SHARD, World, tokens};
 use api::{Limits, SoundError};
 use base::{Duration, Wall};
-use command::{Clip, FileFormat, Layout, Sound, Tone};
+use command::{Clip, FileFormat, ForkCoding, ForkTo, Layout, Sound, Tone};
 use ledger::{
     Ask, AskFailed, CallId, OrderId, RecordAsk, Recorded, RecordingRow, RecordingState, RoomMember,
     RoomOptions, RoomView, SeatOptions, Subject,
@@ -26,6 +26,16 @@ pub fn sound(source: &str) -> Result<Sound, SoundError> {
         "busy.wav" => Err(SoundError::Busy("too many files are being read".into())),
         tone if tone.starts_with("tone:") => Ok(Sound::Tone(Tone { steps: Vec::new(), once: false })),
         _ => Err(SoundError::Wrong("a file below the folder of sounds".into())),
+    }
+}
+
+pub fn fork_to(to: &str) -> Result<ForkTo, SoundError> {
+    match to.split_once("://") {
+        Some(("rtp", target)) => {
+            Ok(ForkTo::Rtp { target: target.parse().unwrap(), coding: ForkCoding::default() })
+        }
+        Some(("ws", _)) => Ok(ForkTo::WebSocket { url: to.to_owned() }),
+        _ => Err(SoundError::Wrong("rtp://HOST:PORT or ws://HOST/PATH".into())),
     }
 }
 
@@ -60,6 +70,7 @@ pub fn answer(shard: usize, ask: Ask) {
             }
             _ => Ok(Recorded { id: order(of), file: format!("{}.wav", order(of)) }),
         })),
+        Ask::Fork(subject, _, reply) => reply(of(&subject).map(order)),
         Ask::Mute(id, _, reply) => reply(known(id)),
         Ask::Hold(id, _, reply) => reply(known(id)),
         Ask::Leave(id, room, reply) => reply(match room.as_deref() {
@@ -133,6 +144,21 @@ fn a_sound_is_loaded_and_played() {
 }
 
 #[test]
+fn what_is_said_in_a_call_or_room_is_forked() {
+    let world = World::new();
+    let body = r#"{"to": "rtp://192.0.2.9:4000", "layout": "stereo", "codec": "pcmu"}"#;
+    let reply = world.ask("POST", &format!("/v1/calls/{CALL}/fork"), &[], body);
+    assert_eq!((reply.status, reply.json()), (201, json!({ "id": format!("{CALL}-3") })));
+    assert!(was_asked(
+        "ForkStart { to: Rtp { target: 192.0.2.9:4000, coding: Pcmu }, target: \"rtp://192.0.2.9:4000\", \
+         layout: Stereo, rate: None }"
+    ));
+    let (status, _) = post(&world, "/v1/rooms/blue/fork", r#"{"to": "ws://robot/hear", "rate": 16000}"#);
+    assert_eq!(status, 201);
+    assert!(was_asked("WebSocket { url: \"ws://robot/hear\" }, target: \"ws://robot/hear\", layout: Mono, rate: Some(16000)"));
+}
+
+#[test]
 fn bodies_that_do_not_fit_are_refused_by_field() {
     let world = World::new();
     let check = |path: &str, body: &str, field: &str| {
@@ -167,6 +193,14 @@ fn bodies_that_do_not_fit_are_refused_by_field() {
     check(record, r#"{"action": "start", "rate": 44100}"#, "rate");
     check(record, r#"{"action": "start", "layout": "quad"}"#, "layout");
     check(record, &format!(r#"{{"action": "start", "id": "{CALL}-1"}}"#), "id");
+    let fork = "/v1/calls/CALL/fork";
+    check(fork, "{}", "to");
+    check(fork, r#"{"to": ""}"#, "to");
+    check(fork, r#"{"to": "wss://robot/"}"#, "to");
+    check(fork, r#"{"to": "ws://robot/", "codec": "l16"}"#, "codec");
+    check(fork, r#"{"to": "ws://robot/", "rate": 44100}"#, "rate");
+    check(fork, r#"{"to": "rtp://192.0.2.9:4000", "codec": "pcmu", "rate": 16000}"#, "rate");
+    check(fork, r#"{"to": "rtp://192.0.2.9:4000", "layout": "quad"}"#, "layout");
     check("/v1/calls/CALL/mute", r#"{"direction": "up"}"#, "direction");
     check("/v1/calls/CALL/hold", r#"{"on": false, "music": "hello.wav"}"#, "music");
     check("/v1/calls/CALL/hold", r#"{"music": "nothing.wav"}"#, "music");
@@ -197,6 +231,7 @@ fn a_call_that_is_gone_or_going_takes_nothing() {
     let world = World::new();
     for (verb, body) in [
         ("play", r#"{"source": "hello.wav"}"#),
+        ("fork", r#"{"to": "ws://robot/hear"}"#),
         ("stop", "{}"),
         ("dtmf", r#"{"digits": "1"}"#),
         ("record", r#"{"action": "start"}"#),

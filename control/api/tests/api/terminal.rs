@@ -347,6 +347,8 @@ fn what_a_call_says_and_hears_is_changed_from_the_terminal() {
     assert_eq!(said("calls dtmf CALL 12# --leg b --gap 200"), format!("digits are sent, id {id}"));
     let recorded = format!("start: recording {id}, file {id}.wav");
     assert_eq!(said("calls record CALL start --layout stereo --format opus --mask-digits"), recorded);
+    let robot = "ws://robot/hear";
+    assert_eq!(said(&format!("calls fork CALL {robot} --rate 16000")), format!("goes to {robot}, id {id}"));
     assert_eq!(said(&format!("calls stop CALL {id}")), "stopped");
     assert_eq!(said("calls mute CALL --leg a"), "muted");
     assert_eq!(said("calls mute CALL --off --json"), format!("{{\"call\":\"{CALL}\",\"muted\":false}}"));
