@@ -11,8 +11,8 @@ use codec::resample::Resampler;
 use codec::wav;
 use command::spec::Audience;
 use command::{
-    Accept, BridgeId, BridgeSpec, EdgeSpec, Learn, MediaClass, Party, Payload, Phase, PortIndex,
-    PortSpec, Remote, RemoteTag, RtcpMux, SendTo, Timeouts, Transform, Voice, VoiceReport,
+    Accept, BridgeId, BridgeSpec, EdgeSpec, Learn, MediaClass, Party, Payload, Phase, PortIndex, PortSpec,
+    Remote, RemoteTag, RtcpMux, SendTo, Timeouts, Transform, Voice, VoiceReport,
 };
 use media::wire::rtcp::{ReportBlock, Writer};
 use media::wire::rtp::{Header, Rtp};
@@ -53,22 +53,21 @@ fn clear_calls(studio: &mut Studio) {
                 let (sent, rate_in) = say(&from_format, &speech, rate);
                 let mut call = Call::new(&from_format, &to_format);
                 let out = call.carry(&sent, None);
-                let heard = listen(&to_format, rate, &out, Gaps::Silence);
+                let heard = listen(&to_format, rate, &out);
                 // The same without the engine: what the first codec leaves of the speech, through the second one.
-                let left = decoded(&from_format, rate, &sent);
+                let left = listen(&from_format, rate, &sent);
                 let rate_between = rate_in.min(call.rate(&from_format, &to_format)).max(8_000);
                 let left = convert(&left, rate, rate_between);
                 let (again, _) = say(&to_format, &left, rate_between);
-                let ceiling = decoded(&to_format, rate, &again);
+                let ceiling = listen(&to_format, rate, &again);
                 // And the worse of the two alone.
                 let (alone, _) = say(&to_format, &speech, rate);
-                let [first, second] = [decoded(&from_format, rate, &sent), decoded(&to_format, rate, &alone)];
+                let [first, second] = [listen(&from_format, rate, &sent), listen(&to_format, rate, &alone)];
                 let bits = bits_a_second(&out);
                 studio.call(
                     &format!("{from}-{to}"),
                     voice,
                     (rate, bits),
-                    &speech,
                     &[("call", &heard), ("codecs", &ceiling), (from, &first), (to, &second)],
                 );
             }
@@ -111,13 +110,13 @@ fn lossy_call(
     let arrived: Vec<Sent> = made.iter().filter(|_| !network.loses()).cloned().collect();
     let lost = made.len() - arrived.len();
     let (heard, recovered) = if way == "none" {
-        let pcm = listen(&opus, 8_000, &arrived, Gaps::Silence);
+        let pcm = listen(&opus, 8_000, &arrived);
         let (coded, _) = say(&pcmu, &pcm, 8_000);
-        (decoded(&pcmu, 8_000, &coded), 0)
+        (listen(&pcmu, 8_000, &coded), 0)
     } else {
         let mut call = Call::new(&opus, &pcmu);
         let out = call.carry(&arrived, None);
-        (listen(&pcmu, 8_000, &out, Gaps::Silence), call.voice().recovered)
+        (listen(&pcmu, 8_000, &out), call.voice().recovered)
     };
     let line = serde_json::json!({
         "kind": "loss", "loss": loss, "percent": percent, "voice": voice, "seed": seed, "way": way,
@@ -161,15 +160,7 @@ impl Studio {
     }
 
     /// One conversion: the call and what it is compared with.
-    fn call(
-        &mut self,
-        name: &str,
-        voice: &str,
-        (rate, bits): (u32, f64),
-        speech: &[i16],
-        ways: &[(&str, &[i16])],
-    ) {
-        assert!(!speech.is_empty());
+    fn call(&mut self, name: &str, voice: &str, (rate, bits): (u32, f64), ways: &[(&str, &[i16])]) {
         for (way, pcm) in ways {
             let line = serde_json::json!({
                 "kind": "call", "call": name, "voice": voice, "way": way, "bits": bits.round(),
@@ -249,14 +240,8 @@ fn say(payload: &Payload, speech: &[i16], rate: u32) -> (Vec<Sent>, u32) {
     (packets, own)
 }
 
-#[derive(Clone, Copy)]
-enum Gaps {
-    /// Nothing is heard where nothing has come.
-    Silence,
-}
-
-/// What a peer hears at `rate`: each packet at its time.
-fn listen(payload: &Payload, rate: u32, packets: &[Sent], gaps: Gaps) -> Vec<i16> {
+/// What a peer hears at `rate`: each packet at its time, and silence where nothing has come.
+fn listen(payload: &Payload, rate: u32, packets: &[Sent]) -> Vec<i16> {
     let (format, codec) = find(payload);
     let mut decoder: Box<dyn Decoder> = codec.decoder(&format, rate);
     let own = decoder.rate();
@@ -267,17 +252,12 @@ fn listen(payload: &Payload, rate: u32, packets: &[Sent], gaps: Gaps) -> Vec<i16
         let ticks = packet.header.timestamp.wrapping_sub(first.header.timestamp);
         let place = (u64::from(ticks) * u64::from(own) / u64::from(payload.clock)) as usize;
         let len = decoder.decode(&packet.payload, &mut pcm).unwrap_or(0);
-        let Gaps::Silence = gaps;
         if heard.len() < place + len {
             heard.resize(place + len, 0);
         }
         heard[place..place + len].copy_from_slice(&pcm[..len]);
     }
     convert(&heard, own, rate)
-}
-
-fn decoded(payload: &Payload, rate: u32, packets: &[Sent]) -> Vec<i16> {
-    listen(payload, rate, packets, Gaps::Silence)
 }
 
 fn convert(pcm: &[i16], from: u32, to: u32) -> Vec<i16> {
@@ -332,7 +312,6 @@ impl Network {
 struct Call {
     bridges: Bridges,
     id: BridgeId,
-    clock: u32,
 }
 
 impl Call {
@@ -346,8 +325,7 @@ impl Call {
             own: Vec::new(),
             rng: Rng::from_seed(1),
         };
-        let mut call =
-            Call { bridges: Bridges::new(at(0), config), id: BridgeId::new(0, 0, 0, 1), clock: to.clock };
+        let mut call = Call { bridges: Bridges::new(at(0), config), id: BridgeId::new(0, 0, 0, 1) };
         let ports = [(TALKER, from), (LISTENER, to)].into_iter().zip(0..);
         let ports: Vec<PortSpec> = ports.map(|((address, payload), n)| port(n, address, payload)).collect();
         for port in &ports {
@@ -450,7 +428,6 @@ impl Call {
     /// What became of the talker's speech.
     fn voice(&self) -> VoiceReport {
         let report = self.bridges.report(at(0), self.id).expect("the bridge lives");
-        assert!(self.clock > 0);
         report.ports[0].voice.unwrap_or_default()
     }
 }
