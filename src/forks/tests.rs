@@ -11,7 +11,7 @@ media = ["192.0.2.1:20000-20999", "0.0.0.0:30000-30999"]
 
 fn spec() -> Spec {
     let checked = Config::check(CONFIG, "strowger.toml").unwrap_or_else(|errors| panic!("{errors:?}"));
-    let mut pools = PoolBook::with_key(base::HashKey::from_seed(1));
+    let mut pools = PoolBook::with_key(base::HashKey::new([1, 2]));
     checked.spec(1, &mut pools)
 }
 

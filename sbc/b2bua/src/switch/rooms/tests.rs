@@ -3,11 +3,11 @@
 use super::world::{AUDIO, Phone, VIDEO, World};
 use base::Duration;
 use command::{
-    BridgeId, Event, FileFormat, Layout, Order, Outcome, PlayMode, PortIndex, Sound, Tone, Transform,
+    BridgeId, Event, FileFormat, ForkTo, Layout, Order, Outcome, PlayMode, PortIndex, Sound, Tone, Transform,
 };
 use ledger::{
-    Ask, AskFailed, CallId, Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom,
-    RecordStart, RecordingState, RoomOptions, SeatOptions, SendDigits, Subject,
+    Ask, AskFailed, CallId, ForkStart, Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk,
+    RecordFrom, RecordStart, RecordingState, RoomOptions, SeatOptions, SendDigits, Subject,
 };
 
 fn tone() -> Play {
@@ -223,7 +223,8 @@ fn a_recording_starts_pauses_and_stops_and_the_book_knows() {
     let states: Vec<_> = world.shared.recordings.unsaved().iter().map(|row| (row.id, row.state)).collect();
     assert_eq!(states, [(one.id, RecordingState::Done), (two.id, RecordingState::Recording)]);
     // A call that ends does not wait for its file: that is whole a moment later, and only then told of.
-    let second = world.orders.iter().filter(|(_, _, order)| matches!(order, Order::Record(_))).nth(1).unwrap().1;
+    let second =
+        world.orders.iter().filter(|(_, _, order)| matches!(order, Order::Record(_))).nth(1).unwrap().1;
     world.hang_up(&phone);
     assert_eq!(world.shared.recordings.unsaved()[1].state, RecordingState::Recording);
     world.ended(phone.bridge, second, Outcome::Closed, 5_678);
@@ -247,6 +248,53 @@ fn a_recording_from_the_answer_waits_for_it() {
     world.answer(number, &out, &[AUDIO]);
     assert!(matches!(world.orders[..], [(_, _, Order::Record(_))]), "{:?}", world.orders);
     assert_eq!(world.shared.recordings.unsaved()[0].id, waiting.id);
+}
+
+#[test]
+fn a_fork_is_told_of_when_it_begins_and_when_all_of_it_is_sent() {
+    let mut world = World::new();
+    let phone = world.call();
+    let to = ForkTo::WebSocket { url: "ws://robot/hear".into() };
+    let start =
+        ForkStart { to, target: "ws://robot/hear".into(), layout: Layout::Stereo, rate: Some(16_000) };
+    let fork = |world: &mut World| {
+        let (subject, start) = (Subject::Call(phone.id), Box::new(start.clone()));
+        world.ask(|reply| Ask::Fork(subject, start, reply)).expect("an answer")
+    };
+    let id = fork(&mut world).unwrap();
+    let (_, ticket, order) = world.orders[0].clone();
+    let Order::Fork(ordered) = order else { panic!("{order:?}") };
+    assert_eq!((ordered.id, ordered.room, ordered.rate), (id.to_string(), None, Some(16_000)));
+    assert_eq!(world.events(), [format!("fork.started call={} id={id} to=ws://robot/hear", phone.id)]);
+    // What ends sounds ends no fork; its own id does.
+    world.ask(|reply| Ask::Stop(Subject::Call(phone.id), None, reply)).unwrap().unwrap();
+    assert_eq!(world.orders.len(), 1);
+    world.ask(|reply| Ask::Stop(Subject::Call(phone.id), Some(id), reply)).unwrap().unwrap();
+    assert_eq!(world.orders[1].2, Order::Stop { started: ticket });
+    world.ended(phone.bridge, ticket, Outcome::Done, 900);
+    let told = format!(
+        "fork.ended call={} id={id} outcome=done length_ms=900 to=ws://robot/hear lost_ms=0",
+        phone.id
+    );
+    assert_eq!(world.events(), [told]);
+    // One that goes on when the call ends is told of after it; one that media refuses ends at once.
+    let second = fork(&mut world).unwrap();
+    let ticket = world.orders[2].1;
+    world.refuse = Some("a format that cannot be decoded");
+    assert_eq!(fork(&mut world), Err(AskFailed::Unsupported("a format that cannot be decoded")));
+    world.refuse = None;
+    world.hang_up(&phone);
+    let ended = |world: &mut World| -> Vec<String> {
+        world.events().into_iter().filter(|line| line.starts_with("fork.ended")).collect()
+    };
+    let before = ended(&mut world);
+    assert!(matches!(&before[..], [line] if line.contains("outcome=failed")), "{before:?}");
+    world.ended(phone.bridge, ticket, Outcome::Closed, 1_200);
+    let after = ended(&mut world);
+    assert!(
+        matches!(&after[..], [line] if line.contains(&format!("id={second} outcome=closed"))),
+        "{after:?}"
+    );
 }
 
 #[test]
@@ -478,7 +526,10 @@ fn a_room_on_another_media_shard_is_joined_and_its_death_gives_the_call_back() {
     world.media(Event::Started { shard, generation: command::Generation(2) });
     assert_eq!(world.ask(|reply| Ask::Rooms(None, reply)).unwrap(), vec![]);
     let spec = &world.specs[&two.bridge];
-    assert!(spec.ports.iter().all(|port| port.voice.seat.is_none()), "its legs hear each other directly again");
+    assert!(
+        spec.ports.iter().all(|port| port.voice.seat.is_none()),
+        "its legs hear each other directly again"
+    );
 }
 
 #[test]
