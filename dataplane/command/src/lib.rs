@@ -20,6 +20,6 @@ pub use spec::{
 };
 pub use verdict::Verdict;
 pub use voice::{
-    Clip, Digits, DigitsTowards, Ended, FileFormat, Fork, ForkCoding, ForkTo, Layout, Outcome, PlayMode, Recording, RoomSpec, Seat,
-    Signal, Sound, Tone, ToneStep, Voice,
+    Clip, Digits, DigitsTowards, Ended, FileFormat, Fork, ForkCoding, ForkTo, Layout, Outcome, PlayMode,
+    Recording, RoomSpec, Seat, Signal, Sound, Tone, ToneStep, Voice,
 };

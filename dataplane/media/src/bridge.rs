@@ -32,15 +32,15 @@ use command::{
     Verdict,
 };
 use core::net::{IpAddr, SocketAddr};
+pub use crossing::Crossing;
 use domain::Domain;
 use made::Made;
-pub use crossing::Crossing;
 pub use order::{Tape, TapeWant};
-pub use stock::{CODECS_MAX, Kind, Stock};
 use port::{Aim, Port};
 use relay::Edge;
 use silence::Clock;
 use std::collections::VecDeque;
+pub use stock::{CODECS_MAX, Kind, Stock};
 
 /// One local socket (an RTP or an RTCP address) as the shard numbers it: a dense index from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -14,4 +14,7 @@ pub mod bridge; // the bridges of one shard: port, learn, relay, silence, report
 mod material; // test material of others
 pub mod fuzz; // fuzz entries: plain functions on bytes
 
-pub use bridge::{Bridges, BridgesConfig, CODECS_MAX, Counters, Crossing, Hop, Kind, OpenPort, Packet, Slot, Stock, Tape, TapeWant, Unsupported};
+pub use bridge::{
+    Bridges, BridgesConfig, CODECS_MAX, Counters, Crossing, Hop, Kind, OpenPort, Packet, Slot, Stock, Tape,
+    TapeWant, Unsupported,
+};

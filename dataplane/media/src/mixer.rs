@@ -522,7 +522,13 @@ impl Seat {
             _ if self.config.coaches.is_some() || !self.config.talks => 0,
             0 => 0,
             // Before all others while it speaks, and in nobody's way after that.
-            _ if self.config.announces => if self.put == tick { u8::MAX } else { 0 },
+            _ if self.config.announces => {
+                if self.put == tick {
+                    u8::MAX
+                } else {
+                    0
+                }
+            }
             lately => lately + if self.slot.is_some() { LEAD } else { 0 },
         }
     }

@@ -11,7 +11,5 @@ pub mod recorder; // recordings and forks, off the media cores
 pub mod run; // Shard: the turn
 pub mod spawn; // the thread, its supervision, probing of back ends
 
-pub use spawn::{
-    BackendChoice, Probe, ShardConfig, ShardHandle, SpawnError, crossing_rings, probe, spawn,
-};
+pub use spawn::{BackendChoice, Probe, ShardConfig, ShardHandle, SpawnError, crossing_rings, probe, spawn};
 pub use stats::{ListenerStats, MediaListener, ShardStats};

@@ -13,9 +13,7 @@ pub use sink::{Dial, Feed, Greeting, Sink};
 pub use tape::{Block, Tape};
 
 use base::{Duration, Wake};
-use command::{
-    BridgeId, Ended, FileFormat, Fork, ForkCoding, ForkTo, Layout, Outcome, Recording, Ticket,
-};
+use command::{BridgeId, Ended, FileFormat, Fork, ForkCoding, ForkTo, Layout, Outcome, Recording, Ticket};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crossbeam_queue::ArrayQueue;
 use rtp::RtpSink;

@@ -10,10 +10,10 @@ use crate::stats::ShardStats;
 use crate::sys::{self, Bell};
 use base::{Clock, Duration, Instant, Key, Mailbox, Now, Slab};
 use command::{
-    BridgeId, BridgeReport, Command, Event, Fork, Generation, OpenRefusal, OpenedPort, Order, Outcome, PortWant,
-    Recording, Ticket, Verdict,
+    BridgeId, BridgeReport, Command, Event, Fork, Generation, OpenRefusal, OpenedPort, Order, Outcome,
+    PortWant, Recording, Ticket, Verdict,
 };
-use media::{Bridges, Crossing, BridgesConfig, OpenPort, Slot, Unsupported};
+use media::{Bridges, BridgesConfig, Crossing, OpenPort, Slot, Unsupported};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -379,13 +379,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Begins a fork: whoever gets it is the recorder's, on a thread of its own.
-    fn fork(
-        &mut self,
-        now: Now,
-        bridge: BridgeId,
-        ticket: Ticket,
-        fork: &Fork,
-    ) -> Result<(), Unsupported> {
+    fn fork(&mut self, now: Now, bridge: BridgeId, ticket: Ticket, fork: &Fork) -> Result<(), Unsupported> {
         let widest = self.bridges.tape_want(bridge)?.widest;
         let deck = self.deck.as_mut().ok_or(Unsupported("a fork in an engine without a recorder"))?;
         let rate = fork_rate_for(fork, widest);
@@ -770,7 +764,13 @@ mod tests {
             voice: command::Voice::default(),
         };
         let ports = vec![port(0), port(1)];
-        Box::new(BridgeSpec { phase: Phase::Early, timeouts: Timeouts::default(), ports, edges: Vec::new(), room: None })
+        Box::new(BridgeSpec {
+            phase: Phase::Early,
+            timeouts: Timeouts::default(),
+            ports,
+            edges: Vec::new(),
+            room: None,
+        })
     }
 
     #[test]

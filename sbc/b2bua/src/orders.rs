@@ -6,7 +6,8 @@ use base::{Duration, Now, Wall};
 use command::{BridgeId, Command, Ended, FileFormat, Fork, Order, Outcome, PortIndex, Recording, Ticket};
 use ledger::view::OrderView;
 use ledger::{
-    AskFailed, CallId, Event, ForkStart, OrderId, Play, RecordFrom, RecordStart, Recorded, RecordingRow, RecordingState,
+    AskFailed, CallId, Event, ForkStart, OrderId, Play, RecordFrom, RecordStart, Recorded, RecordingRow,
+    RecordingState,
 };
 use std::collections::BTreeMap;
 
@@ -400,7 +401,8 @@ impl Orders {
             (asked.answer)(Err(AskFailed::Ending));
         }
         for mut order in core::mem::take(&mut self.running) {
-            if let (Outcome::Closed, Kind::Record { .. } | Kind::Fork, [_]) = (outcome, &order.kind, &order.tickets[..])
+            if let (Outcome::Closed, Kind::Record { .. } | Kind::Fork, [_]) =
+                (outcome, &order.kind, &order.tickets[..])
                 && desk.late.len() < LATE_MAX
             {
                 let late = Late { of: self.of, room: self.room.clone(), shard, order };
@@ -436,7 +438,9 @@ impl Orders {
     fn check_room(&self) -> Result<(), AskFailed> {
         match self.running.len() < RUNNING_MAX && self.asked.len() < ASKED_MAX {
             true => Ok(()),
-            false => Err(AskFailed::WrongState("as many sounds, digits, recordings and forks go on here as may")),
+            false => {
+                Err(AskFailed::WrongState("as many sounds, digits, recordings and forks go on here as may"))
+            }
         }
     }
 
@@ -508,7 +512,8 @@ impl Late {
 
     /// A media shard has died: nobody will tell of its files.
     pub(crate) fn lose(desk: &mut Desk, now: Now, shard: usize) {
-        let (lost, kept) = core::mem::take(&mut desk.late).into_iter().partition(|(_, late)| late.shard == shard);
+        let (lost, kept) =
+            core::mem::take(&mut desk.late).into_iter().partition(|(_, late)| late.shard == shard);
         desk.late = kept;
         let lost: BTreeMap<Ticket, Late> = lost;
         let ended = Ended { outcome: Outcome::Failed, length: Duration::ZERO, lost: Duration::ZERO };

@@ -26,8 +26,8 @@ pub use audit::{Auditor, Drift, Limit, Recount};
 pub use ban::{Added, Ban, Banner, Bans, BansFull, DropList, NoDropList};
 pub use cdr::{Cdr, Direction, Quality, ReleasedBy};
 pub use control::{
-    ForkStart, Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom, RecordStart, Recorded,
-    RoomOptions, SeatOptions, SendDigits, Subject,
+    ForkStart, Hold, Join, Legs, Mute, MuteDirection, OrderId, Play, RecordAsk, RecordFrom, RecordStart,
+    Recorded, RoomOptions, SeatOptions, SendDigits, Subject,
 };
 pub use event::{Event, EventBus, Numbered, Subscribed, Subscription};
 pub use explain::{ExplainQuestion, ExplainStep, Explanation};

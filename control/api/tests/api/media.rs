@@ -155,7 +155,9 @@ fn what_is_said_in_a_call_or_room_is_forked() {
     ));
     let (status, _) = post(&world, "/v1/rooms/blue/fork", r#"{"to": "ws://robot/hear", "rate": 16000}"#);
     assert_eq!(status, 201);
-    assert!(was_asked("WebSocket { url: \"ws://robot/hear\" }, target: \"ws://robot/hear\", layout: Mono, rate: Some(16000)"));
+    assert!(was_asked(
+        "WebSocket { url: \"ws://robot/hear\" }, target: \"ws://robot/hear\", layout: Mono, rate: Some(16000)"
+    ));
 }
 
 #[test]

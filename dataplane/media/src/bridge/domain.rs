@@ -80,8 +80,10 @@ impl Domain {
 
     /// Whether nothing ticks any more.
     pub fn is_idle(&self) -> bool {
-        let empty_room =
-            self.room.as_ref().is_none_or(|room| room.seats.is_empty() && room.guests.is_empty() && room.sounds.is_empty());
+        let empty_room = self
+            .room
+            .as_ref()
+            .is_none_or(|room| room.seats.is_empty() && room.guests.is_empty() && room.sounds.is_empty());
         self.ears.is_empty() && self.mouths.is_empty() && self.recordings.is_empty() && empty_room
     }
 

@@ -239,9 +239,12 @@ impl Bridges {
 
     /// A bridge closes: what was said until now is still put on its tapes.
     pub(super) fn hear_out(&mut self, now: Instant, key: Key) {
-        let Some(mut domain) = self.bridges.get_mut(key).and_then(|bridge| bridge.domain.take()) else { return };
+        let Some(mut domain) = self.bridges.get_mut(key).and_then(|bridge| bridge.domain.take()) else {
+            return;
+        };
         if !domain.recordings.is_empty() && domain.room.is_none() {
-            let ears = domain.ears.iter().filter_map(|place| self.ports.at(*place)?.1.audio.as_ref()?.ear.as_ref());
+            let ears =
+                domain.ears.iter().filter_map(|place| self.ports.at(*place)?.1.audio.as_ref()?.ear.as_ref());
             let lag = ears.map(|ear| ear.lag()).max().unwrap_or_default();
             let tick = domain.tick;
             for _ in 0..lag.as_millis() / tick.as_millis().max(1) {

@@ -10,8 +10,8 @@ use base::{Key, Now};
 use command::{BridgeId, Command, Event, Outcome};
 use ledger::rooms::NewRoom;
 use ledger::{
-    Ask, AskFailed, CallId, ForkStart, Hold, Join, Mute, OrderId, Play, RecordAsk, Recorded, Reply, RoomOptions,
-    RoomView, SendDigits, Subject,
+    Ask, AskFailed, CallId, ForkStart, Hold, Join, Mute, OrderId, Play, RecordAsk, Recorded, Reply,
+    RoomOptions, RoomView, SendDigits, Subject,
 };
 use sdp::Side;
 use std::collections::BTreeMap;
