@@ -51,7 +51,7 @@ pub fn datagrams(name: &str) -> Vec<(u64, Vec<u8>)> {
         if ip[0] >> 4 == 4 && ip[9] == 17 {
             let udp = &ip[header_len..];
             let udp_len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
-            found.push((at, udp[8..udp_len].to_vec()));
+            found.push((at, udp[8..udp_len.min(udp.len())].to_vec()));
         }
     }
     found

@@ -46,6 +46,8 @@ pub(super) struct Audio {
     pub holds: bool,
     /// Samples a second that the sounds of orders are worth.
     pub sound_rate: u32,
+    /// The last packet of the peer that passed on, where others of it do not.
+    pub last_passed: Option<(Header, Instant)>,
     /// What an ear that is gone has done.
     pub past: VoiceReport,
 }
@@ -175,6 +177,11 @@ impl Ear {
     /// How far behind its packets it is.
     pub fn delay(&self) -> Duration {
         self.playout.report().delay
+    }
+
+    /// How far behind what is said it is on purpose.
+    pub fn lag(&self) -> Duration {
+        if self.need.patient { PATIENT_MIN } else { Duration::ZERO }
     }
 
     /// Whether a digit sounds, or may.

@@ -146,7 +146,7 @@ impl Bridges {
     pub fn handle_crossing(&mut self, now: Instant, crossing: Crossing) {
         match crossing.what {
             What::Voice { room, who, terms, level, frame } => {
-                self.hear_guest(now, room, who, terms, level, frame)
+                self.hear_guest(now, room, who, terms, level, frame);
             }
             What::Mix { who: (bridge, port), frame } => {
                 let place = self.bridge(bridge).and_then(|b| b.ports.get(usize::from(port.0)).copied());

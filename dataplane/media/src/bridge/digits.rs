@@ -191,7 +191,7 @@ impl KeysOut {
             match plan.poll(now) {
                 Some(Due::Press(press)) => match (&mut self.events, &mut self.tones) {
                     (Some((_, sender)), _) => {
-                        sender.press(now, press.code, VOLUME, timestamp, press.duration)
+                        sender.press(now, press.code, VOLUME, timestamp, press.duration);
                     }
                     (None, Some(tones)) => {
                         let digit = crate::dtmf::digit(press.code).unwrap_or('0');

@@ -72,7 +72,8 @@ impl Bridges {
         }
         let mut needs: Vec<Need> = places.iter().map(|place| self.sink_need(now, *place)).collect();
         for n in 0..needs.len() {
-            (needs[n].ear, needs[n].keys) = self.source_need(&needs, needs[n].place, (records, masks, patient));
+            (needs[n].ear, needs[n].keys) =
+                self.source_need(&needs, needs[n].place, (records, masks, patient));
         }
         // Streams go on from where they are, so identities are taken before anything changes.
         for need in &needs {
@@ -296,7 +297,8 @@ impl Bridges {
             let (_, feeder) = self.ports.at(*feeder)?;
             let edge = feeder.edges().find(|edge| edge.sink == place)?;
             matches!(edge.way, Way::Relay | Way::Law(_) | Way::Silence).then_some(())?;
-            let (header, at) = feeder.streams.last()?;
+            let passed = feeder.audio.as_ref().and_then(|audio| audio.last_passed);
+            let (header, at) = passed.or_else(|| feeder.streams.last())?;
             let clock = feeder.payloads.iter().find(|payload| payload.number == header.payload_type)?.clock;
             Some((edge.rewritten(header, edge.rewrite), at, clock))
         })
@@ -422,7 +424,9 @@ impl Bridges {
         let terms = room.coaching(config, seat.coaches);
         let known = room.seats.iter().position(|seated| seated.place == place);
         let taken = match known {
-            Some(known) => room.mixer.configure(room.seats[known].seat, terms).map(|()| room.seats[known].seat),
+            Some(known) => {
+                room.mixer.configure(room.seats[known].seat, terms).map(|()| room.seats[known].seat)
+            }
             None => room.mixer.join(terms),
         };
         let Ok(taken) = taken else { return };

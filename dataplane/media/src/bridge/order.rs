@@ -53,6 +53,10 @@ pub(super) struct Recorder {
     /// Ports may be heard late, if that makes them heard better: what becomes a file need not be there at once.
     pub patient: bool,
     waits: bool,
+    /// So long nothing is put on the tape: what is heard was said before the order.
+    skips: Duration,
+    /// It has been stopped: what was said until then is still to be heard for so long.
+    ends_in: Option<Duration>,
 }
 
 /// How a tape listens.
@@ -224,9 +228,29 @@ impl Bridges {
             masks,
             patient,
             waits,
+            skips: Duration::ZERO,
+            ends_in: None,
         });
         self.fit(now.mono, key);
+        let lag = self.lag_of(key, ticket);
+        let domain = self.bridges.get_mut(key).and_then(|bridge| bridge.domain.as_mut());
+        if let Some(recorder) =
+            domain.and_then(|domain| domain.recordings.iter_mut().find(|r| r.ticket == ticket))
+        {
+            recorder.skips = if waits { Duration::ZERO } else { lag };
+        }
         Ok(())
+    }
+
+    /// How late a recording hears its ports.
+    fn lag_of(&self, key: Key, ticket: Ticket) -> Duration {
+        let domain = self.bridges.get(key).and_then(|bridge| bridge.domain.as_ref());
+        let recorder = domain.and_then(|domain| domain.recordings.iter().find(|r| r.ticket == ticket));
+        let ears = recorder.iter().flat_map(|recorder| &recorder.sources).filter_map(|source| {
+            let (_, port) = self.ports.at(source.place)?;
+            port.audio.as_ref()?.ear.as_ref()
+        });
+        ears.map(|ear| ear.lag()).max().unwrap_or_default()
     }
 
     /// A recording has ended by itself: its disk is full, or gone.
@@ -239,6 +263,7 @@ impl Bridges {
 
     /// A bridge closes: whatever it was ordered ends.
     pub(super) fn end_orders(&mut self, now: Instant, key: Key) {
+        self.hear_out(now, key);
         let Some(bridge) = self.bridges.get_mut(key) else { return };
         let (id, places, domain) = (bridge.id, bridge.ports.clone(), bridge.domain.take());
         for place in places {
@@ -277,6 +302,13 @@ impl Bridges {
         let mut found = None;
         if let Some(domain) = &mut bridge.domain {
             if let Some(place) = domain.recordings.iter().position(|recorder| recorder.ticket == ticket) {
+                let lag = self.lag_of(key, ticket);
+                let domain = self.bridges.get_mut(key).and_then(|bridge| bridge.domain.as_mut());
+                let Some(domain) = domain else { return };
+                if !lag.is_zero() {
+                    domain.recordings[place].ends_in.get_or_insert(lag);
+                    return;
+                }
                 domain.recordings.swap_remove(place).tape.finish(Outcome::Done);
                 return self.fit(now, key);
             }
@@ -367,7 +399,8 @@ impl Bridges {
         let ears = places.filter_map(|place| ports.at(place)?.1.audio.as_ref()?.ear.as_ref());
         let ticks = |delay: Duration| (delay.as_millis() / domain.tick.as_millis().max(1)) as u32;
         let delays = ears.map(|ear| ticks(ear.delay()));
-        let (least, most) = delays.fold((u32::MAX, 0), |(least, most), ticks| (least.min(ticks), most.max(ticks)));
+        let (least, most) =
+            delays.fold((u32::MAX, 0), |(least, most), ticks| (least.min(ticks), most.max(ticks)));
         if on {
             // What would go on in the middle of the new pause does not.
             recorder.marks.retain(|(_, on)| *on);
@@ -399,6 +432,16 @@ pub(super) struct HeardOf<'a> {
 }
 
 impl Recorder {
+    /// It was stopped, and all that was said until then is on the tape.
+    pub fn is_over(&self) -> bool {
+        self.ends_in.is_some_and(|left| left.is_zero())
+    }
+
+    /// The end.
+    pub fn finish(self, outcome: Outcome) {
+        self.tape.finish(outcome);
+    }
+
     /// Marks pauses whose place has come.
     fn mark(&mut self) {
         while let Some((_, on)) = self.marks.pop_front_if(|(ticks, _)| *ticks == 0) {
@@ -415,6 +458,9 @@ impl Recorder {
         hear: impl Fn(u32) -> Option<HeardOf<'a>>,
     ) {
         let len = ((u64::from(self.rate) * tick.as_millis() as u64 / 1000) as usize).min(TICK_SAMPLES);
+        self.ends_in = self.ends_in.map(|left| left.saturating_sub(tick));
+        let skips = !self.skips.is_zero();
+        self.skips = self.skips.saturating_sub(tick);
         self.marks.iter_mut().for_each(|(ticks, _)| *ticks = ticks.saturating_sub(1));
         self.mark();
         let mut sums = [[0; TICK_SAMPLES]; 2];
@@ -453,7 +499,7 @@ impl Recorder {
             let channel = usize::from(self.stereo && !source.left);
             pcm::mix_in(&mut sums[channel][..len], &scratch.first[..len]);
         }
-        if !self.waits {
+        if !self.waits && !skips {
             let [left, right] = [&mut scratch.first, &mut scratch.second];
             pcm::saturate(&sums[0][..len], &mut left[..len]);
             pcm::saturate(&sums[1][..len], &mut right[..len]);

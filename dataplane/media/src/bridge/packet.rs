@@ -257,6 +257,9 @@ impl Bridges {
             let passed = self.pass_edge(now, place, &mut edge, header, payload, packet, heard);
             if let Some((_, port)) = self.ports.at_mut(place.port()) {
                 port.edge = Some(edge);
+                if let (Some(audio), Ok(Some(_))) = (&mut port.audio, &passed) {
+                    audio.last_passed = Some((header, now));
+                }
             }
             return if blocked { Err(Verdict::DigitBlocked) } else { passed };
         }

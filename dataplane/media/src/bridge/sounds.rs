@@ -81,7 +81,7 @@ impl Play {
         match &mut self.source {
             Source::Clip { clip, resampler, .. } => *resampler = Resampler::new(clip.rate, rate),
             Source::Tone(tone, player) => {
-                **player = Player::new(tone, rate, self.times, self.start + elapsed, 0)
+                **player = Player::new(tone, rate, self.times, self.start + elapsed, 0);
             }
         }
     }

@@ -3,7 +3,10 @@
 use crate::world::*;
 use command::Verdict;
 use media::wire::classify::{Kind, classify};
-use std::path::PathBuf;
+
+#[path = "../../src/material.rs"]
+#[expect(dead_code, reason = "sounds are for others")]
+mod material; // test material of others
 
 #[test]
 fn captured_media_passes_byte_by_byte() {
@@ -51,40 +54,6 @@ fn check(name: &str, packets: u64, lost: u64) {
 }
 
 /// UDP payloads of a capture; none, loudly, where it is absent.
-#[expect(clippy::print_stderr, reason = "absent material is named")]
 fn datagrams(name: &str) -> Vec<Vec<u8>> {
-    let root = std::env::var_os("STROWGER_TESTDATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata"),
-        PathBuf::from,
-    );
-    let Ok(file) = std::fs::read(root.join("pcap").join(name)) else {
-        eprintln!("ABSENT: testdata/pcap/{name}: nothing was replayed");
-        return Vec::new();
-    };
-    let swapped = file[..4] == [0xa1, 0xb2, 0xc3, 0xd4];
-    let word = |bytes: &[u8]| {
-        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
-        if swapped { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    };
-    let link_len = match word(&file[20..]) {
-        1 => 14,
-        113 => 16,
-        101 | 228 => 0,
-        other => panic!("{name}: link type {other}"),
-    };
-    let mut found = Vec::new();
-    let mut rest = &file[24..];
-    while rest.len() >= 16 {
-        let len = word(&rest[8..]) as usize;
-        let frame = &rest[16..16 + len];
-        rest = &rest[16 + len..];
-        let ip = &frame[link_len..];
-        // IPv4 and UDP, as all of these are.
-        if ip[0] >> 4 == 4 && ip[9] == 17 {
-            let udp = &ip[usize::from(ip[0] & 0x0f) * 4..];
-            let udp_len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
-            found.push(udp[8..udp_len.min(udp.len())].to_vec());
-        }
-    }
-    found
+    material::datagrams(name).into_iter().map(|(_, datagram)| datagram).collect()
 }

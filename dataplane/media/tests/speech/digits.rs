@@ -200,12 +200,30 @@ fn who_takes_no_events_gets_tones_and_five_seconds_later_the_call_passes_again()
     let packet = a.speak();
     assert_eq!(world.send(A_RTP, A, &packet), Ok(true), "passes again");
     let heard = world.heard(B_RTP);
-    // Until the first key is known for one.
-    assert!(events_of(&heard, 101).len() <= 6);
+    assert_eq!(events_of(&heard, 101).len(), 0, "not even before the first key is known for one");
     let found = detect(&pcmu(), &heard);
     assert_eq!(found.iter().map(|(digit, _)| *digit).collect::<String>(), "51#");
     assert!(found.iter().all(|(_, ms)| (160..=240).contains(ms)), "{found:?}");
     steps(&heard);
+}
+
+#[test]
+fn who_is_told_by_info_gets_digits_in_no_form() {
+    let mut world = World::with(&[pcmu(), events()], &[pcmu()], |spec| {
+        spec.ports[0].voice.digits.report = true;
+        spec.ports[1].voice.digits.towards = DigitsTowards::Nothing;
+    });
+    let mut a = Talker::a(&pcmu(), 20);
+    world.talk(400, &mut [&mut a]);
+    a.tone.1 = 0.0;
+    press(&mut world, &mut a, (101, 8_000), '5', 200, 100);
+    world.talk(400, &mut [&mut a]);
+    assert_eq!(told_digits(&world), [(0, '5', 200)]);
+    let packet = a.speak();
+    assert_eq!(world.send(A_RTP, A, &packet), Ok(true), "nothing is made for it");
+    let heard = world.heard(B_RTP);
+    assert_eq!(events_of(&heard, 101).len(), 0);
+    assert_eq!(detect(&pcmu(), &heard), []);
 }
 
 #[test]
