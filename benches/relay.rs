@@ -73,6 +73,7 @@ impl Shard {
                 timeouts: Timeouts::default(),
                 ports: vec![port(0, remotes[0]), port(1, remotes[1])],
                 edges: vec![edge(0, 1), edge(1, 0)],
+                room: None,
             };
             bridges.set(now, id, &spec).expect("a bridge of two is supported");
         }

@@ -193,6 +193,7 @@ impl Desk {
         BridgeId::new(0, 0, 0, self.serial)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a process that measures has a clock")]
     fn ports(&mut self, bridge: BridgeId, count: usize) -> Result<Vec<SocketAddr>> {
         let want = PortWant { listener: 0, address: Ipv4Addr::LOCALHOST.into() };
         self.send(Command::Open { bridge, want: vec![want; count] })?;

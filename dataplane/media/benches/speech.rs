@@ -2,7 +2,6 @@
 //! [--seeds N]`. Writes WAV files and `list.jsonl`, which says what each of them is; `scripts/score` runs it and asks
 //! PESQ. The voices are those of `../shared/testdata/audio`.
 #![expect(clippy::print_stdout, reason = "tells what it has made")]
-#![expect(clippy::disallowed_methods, reason = "writes files")]
 
 use base::{Duration, Instant, Now, Rng, Wall};
 use codec::coder::{Decoder, Encoder, EncoderSettings, Format, PAYLOAD_MAX};

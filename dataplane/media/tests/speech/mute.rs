@@ -40,7 +40,7 @@ fn a_muted_side_sends_silence_packet_for_packet_under_its_own_header() {
 #[test]
 fn what_is_not_known_is_dropped_while_muted() {
     let unknown = payload(18, "g729", 8_000);
-    let mut world = World::with(&[unknown.clone()], &[unknown], |_| {});
+    let mut world = World::with(std::slice::from_ref(&unknown), std::slice::from_ref(&unknown), |_| {});
     let mut a = Talker::a(&pcmu(), 20);
     let packet = a.packet(18, &[0; 20]);
     assert_eq!(world.send(A_RTP, A, &packet), Ok(true));

@@ -97,7 +97,7 @@ fn reports_of_peers_end_at_transcoded_edges() {
     // They are heard: the sender report is echoed in ours.
     world.talk(8_000, &mut [&mut a, &mut b]);
     let told = world.reports(A_RTCP);
-    assert!(told.iter().flat_map(|told| &told.blocks).any(|block| block.last_sr == (1 << 16 | 2 >> 16)));
+    assert!(told.iter().flat_map(|told| &told.blocks).any(|block| block.last_sr == (1 << 16)));
 }
 
 #[test]
