@@ -362,8 +362,9 @@ mod tests {
         assert!(!second.is_first);
         assert_eq!(second.view.members.len(), 2);
         assert_eq!(rooms.of_bridge(second.room).map(|room| (room.id, room.members)), Some((made.id, vec![])));
-        let elsewhere = rooms.join("blue", guest(ids.mint(), 2, 3), Wall(8), [None; 2]);
-        assert!(matches!(elsewhere, Err(NoSeat::WrongState(_))), "{elsewhere:?}");
+        let elsewhere = rooms.join("blue", guest(ids.mint(), 2, 3), Wall(8), [None; 2]).unwrap();
+        assert_eq!((elsewhere.is_first, elsewhere.room), (false, first.room), "the room stays where it is");
+        assert_eq!(elsewhere.view.media_shard, Some(3));
         assert_eq!(rooms.join("red", guest(a, 3, 1), Wall(9), [None; 2]).unwrap_err(), NoSeat::NoRoom);
     }
 
