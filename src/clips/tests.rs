@@ -30,7 +30,8 @@ fn files_are_loaded_at_their_rate_or_the_next_higher_one() {
         let second = clip.samples.len() as i64 - i64::from(wanted);
         assert!(second.abs() <= 150, "{} samples from {rate} Hz", clip.samples.len());
         let likeness = likeness(&clip.samples, &tone(wanted, wanted as usize));
-        assert!(likeness > 0.99, "{likeness} from {rate} Hz");
+        // 7,999 Hz are taken for 8,000, so that a second ends a twentieth of a turn beside.
+        assert!(likeness > 0.98, "{likeness} from {rate} Hz");
     }
 }
 
