@@ -675,7 +675,9 @@ fn check(spec: &BridgeSpec, opened: usize) -> Result<(), Unsupported> {
         if matches!(port.secure, Some(Secure::Dtls { .. })) {
             return Err(Unsupported("DTLS"));
         }
-        if port.keys().any(|keys| keys.key.len() != keys.suite.key_len() + keys.suite.salt_len()) {
+        if port.keys().any(|keys| {
+            keys.key.len() != keys.suite.key_len() + keys.suite.salt_len() || keys.mki.len() > 128
+        }) {
             return Err(Unsupported("a key that does not fit its suite"));
         }
         if port.ice.is_some() {

@@ -95,6 +95,11 @@ impl Sealer {
         self.session.keys == *keys
     }
 
+    /// Whether only one more stream can be sealed, and this is none of those that are.
+    pub fn is_last_place(&self, ssrc: u32) -> bool {
+        self.len + 1 >= SEALED_MAX && self.streams[..self.len].iter().all(|stream| stream.ssrc != ssrc)
+    }
+
     /// Bytes that [`Sealer::seal_rtp`] adds.
     pub fn rtp_overhead(&self) -> usize {
         self.session.rtp.tag_len() + self.session.keys.mki.len()

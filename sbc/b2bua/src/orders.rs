@@ -84,6 +84,7 @@ pub(crate) const RUNNING_MAX: usize = 32;
 const LATE_MAX: usize = 4_096;
 /// Questions that may wait for media at a time.
 const ASKED_MAX: usize = 16;
+const ASKED_ENOUGH: AskFailed = AskFailed::WrongState("too many questions wait for the media of this call");
 /// Receivers cannot tell digits apart with less between them (RFC 4733 section 2.5.1.4, Q.24).
 const GAP_MIN_MS: u16 = 40;
 
@@ -169,7 +170,7 @@ impl Orders {
         let file = format!("{id}.{extension}");
         self.run(now, id, Kind::Record { start, paused: false }, file.clone(), Vec::new());
         if let Some(bridge) = bridge {
-            self.begin_waiting(desk, now, bridge);
+            self.begin(desk, now, bridge, Some(id));
         }
         Ok(Recorded { id, file })
     }
@@ -200,10 +201,16 @@ impl Orders {
 
     /// There is something to record: what has waited for that begins.
     pub(crate) fn begin_waiting(&mut self, desk: &mut Desk, now: Now, bridge: BridgeId) {
+        self.begin(desk, now, bridge, None);
+    }
+
+    /// Begins one recording, or all that have waited.
+    fn begin(&mut self, desk: &mut Desk, now: Now, bridge: BridgeId, only: Option<OrderId>) {
         let mut begun = Vec::new();
         for order in &mut self.running {
             if let Kind::Record { start, .. } = &order.kind
                 && order.tickets.is_empty()
+                && only.is_none_or(|only| only == order.id)
             {
                 let recording = recording(order.id, *start);
                 order.tickets.push(send(desk, bridge, recording));
@@ -237,6 +244,7 @@ impl Orders {
         id: Option<OrderId>,
         pause: bool,
     ) -> Result<(Recorded, Vec<Ticket>), AskFailed> {
+        self.check_questions()?;
         let at = self.find_recording(id)?;
         let order = &mut self.running[at];
         let Kind::Record { paused, .. } = &mut order.kind else { return Err(AskFailed::NoOrder) };
@@ -303,6 +311,11 @@ impl Orders {
         }
     }
 
+    /// Whether media may be asked one thing more.
+    fn check_questions(&self) -> Result<(), AskFailed> {
+        if self.asked.len() < ASKED_MAX { Ok(()) } else { Err(ASKED_ENOUGH) }
+    }
+
     /// Whoever asked is answered when media has seen all that was sent so far.
     pub(crate) fn await_media(
         &mut self,
@@ -312,8 +325,9 @@ impl Orders {
         is_spec: bool,
         answer: Answer,
     ) {
-        if self.asked.len() >= ASKED_MAX {
-            return answer(Err(AskFailed::WrongState("too many questions wait for the media of this call")));
+        // What changes the spec comes one at a time, and must be answered to be undone.
+        if !is_spec && self.asked.len() >= ASKED_MAX {
+            return answer(Err(ASKED_ENOUGH));
         }
         let fence = desk.new_ticket();
         desk.media(bridge.media_shard(), Command::Report { bridge, ticket: fence });

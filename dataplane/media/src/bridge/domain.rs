@@ -12,6 +12,8 @@ use command::{BridgeId, PortIndex, RoomSpec};
 
 /// Seats that one room may have.
 const SEATS_MAX: u32 = 10_000;
+/// Encodings that one room shares among its listeners.
+const SHARED_MAX: usize = 16;
 
 /// See the module.
 pub(super) struct Domain {
@@ -156,6 +158,12 @@ impl Room {
     pub fn share(&mut self, making: &Making, complexity: u8) {
         if self.shared.iter().any(|shared| shared.maker.making == *making) {
             return;
+        }
+        if self.shared.len() >= SHARED_MAX
+            && let Some(place) = (0..self.shared.len()).min_by_key(|place| self.shared[*place].tick)
+        {
+            // Peers choose their parameters; who finds none encodes for itself.
+            self.shared.swap_remove(place);
         }
         if let Some(maker) = Maker::new(making.clone(), complexity) {
             let payload = Box::new([0; PAYLOAD_MAX]);

@@ -17,7 +17,7 @@ use crate::reporter::{Cname, Reporter};
 use crate::wire::rtp::{HEADER_LEN, Header};
 use base::{Duration, Instant, Key};
 use codec::registry;
-use command::{DigitsTowards, Payload, RoomSpec};
+use command::{DigitsTowards, Ended, Event, Outcome, Payload, RoomSpec};
 
 /// Tones for a peer that takes no events are made for so long after the last digit.
 const TONES_LINGER: Duration = Duration::from_secs(5);
@@ -332,11 +332,7 @@ impl Bridges {
         if !need.mixed || need.making.is_none() {
             self.leave_seat(need.place);
             self.leave_abroad(need.place);
-            let Some((_, port)) = self.ports.at_mut(need.place) else { return };
-            if let Some(audio) = &mut port.audio {
-                audio.mouth = None;
-            }
-            return;
+            return self.drop_mouth(now, need.place);
         }
         let Some((_, port)) = self.ports.at(need.place) else { return };
         let feeds: Vec<(u32, u32, i16)> = port
@@ -388,6 +384,21 @@ impl Bridges {
                 self.leave_seat(need.place);
                 self.leave_abroad(need.place);
             }
+        }
+    }
+
+    /// The port speaks no more: what it still had to say has failed.
+    fn drop_mouth(&mut self, now: Instant, place: u32) {
+        let Some((_, port)) = self.ports.at_mut(place) else { return };
+        let bridge = port.bridge;
+        let Some(mut mouth) = port.audio.as_mut().and_then(|audio| audio.mouth.take()) else { return };
+        let Some(id) = self.bridges.get(bridge).map(|bridge| bridge.id) else { return };
+        let mut told = Vec::new();
+        mouth.sounds.close(|ticket, how| told.push((ticket, how)));
+        mouth.keys.close(now, |ticket, how| told.push((ticket, how)));
+        for (ticket, ended) in told {
+            let outcome = if ended.outcome == Outcome::Done { Outcome::Done } else { Outcome::Failed };
+            self.tell(Event::Ended { bridge: id, ticket, ended: Ended { outcome, ..ended } });
         }
     }
 
@@ -557,7 +568,7 @@ impl Bridges {
     /// What of a bridge ticks now.
     fn fit_domain(&mut self, now: Instant, key: Key) {
         let Some(bridge) = self.bridges.get(key) else { return };
-        let (mut ears, mut mouths, mut fine) = (Vec::new(), Vec::new(), false);
+        let (mut ears, mut mouths, mut fine, mut abroad) = (Vec::new(), Vec::new(), false, false);
         for place in &bridge.ports {
             let Some((_, port)) = self.ports.at(*place) else { continue };
             let Some(audio) = &port.audio else { continue };
@@ -568,8 +579,11 @@ impl Bridges {
             if audio.mouth.is_some() && !seated {
                 mouths.push(*place);
                 fine |= audio.maker.as_ref().is_some_and(|maker| maker.making.ptime_ms % 20 != 0);
+                abroad |= audio.mouth.as_ref().is_some_and(|mouth| mouth.abroad.is_some());
             }
         }
+        // A room on another shard ticks at its own pace; makers cut packets of any length.
+        fine &= !abroad;
         if bridge.domain.is_none() && ears.is_empty() && mouths.is_empty() {
             return;
         }
@@ -618,11 +632,10 @@ impl Bridges {
         let until = now + TONES_LINGER;
         let begins = port.tones_until.is_none_or(|until| until < now);
         port.tones_until = Some(until);
+        // The tick sees when the time is over.
         if begins {
             self.pulses.insert(now, Pulse::Fit(bridge));
         }
-        // Whatever else keeps the mouth then keeps it.
-        self.pulses.insert(until, Pulse::Fit(bridge));
     }
 }
 

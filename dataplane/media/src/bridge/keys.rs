@@ -10,16 +10,31 @@ use command::{SdesKeys, Verdict};
 /// What a port's packets are sealed with.
 pub(super) struct OwnKey {
     pub sealer: Sealer,
+    /// Those of keys that other forks agreed on: they know which indices are spent, should their fork come back.
+    before: Vec<Sealer>,
 }
+
+/// Keys that one port remembers: as many as an offer has lines.
+const KEYS_MAX: usize = 6;
 
 impl OwnKey {
     /// Keeps what there is while the key stays the same: an index must not be used twice (RFC 3711 section 9.1).
     pub fn renew(before: Option<Box<OwnKey>>, secure: Option<&Secure>) -> Option<Box<OwnKey>> {
         let Some(Secure::Sdes(keys)) = secure else { return None };
-        match before {
-            Some(own) if own.sealer.same_key(keys) => Some(own),
-            Some(_) | None => Sealer::new(keys).ok().map(|sealer| Box::new(OwnKey { sealer })),
+        let Some(mut own) = before else {
+            return Sealer::new(keys).ok().map(|sealer| Box::new(OwnKey { sealer, before: Vec::new() }));
+        };
+        if own.sealer.same_key(keys) {
+            return Some(own);
         }
+        let known = own.before.iter().position(|sealer| sealer.same_key(keys));
+        let next = known.map(|place| own.before.remove(place)).or_else(|| Sealer::new(keys).ok())?;
+        if own.before.len() >= KEYS_MAX {
+            own.before.remove(0);
+        }
+        let last = core::mem::replace(&mut own.sealer, next);
+        own.before.push(last);
+        Some(own)
     }
 }
 

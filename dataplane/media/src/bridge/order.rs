@@ -5,7 +5,7 @@ use super::audio::{TICK_SAMPLES, widest};
 use super::domain::Room;
 use super::fit::is_makeable;
 use super::sounds::Play;
-use super::{Bridges, Scratch, Unsupported};
+use super::{Bridges, Pulse, Scratch, Unsupported};
 use crate::dtmf::plan::Plan;
 use crate::playout::Pulled;
 use base::{Duration, Instant, Key, Now};
@@ -257,7 +257,12 @@ impl Bridges {
     pub fn forget_recording(&mut self, bridge: BridgeId, ticket: Ticket) {
         let Some(key) = self.by_id.get(&bridge) else { return };
         if let Some(domain) = self.bridges.get_mut(*key).and_then(|bridge| bridge.domain.as_mut()) {
+            let before = domain.recordings.len();
             domain.recordings.retain(|recorder| recorder.ticket != ticket);
+            if domain.recordings.len() < before {
+                // Nobody needs its ears any more.
+                self.pulses.insert(self.timed, Pulse::Fit(*key));
+            }
         }
     }
 

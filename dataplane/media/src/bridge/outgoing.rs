@@ -126,6 +126,11 @@ impl Outgoing {
         }
     }
 
+    /// The relayed stream is spliced anew, behind the last packet.
+    pub fn forget_splice(&mut self) {
+        self.splice = None;
+    }
+
     /// How the relayed stream is changed now, if one is.
     pub fn spliced(&self) -> Option<Rewrite> {
         self.splice.map(|(_, rewrite)| rewrite)

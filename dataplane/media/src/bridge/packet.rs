@@ -418,7 +418,14 @@ impl Port {
             out.spliced_header(now, &header).write(packet.buffer);
         }
         let (Some(own), Some(header)) = (&mut self.own_key, header) else { return Ok(()) };
-        packet.len = match own.sealer.seal_rtp(packet.buffer, packet.len) {
+        let is_ours = self.audio.as_ref().is_some_and(|audio| audio.out.is_some());
+        // A key seals few streams: the last place is for one of ours, under which all that still come go on.
+        let sealed = if !is_ours && own.sealer.is_last_place(header.ssrc) {
+            Err(Verdict::NoKey)
+        } else {
+            own.sealer.seal_rtp(packet.buffer, packet.len)
+        };
+        packet.len = match sealed {
             // The source has begun anew under its old SSRC: these numbers may be spent (RFC 3711 section 9.1).
             Err(Verdict::NoKey) => {
                 self.begin_anew(&header, rng).spliced_header(now, &header).write(packet.buffer);
@@ -435,8 +442,12 @@ impl Port {
     fn begin_anew(&mut self, header: &Header, rng: &mut Rng) -> &mut Outgoing {
         let payload = self.payloads.iter().find(|payload| payload.number == header.payload_type);
         let clock = payload.map_or(8_000, |payload| payload.clock);
-        let out = Outgoing::new(rng.u32(), rng.u32() as u16, rng.u32(), clock);
-        self.audio.get_or_insert_default().out.insert(out)
+        let audio = self.audio.get_or_insert_default();
+        // One that is ours already goes on behind its last number.
+        let out =
+            audio.out.get_or_insert_with(|| Outgoing::new(rng.u32(), rng.u32() as u16, rng.u32(), clock));
+        out.forget_splice();
+        out
     }
 }
 

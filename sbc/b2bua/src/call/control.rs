@@ -70,6 +70,15 @@ impl Call {
                     edge.transform = Transform::Silence;
                 }
             }
+            // A side on hold neither sees nor is seen, and has no second line.
+            let party = spec.ports.iter().find(|spec| spec.port == port).map(|spec| spec.party);
+            let others = spec.ports.iter().filter(|spec| Some(spec.party) == party && spec.port != port);
+            let others: Vec<_> = others.map(|spec| spec.port).collect();
+            for edge in spec.edges.iter_mut().filter(|_| control.overlay.held[side]) {
+                if others.contains(&edge.from) || others.contains(&edge.to) {
+                    edge.transform = Transform::Drop;
+                }
+            }
             if let Some((_, seats)) = &control.overlay.seats
                 && let Some(spec) = spec.ports.iter_mut().find(|spec| spec.port == port)
             {
