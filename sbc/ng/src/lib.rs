@@ -1,5 +1,10 @@
-//! rtpengine's NG protocol as a core: it opens no socket. So far its notation; the commands, their flags and the
-//! replay of answers stand upon it and come with the NG protocol itself, which the engine does not speak yet.
+//! rtpengine's NG protocol as a core: it opens no socket. A request comes in as bytes, is read once, changes a call or asks
+//! about one, and its answer goes out as bytes; what media has to do goes out as commands.
 #![forbid(unsafe_code)]
 pub mod bencode; // the notation: a checked, borrowed view, and a writer
+pub mod value; // what a request or reply says, whichever notation it was in
+pub mod failure; // why a request fails, in the words that clients match
+pub mod options; // what a request wants beside its SDP, as plain data
+pub mod request; // one request: command, parties, options
+pub mod exchange; // offers and answers between two parties, and what media does in between
 pub mod fuzz; // entries for fuzzers: plain functions on bytes
