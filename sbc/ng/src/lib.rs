@@ -8,4 +8,7 @@ pub mod options; // what a request wants beside its SDP, as plain data
 pub mod request; // one request: command, parties, options
 pub mod exchange; // offers and answers between two parties, and what media does in between
 pub mod facts; // what controls, trees and subscriptions have to know of a call
+pub mod spec; // the configuration as NG calls need it
+pub mod counts; // counters of one shard
+pub mod book; // what all shards know of all NG calls
 pub mod fuzz; // entries for fuzzers: plain functions on bytes
