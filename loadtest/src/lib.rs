@@ -13,6 +13,8 @@ pub mod dialog; // what caller and callee have in common
 pub mod uac; // calling parties, in virtual time
 pub mod uas; // answering parties, in virtual time
 pub mod phone; // the thread and socket of either
+pub mod validity; // whether a run's figures may be believed
+pub mod html; // a report as one HTML file with plots
 pub mod slo; // what a run must reach
 pub mod run; // a whole run of calls
 pub mod report; // what it found, for machines and people
