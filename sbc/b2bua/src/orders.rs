@@ -231,6 +231,7 @@ impl Orders {
                 state: RecordingState::Recording,
                 length: Duration::ZERO,
                 lost: Duration::ZERO,
+                metadata: None,
             });
         }
     }

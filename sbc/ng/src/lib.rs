@@ -7,5 +7,7 @@ pub mod failure; // why a request fails, in the words that clients match
 pub mod options; // what a request wants beside its SDP, as plain data
 pub mod request; // one request: command, parties, options
 pub mod exchange; // offers and answers between two parties, and what media does in between
+pub mod control; // block, silence, echo, connect, play, digits, recordings of one call
+mod passage; // what happens between parties that never agreed with each other
 pub mod facts; // what controls, trees and subscriptions have to know of a call
 pub mod fuzz; // entries for fuzzers: plain functions on bytes

@@ -17,8 +17,13 @@ pub(crate) fn pairs<'f>(
 ) -> impl Iterator<Item = (&'f LineFacts, &'f LineFacts)> {
     let nth_of = |party: &PartyFacts, line: &LineFacts| -> usize {
         let mut before: Vec<usize> = Vec::new();
-        let earlier = party.lines.iter().filter(|l| l.kind == line.kind && !l.is_refused && l.line < line.line);
-        earlier.for_each(|l| if !before.contains(&l.line) { before.push(l.line) });
+        let earlier =
+            party.lines.iter().filter(|l| l.kind == line.kind && !l.is_refused && l.line < line.line);
+        earlier.for_each(|l| {
+            if !before.contains(&l.line) {
+                before.push(l.line)
+            }
+        });
         before.len()
     };
     let open = |line: &&LineFacts| !line.is_refused;

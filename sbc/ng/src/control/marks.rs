@@ -201,7 +201,8 @@ impl Marks {
                         && facts.owner(edge.to).is_some_and(|owner| owner.party == to.party)
                 };
                 let gives_up = |edge: &EdgeSpec| {
-                    let touches = |party: &PartyFacts| party.ports().any(|port| [edge.from, edge.to].contains(&port));
+                    let touches =
+                        |party: &PartyFacts| party.ports().any(|port| [edge.from, edge.to].contains(&port));
                     (touches(from) || touches(to)) && self.is_agreed(facts, edge)
                 };
                 spec.edges.retain(|edge| !gives_up(edge) && !is_between(edge));

@@ -306,9 +306,8 @@ impl Orders {
         let hearers: Vec<Party> =
             select::hearers(request, facts)?.into_iter().map(|party| party.party).collect();
         let meant = |playing: &Playing| hearers.contains(&playing.hearer);
-        let position = self.playing.iter().find(|playing| meant(playing)).map(|playing| {
-            playing.position(now.mono)
-        });
+        let position =
+            self.playing.iter().find(|playing| meant(playing)).map(|playing| playing.position(now.mono));
         let Some(position) = position else { return Err(Failure::Media("Not currently playing media")) };
         for old in self.playing.extract_if(.., |playing| meant(playing)) {
             stop(old.ticket, effects);
@@ -470,8 +469,7 @@ impl Orders {
                 if let Some(asked) = self.asked.iter_mut().find(|asked| asked.orders.contains(ticket)) {
                     asked.refused = Some(what);
                 }
-                let failed =
-                    Ended { outcome: Outcome::Failed, length: Duration::ZERO, lost: Duration::ZERO };
+                let failed = Ended { outcome: Outcome::Failed, length: Duration::ZERO, lost: Duration::ZERO };
                 self.on_ended(now, *ticket, failed)
             }
             Event::Ended { ticket, ended, .. } => self.on_ended(now, *ticket, *ended),
@@ -573,9 +571,10 @@ fn port_of(party: &PartyFacts) -> Option<PortIndex> {
 /// Whether two parties have speech: before, there is nothing to record.
 fn has_speech(facts: &CallFacts) -> bool {
     facts.parties.iter().filter(|party| port_of(party).is_some()).count() >= 2
-        || facts.parties.iter().any(|party| {
-            party.role == crate::facts::Role::Publishes && port_of(party).is_some()
-        })
+        || facts
+            .parties
+            .iter()
+            .any(|party| party.role == crate::facts::Role::Publishes && port_of(party).is_some())
 }
 
 fn length_of(clip: &Clip) -> Duration {

@@ -81,10 +81,7 @@ pub(super) fn blocked(request: &Request, facts: &CallFacts, flows: bool) -> Resu
 }
 
 /// For what is played: one party, or all that can hear.
-pub(super) fn hearers<'f>(
-    request: &Request,
-    facts: &'f CallFacts,
-) -> Result<Vec<&'f PartyFacts>, Failure> {
+pub(super) fn hearers<'f>(request: &Request, facts: &'f CallFacts) -> Result<Vec<&'f PartyFacts>, Failure> {
     if request.options.selector.all == Some(All::All) {
         return Ok(facts.parties.iter().collect());
     }
@@ -95,10 +92,7 @@ pub(super) fn hearers<'f>(
 }
 
 /// For what is subscribed to: one party, a list of tags, or all that offer and answer.
-pub(crate) fn sources<'f>(
-    request: &Request,
-    facts: &'f CallFacts,
-) -> Result<Vec<&'f PartyFacts>, Failure> {
+pub(crate) fn sources<'f>(request: &Request, facts: &'f CallFacts) -> Result<Vec<&'f PartyFacts>, Failure> {
     let selector = &request.options.selector;
     let found: Vec<&PartyFacts> = if selector.all == Some(All::All) {
         facts.parties.iter().filter(|party| party.role != crate::facts::Role::Subscribes).collect()
