@@ -10,4 +10,7 @@ pub mod exchange; // offers and answers between two parties, and what media does
 pub mod control; // block, silence, echo, connect, play, digits, recordings of one call
 mod passage; // what happens between parties that never agreed with each other
 pub mod facts; // what controls, trees and subscriptions have to know of a call
+pub mod spec; // the configuration as NG calls need it
+pub mod counts; // counters of one shard
+pub mod book; // what all shards know of all NG calls
 pub mod fuzz; // entries for fuzzers: plain functions on bytes
