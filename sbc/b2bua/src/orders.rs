@@ -231,7 +231,6 @@ impl Orders {
                 state: RecordingState::Recording,
                 length: Duration::ZERO,
                 lost: Duration::ZERO,
-                metadata: None,
             });
         }
     }
