@@ -8,6 +8,7 @@ pub mod process; // CPU, memory and descriptors of the process under test
 pub mod media; // N calls of RTP, sent on time and judged on arrival
 pub mod bare; // the least relay loops there can be, as yardstick
 pub mod relay; // media alone, through a relay whose ports are known
+pub mod profile; // when work arrives: rates over time, intended times
 pub mod session; // the SDP of the generator's parties
 pub mod dialog; // what caller and callee have in common
 pub mod uac; // calling parties, in virtual time

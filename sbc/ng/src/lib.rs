@@ -13,5 +13,10 @@ pub mod flags; // keys and flags, read into options
 pub mod request; // one request: command, parties, options
 pub mod reply; // what is answered
 pub mod exchange; // offers and answers between two parties, and what media does in between
+pub mod control; // block, silence, echo, connect, play, digits, recordings of one call
+mod passage; // what happens between parties that never agreed with each other
 pub mod facts; // what controls, trees and subscriptions have to know of a call
+pub mod spec; // the configuration as NG calls need it
+pub mod counts; // counters of one shard
+pub mod book; // what all shards know of all NG calls
 pub mod fuzz; // entries for fuzzers: plain functions on bytes
