@@ -62,8 +62,15 @@ fn current(figures: &Figures) -> Dict {
     dict.put("sessionsown", sessions.clone());
     dict.put("sessionsforeign", Value::Int(0));
     dict.put("sessionstotal", sessions);
-    let unknown =
-        ["transcodedmedia", "packetrate", "byterate", "errorrate", "media_userspace", "media_kernel", "media_mixed"];
+    let unknown = [
+        "transcodedmedia",
+        "packetrate",
+        "byterate",
+        "errorrate",
+        "media_userspace",
+        "media_kernel",
+        "media_mixed",
+    ];
     for key in unknown {
         dict.put(key, Value::Int(0));
     }
@@ -129,7 +136,8 @@ fn control(figures: &Figures) -> Dict {
     dict.put("proxies", Value::List(Vec::new()));
     for (command, word) in COMMANDS.into_iter().chain([("unsubscribe", "unsub")]) {
         // As it is counted: by the command's word, however its spaces are written.
-        let spelled = [command.to_owned(), command.replace(' ', "_"), command.to_lowercase().replace(' ', "_")];
+        let spelled =
+            [command.to_owned(), command.replace(' ', "_"), command.to_lowercase().replace(' ', "_")];
         let n = spelled.iter().find_map(|name| counts.get(name.as_str())).copied().unwrap_or(0);
         dict.put(format!("total{word}count"), Value::Int(n));
     }
