@@ -37,6 +37,8 @@ pub struct PartyFacts {
     pub role: Role,
     /// Whom it talks with by offer and answer: for an offerer all of its forks.
     pub peers: Vec<Party>,
+    /// Whom it hears by subscription (`subscribe request`).
+    pub sources: Vec<Party>,
     /// Where the SIP message came from (`received-from`), or what its SDP said, for `address` and for events.
     pub address: Option<IpAddr>,
     /// By m-line; one that has several ports, of branches, comes several times.
