@@ -37,9 +37,9 @@ pub struct Totals {
     pub bytes: u64,
     /// Packets that were dropped.
     pub errors: u64,
-    /// Calls of which no side sent anything.
+    /// Answered calls of which no side sent anything.
     pub silent: u64,
-    /// Calls of which only one side sent.
+    /// Answered calls of which only one side sent.
     pub one_way: u64,
 }
 
@@ -87,6 +87,7 @@ pub(crate) struct Left {
     pub errors: u64,
     /// Sides that sent something.
     pub heard: usize,
+    pub is_answered: bool,
 }
 
 impl Book {
@@ -131,8 +132,8 @@ impl Book {
         totals.packets += left.packets;
         totals.bytes += left.bytes;
         totals.errors += left.errors;
-        totals.silent += u64::from(left.heard == 0);
-        totals.one_way += u64::from(left.heard == 1);
+        totals.silent += u64::from(left.is_answered && left.heard == 0);
+        totals.one_way += u64::from(left.is_answered && left.heard == 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -159,7 +160,7 @@ mod tests {
     use ledger::CallIds;
 
     fn left(ended: Ended, heard: usize) -> Left {
-        Left { ended, duration: Duration::from_secs(10), packets: 100, bytes: 1_000, errors: 1, heard }
+        Left { ended, duration: Duration::from_secs(10), packets: 100, bytes: 1_000, errors: 1, heard, is_answered: true }
     }
 
     #[test]

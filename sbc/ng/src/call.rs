@@ -37,6 +37,8 @@ pub(crate) use report::statistics;
 /// One call.
 pub(crate) struct Call {
     pub id: CallId,
+    /// Its place among the calls of the shard.
+    key: Key,
     /// Its Call-ID.
     pub name: Arc<[u8]>,
     pub bridge: BridgeId,
@@ -145,11 +147,12 @@ impl Call {
         Ok(())
     }
 
-    pub fn new(tools: &mut Tools, now: Now, spec: Arc<Spec>, name: Arc<[u8]>, lease: Lease) -> Call {
+    pub fn new(tools: &mut Tools, now: Now, key: Key, spec: Arc<Spec>, name: Arc<[u8]>, lease: Lease) -> Call {
         let id = tools.call_ids.mint();
         tools.config.book.begin(id, Arc::clone(&name));
         Call {
             id,
+            key,
             name,
             bridge: tools.new_bridge(),
             alarm: Instant(u64::MAX),
@@ -205,8 +208,8 @@ impl Call {
         self.queue.push_back((request, asked));
     }
 
-    /// What came while ports were being opened.
-    fn catch_up(&mut self, tools: &mut Tools, now: Now) {
+    /// What came while ports were being opened goes on.
+    pub fn catch_up(&mut self, tools: &mut Tools, now: Now) {
         while self.work.is_none()
             && let Some((request, asked)) = self.queue.pop_front()
         {
@@ -254,23 +257,6 @@ impl Call {
             | Event::Ended { .. }
             | Event::Started { .. } => {}
         }
-    }
-
-    /// A sound that it wanted was loaded.
-    pub fn handle_sound(
-        &mut self,
-        tools: &mut Tools,
-        now: Now,
-        ticket: Ticket,
-        clip: Result<Clip, &'static str>,
-    ) {
-        self.on_sound(tools, now, ticket, clip);
-    }
-
-    /// After whatever happened: whoever can go on, goes on.
-    pub fn settle(&mut self, tools: &mut Tools, now: Now, key: Key) {
-        self.catch_up(tools, now);
-        self.own_sounds(tools, key);
     }
 
     fn tell(&mut self, now: Now, what: What) {
