@@ -1,7 +1,8 @@
 //! What all signalling shards know of all NG calls: their Call-IDs for `list`, totals for `statistics`. Its lock is short
 //! and taken twice a call. It owns no call.
 
-use base::{Duration, Wall};
+use crate::counts::NgStats;
+use base::Duration;
 use ledger::CallId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,8 @@ pub struct Book {
 struct Inner {
     calls: BTreeMap<CallId, Arc<[u8]>>,
     totals: Totals,
+    /// Of each shard.
+    stats: Vec<Arc<NgStats>>,
 }
 
 /// Sums over all NG calls since the start.
@@ -101,6 +104,24 @@ impl Book {
         self.lock().totals
     }
 
+    /// Requests of all shards by command and result.
+    pub fn requests(&self) -> Vec<(Vec<String>, i64)> {
+        let stats = self.lock().stats.clone();
+        let mut sums: BTreeMap<Vec<String>, i64> = BTreeMap::new();
+        for (labels, count) in stats.iter().flat_map(|stats| stats.requests.snapshot()) {
+            *sums.entry(labels).or_default() += count;
+        }
+        sums.into_iter().collect()
+    }
+
+    /// The counters of a shard that begins, or begins again.
+    pub(crate) fn join(&self, stats: &Arc<NgStats>) {
+        let known = &mut self.lock().stats;
+        if !known.iter().any(|one| Arc::ptr_eq(one, stats)) {
+            known.push(Arc::clone(stats));
+        }
+    }
+
     /// A signalling shard has been restarted: its calls are gone.
     pub fn forget_shard(&self, node: u8, shard: usize) {
         let mut inner = self.lock();
@@ -157,6 +178,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Wall;
     use ledger::CallIds;
 
     fn left(ended: Ended, heard: usize) -> Left {

@@ -23,7 +23,7 @@ use crate::spec::Spec;
 use crate::tools::{Asked, Said, Tools};
 use crate::value::{Dict, Value};
 use base::{Instant, Key, Now, Wall};
-use command::{BridgeId, Clip, Command, Event, PortIndex, Ticket};
+use command::{BridgeId, Command, Event, PortIndex, Ticket};
 use core::net::{IpAddr, SocketAddr};
 use ledger::{CallId, Lease};
 use offer::Work;
@@ -31,8 +31,6 @@ use party::{Dialogue, Participant, PortSet};
 use report::Awaiting;
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-pub(crate) use report::statistics;
 
 /// One call.
 pub(crate) struct Call {

@@ -10,6 +10,7 @@ use crate::replay;
 use crate::request::{Command as Verb, Request};
 use crate::spec::Spec;
 use crate::tools::{Asked, Said, Tools};
+use crate::tree;
 use crate::value::{Dict, Value};
 use base::hash::KeyedMap;
 use base::{Duration, HashKey, Instant, Key, Now, Rng, Slab, Wheel};
@@ -96,10 +97,6 @@ pub struct Ng {
 const TICK: Duration = Duration::from_millis(10);
 /// How often the books of the limits are recounted while there are calls.
 const AUDIT: Duration = Duration::from_secs(5);
-/// Call-IDs that `list` gives if it does not say how many.
-const LIST_USUAL: usize = 32;
-/// Call-IDs that `list` gives at most: more fits no datagram.
-const LIST_MAX: usize = 1_000;
 /// What `delete` says where there is nothing to delete.
 pub(crate) const NOT_FOUND: &str = "Call-ID not found or tags didn't match";
 
@@ -108,6 +105,7 @@ impl Ng {
     pub fn new(now: Now, config: Config, spec: Arc<Spec>, mut rng: Rng, stats: Arc<NgStats>) -> Ng {
         // What an earlier generation of this shard has left behind.
         config.book.forget_shard(config.node, usize::from(config.shard));
+        config.book.join(&stats);
         let key = HashKey::new([rng.u64(), rng.u64()]);
         let (calls_max, shard) = (config.calls_max, config.shard);
         Ng {
@@ -198,14 +196,16 @@ impl Ng {
         match request.command {
             Verb::Ping => return self.tools.answer(now, asked, Said::Pong),
             Verb::List => {
-                let limit = request.options.limit.map_or(LIST_USUAL, |limit| limit as usize).min(LIST_MAX);
-                let names = book.list(limit).into_iter().map(|name| name.to_vec());
-                let dict = Dict::new().with("calls", Value::texts(names));
+                let dict = tree::list(book, request.options.limit);
                 return self.tools.answer(now, asked, Said::Ok(dict));
             }
             Verb::Statistics => {
-                let dict = crate::call::statistics(now, &book.totals());
-                return self.tools.answer(now, asked, Said::Ok(dict));
+                let figures = tree::Figures {
+                    uptime: now.mono.since(Instant(0)),
+                    totals: book.totals(),
+                    requests: book.requests(),
+                };
+                return self.tools.answer(now, asked, Said::Ok(tree::statistics(&figures)));
             }
             _ => {}
         }

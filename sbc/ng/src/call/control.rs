@@ -142,7 +142,7 @@ impl Call {
     /// The call is over: recordings that run are kept in mind until their files are whole.
     pub(super) fn close_controls(&mut self, tools: &mut Tools, now: Now) {
         if self.controls.is_some() {
-            let late = self.with_controls(tools, now, |controls, _, effects| controls.close(now, effects));
+            let late = self.with_controls(tools, now, |controls, _, effects| controls.close(effects));
             tools.late.extend(late.into_iter().map(|late| (late.ticket, late)));
         }
         for (_, asked) in core::mem::take(&mut self.later) {

@@ -52,8 +52,9 @@ impl Call {
 
     /// Its bridge has closed: because we wanted it, or because media has lost it.
     pub(super) fn on_closed(&mut self, tools: &mut Tools, now: Now, report: &BridgeReport) {
-        self.media = Media::Closed;
+        self.media = Media::Closing;
         self.end(tools, now, Ended::MediaLost);
+        self.media = Media::Closed;
         self.leave(tools, now, report);
     }
 

@@ -12,7 +12,7 @@ use crate::request::Request;
 use crate::tools::{Asked, Tools};
 use crate::value::{Dict, Value};
 use base::Now;
-use command::{Command, OpenedPort, Party, PortWant};
+use command::{BridgeReport, Command, OpenedPort, Party, PortWant};
 use sdp::Side;
 
 /// A request that waits for its ports.
@@ -192,7 +192,11 @@ impl Call {
         self.media = if has_bridge { Media::Open } else { Media::None };
         let work = self.work.take();
         if self.is_over() {
-            return self.close(tools);
+            self.close(tools);
+            if self.media == Media::None {
+                self.leave(tools, now, &BridgeReport::default());
+            }
+            return;
         }
         let Some(work) = work else { return };
         let Work { asked, plan, .. } = *work;
