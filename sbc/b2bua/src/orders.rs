@@ -230,6 +230,7 @@ impl Orders {
                 state: RecordingState::Recording,
                 length: Duration::ZERO,
                 lost: Duration::ZERO,
+                metadata: None,
             });
         }
     }
