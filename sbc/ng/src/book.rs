@@ -182,7 +182,15 @@ mod tests {
     use ledger::CallIds;
 
     fn left(ended: Ended, heard: usize) -> Left {
-        Left { ended, duration: Duration::from_secs(10), packets: 100, bytes: 1_000, errors: 1, heard, is_answered: true }
+        Left {
+            ended,
+            duration: Duration::from_secs(10),
+            packets: 100,
+            bytes: 1_000,
+            errors: 1,
+            heard,
+            is_answered: true,
+        }
     }
 
     #[test]

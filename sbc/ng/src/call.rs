@@ -83,9 +83,7 @@ enum Media {
     /// Nothing.
     None,
     /// Ports have been asked for; with whether there are others already.
-    Opening {
-        has_bridge: bool,
-    },
+    Opening { has_bridge: bool },
     /// Ports.
     Open,
     /// It was told to close.
@@ -145,7 +143,14 @@ impl Call {
         Ok(())
     }
 
-    pub fn new(tools: &mut Tools, now: Now, key: Key, spec: Arc<Spec>, name: Arc<[u8]>, lease: Lease) -> Call {
+    pub fn new(
+        tools: &mut Tools,
+        now: Now,
+        key: Key,
+        spec: Arc<Spec>,
+        name: Arc<[u8]>,
+        lease: Lease,
+    ) -> Call {
         let id = tools.call_ids.mint();
         tools.config.book.begin(id, Arc::clone(&name));
         Call {

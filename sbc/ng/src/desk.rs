@@ -16,7 +16,9 @@ use base::hash::KeyedMap;
 use base::{Duration, HashKey, Instant, Key, Now, Rng, Slab, Wheel};
 use command::{BridgeId, Clip, Command, Event, Ticket};
 use core::net::SocketAddr;
-use ledger::{Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, EventBus, Lease, Limit, Part, Recordings};
+use ledger::{
+    Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, EventBus, Lease, Limit, Part, Recordings,
+};
 use std::sync::Arc;
 
 pub use crate::control::SoundSource;
@@ -341,7 +343,8 @@ impl Ng {
     }
 
     fn list(&self, filter: &CallFilter) -> Vec<CallSummary> {
-        let is_of = |row: &CallSummary, trunk: &str| row.trunk_in == trunk || row.trunk_out.as_deref() == Some(trunk);
+        let is_of =
+            |row: &CallSummary, trunk: &str| row.trunk_in == trunk || row.trunk_out.as_deref() == Some(trunk);
         let matches = |row: &CallSummary| {
             filter.trunk.as_deref().is_none_or(|trunk| is_of(row, trunk))
                 && filter.number.as_deref().is_none_or(|n| row.from.contains(n) || row.to.contains(n))

@@ -98,7 +98,8 @@ impl Call {
     /// All who have answered on these ports, each once.
     fn remotes(&self, set: &PortSet, active: &Dialogue, line: usize) -> Vec<Remote> {
         let mut remotes: Vec<Remote> = Vec::with_capacity(1);
-        let others = self.dialogues.iter().filter(|other| other.id != active.id && other.sets.contains(&set.id));
+        let others =
+            self.dialogues.iter().filter(|other| other.id != active.id && other.sets.contains(&set.id));
         for dialogue in core::iter::once(active).chain(others) {
             let side = side_of(dialogue, set);
             let tag = tag_of(dialogue, side);

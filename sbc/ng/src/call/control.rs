@@ -65,7 +65,9 @@ impl Call {
     fn ask(&self, tools: &mut Tools, ask: MediaAsk) {
         let bridge = self.bridge;
         match ask {
-            MediaAsk::Order { ticket, order } => tools.media(bridge, Command::Order { bridge, ticket, order }),
+            MediaAsk::Order { ticket, order } => {
+                tools.media(bridge, Command::Order { bridge, ticket, order })
+            }
             MediaAsk::Report { ticket } => tools.media(bridge, Command::Report { bridge, ticket }),
             MediaAsk::Sound { ticket, source } => {
                 tools.sounds.insert(ticket, self.key);
@@ -120,8 +122,10 @@ impl Call {
 
     /// Whether an event was the answer to an order of the controls.
     pub(super) fn controls_take(&mut self, tools: &mut Tools, now: Now, event: &Event) -> bool {
-        let is_answer =
-            matches!(event, Event::Ended { .. } | Event::Report { .. } | Event::Unsupported { ticket: Some(_), .. });
+        let is_answer = matches!(
+            event,
+            Event::Ended { .. } | Event::Report { .. } | Event::Unsupported { ticket: Some(_), .. }
+        );
         if !is_answer || self.controls.is_none() || self.is_over() {
             return false;
         }
@@ -129,7 +133,14 @@ impl Call {
     }
 
     /// A digit was heard: whoever listens to NG events is told.
-    pub(super) fn on_digit(&self, tools: &mut Tools, now: Now, port: PortIndex, digit: char, duration: Duration) {
+    pub(super) fn on_digit(
+        &self,
+        tools: &mut Tools,
+        now: Now,
+        port: PortIndex,
+        digit: char,
+        duration: Duration,
+    ) {
         if self.spec.events_to.is_empty() {
             return;
         }

@@ -65,7 +65,8 @@ impl Call {
     /// Offers that nobody has answered in time go; with the last one, the call.
     pub(super) fn remove_unanswered(&mut self, tools: &mut Tools, now: Now) {
         let unanswered = self.spec.unanswered;
-        let is_due = move |dialogue: &Dialogue| unanswered_at(dialogue, unanswered).is_some_and(|at| at <= now.mono);
+        let is_due =
+            move |dialogue: &Dialogue| unanswered_at(dialogue, unanswered).is_some_and(|at| at <= now.mono);
         self.remove(tools, now, Ended::Unanswered, is_due);
     }
 
@@ -80,7 +81,9 @@ impl Call {
         for party in self.remove_dialogues(true, is_due) {
             self.tell(now, What::PartyLeft(party.0));
             if self.controls.is_some() {
-                self.with_controls(tools, now, |controls, _, effects: &mut Effects<'_>| controls.forget(party, effects));
+                self.with_controls(tools, now, |controls, _, effects: &mut Effects<'_>| {
+                    controls.forget(party, effects)
+                });
             }
         }
         self.set_media(tools);

@@ -63,7 +63,10 @@ impl Call {
             let state = dialogue.lines.get(line);
             lines.push(LineFacts {
                 line,
-                kind: state.map(|state| state.kind).or(media.map(|media| media.kind())).unwrap_or(Kind::Audio),
+                kind: state
+                    .map(|state| state.kind)
+                    .or(media.map(|media| media.kind()))
+                    .unwrap_or(Kind::Audio),
                 protocol: media.map(|media| media.proto_text().to_vec()).unwrap_or_default(),
                 port: *port,
                 local: self.ports[usize::from(port.0)],

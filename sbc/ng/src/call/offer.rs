@@ -118,7 +118,8 @@ impl Call {
         let [near, far] = [&options.interfaces[0], &options.interfaces[1]].map(Option::as_deref);
         let said = request.sdp.as_deref().and_then(place::is_ipv6);
         let near = place::choose(&self.spec, near, said, warnings).ok_or(Failure::NoPorts)?;
-        let far = place::choose(&self.spec, far, options.is_ipv6.or(said), warnings).ok_or(Failure::NoPorts)?;
+        let far =
+            place::choose(&self.spec, far, options.is_ipv6.or(said), warnings).ok_or(Failure::NoPorts)?;
         let to_tag = tag(&request.to_tag);
         let to = to_tag.and_then(|tag| self.tagged(tag));
         // The ports of a party are the same for all whom it talks with.
@@ -154,7 +155,15 @@ impl Call {
         let id = SetId(self.new_serial());
         let Bound { listener, bind, advertised } = bound;
         let ports = Vec::with_capacity(1);
-        self.sets.push(PortSet { id, branch: branch.into(), listener, bind, advertised, ports, active: None });
+        self.sets.push(PortSet {
+            id,
+            branch: branch.into(),
+            listener,
+            bind,
+            advertised,
+            ports,
+            active: None,
+        });
         id
     }
 
@@ -228,7 +237,9 @@ impl Call {
 
     /// The offer was taken: what it says beside its SDP holds from now on.
     fn after_offer(&mut self, tools: &mut Tools, now: Now, request: &Request, plan: &Plan) {
-        let Some(dialogue) = self.dialogues.iter_mut().find(|dialogue| dialogue.id == plan.dialogue) else { return };
+        let Some(dialogue) = self.dialogues.iter_mut().find(|dialogue| dialogue.id == plan.dialogue) else {
+            return;
+        };
         let is_revived = dialogue.deleted_at.take().is_some();
         dialogue.offerer = plan.from;
         dialogue.offered_at = now.mono;

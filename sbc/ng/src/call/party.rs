@@ -161,7 +161,11 @@ impl Call {
     }
 
     /// Takes dialogues away, and whatever only they needed. Ports whose number nobody was told can serve again.
-    pub(super) fn remove_dialogues(&mut self, is_known: bool, is_meant: impl Fn(&Dialogue) -> bool) -> Vec<Party> {
+    pub(super) fn remove_dialogues(
+        &mut self,
+        is_known: bool,
+        is_meant: impl Fn(&Dialogue) -> bool,
+    ) -> Vec<Party> {
         self.dialogues.retain(|dialogue| !is_meant(dialogue));
         let dialogues = &self.dialogues;
         let spare = &mut self.spare;

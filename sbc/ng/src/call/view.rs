@@ -10,7 +10,8 @@ impl Call {
     /// A row of the list. Parties are named by their tags, all there is.
     pub fn summary(&self) -> CallSummary {
         let first = self.dialogues.first();
-        let tag = |side: usize| first.map(|dialogue| self.tag_text(dialogue.parties[side])).unwrap_or_default();
+        let tag =
+            |side: usize| first.map(|dialogue| self.tag_text(dialogue.parties[side])).unwrap_or_default();
         let state = match () {
             () if self.is_over() || self.is_deleted() => CallState::Ending,
             () if self.answered.is_some() => CallState::Answered,
@@ -42,10 +43,11 @@ impl Call {
 
     fn leg(&self, number: usize, party: &Participant, report: Option<&BridgeReport>) -> LegView {
         let mine = self.dialogues.iter().filter_map(|dialogue| Some((dialogue, dialogue.side(party.id)?)));
-        let (dialogue, side) = match mine.clone().find(|(dialogue, _)| self.is_active(dialogue)).or(mine.clone().next()) {
-            Some((dialogue, side)) => (Some(dialogue), side),
-            None => (None, sdp::Side::A),
-        };
+        let (dialogue, side) =
+            match mine.clone().find(|(dialogue, _)| self.is_active(dialogue)).or(mine.clone().next()) {
+                Some((dialogue, side)) => (Some(dialogue), side),
+                None => (None, sdp::Side::A),
+            };
         let ports = dialogue.map(|dialogue| &self.set(dialogue.set(side)).ports);
         let is_mine = |port: &&PortReport| ports.is_some_and(|ports| ports.contains(&port.port));
         let media: Vec<PortReport> =
@@ -55,10 +57,16 @@ impl Call {
             .iter()
             .map(|line| {
                 let state = &line.sides[side as usize];
-                let names: Vec<_> = state.payloads.iter().map(|payload| payload.encoding.to_uppercase()).collect();
+                let names: Vec<_> =
+                    state.payloads.iter().map(|payload| payload.encoding.to_uppercase()).collect();
                 match line.is_refused {
                     true => format!("{} refused", line.kind.name()),
-                    false => format!("{} {} {}", line.kind.name(), names.join(" "), direction(state.sends, state.receives)),
+                    false => format!(
+                        "{} {} {}",
+                        line.kind.name(),
+                        names.join(" "),
+                        direction(state.sends, state.receives)
+                    ),
                 }
             })
             .collect();

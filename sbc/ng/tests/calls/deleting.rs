@@ -75,7 +75,10 @@ fn the_configured_delay_holds_where_none_is_said() {
 fn an_unknown_call_is_a_warning_and_with_fatal_an_error() {
     let mut world = World::new();
     let reply = world.get(&request("delete", &[("call-id", "none"), ("from-tag", "a")]));
-    assert_eq!((text(&reply, "result"), text(&reply, "warning")), ("ok".into(), "Call-ID not found or tags didn't match".into()));
+    assert_eq!(
+        (text(&reply, "result"), text(&reply, "warning")),
+        ("ok".into(), "Call-ID not found or tags didn't match".into())
+    );
     let fatal = flags(request("delete", &[("call-id", "none")]), &["fatal"]);
     assert_eq!(world.error(&fatal), "Unknown call-id");
 }
@@ -102,7 +105,10 @@ fn a_branch_goes_and_the_rest_stays() {
     let told = world.sdp(&with(answer("call", "a", "b2", &audio(C, 5_000)), "via-branch", "z2"));
     assert!(world.is_joined(&to[1], &told));
     let cut = |branch: &str| {
-        request("delete", &[("call-id", "call"), ("from-tag", "a"), ("via-branch", branch), ("delete-delay", "0")])
+        request(
+            "delete",
+            &[("call-id", "call"), ("from-tag", "a"), ("via-branch", branch), ("delete-delay", "0")],
+        )
     };
     world.get(&cut("z2"));
     assert!(world.is_joined(&to[0], &told), "whoever is left is heard again");
@@ -117,7 +123,8 @@ fn a_fork_goes_by_its_tag() {
     let offered = world.sdp(&offer("call", "a", &audio(A, 4_000)));
     world.sdp(&answer("call", "a", "b1", &audio(B, 5_000)));
     let told = world.sdp(&answer("call", "a", "b2", &audio(C, 6_000)));
-    let one = request("delete", &[("call-id", "call"), ("from-tag", "a"), ("to-tag", "b2"), ("delete-delay", "0")]);
+    let one =
+        request("delete", &[("call-id", "call"), ("from-tag", "a"), ("to-tag", "b2"), ("delete-delay", "0")]);
     world.get(&flags(one.clone(), &["to-tag"]));
     assert_eq!(world.port(&offered).remotes.len(), 1);
     assert!(world.is_joined(&offered, &told));

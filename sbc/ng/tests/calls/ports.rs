@@ -101,7 +101,8 @@ fn ports_of_an_offer_that_failed_serve_the_next_one() {
 #[test]
 fn a_call_has_no_more_ports_than_it_may() {
     let mut world = World::new();
-    let lines = |n: usize| (0..n).map(|n| format!("m=audio {} RTP/AVP 0\r\n", 4_000 + 2 * n)).collect::<String>();
+    let lines =
+        |n: usize| (0..n).map(|n| format!("m=audio {} RTP/AVP 0\r\n", 4_000 + 2 * n)).collect::<String>();
     let sdp = |n| format!("v=0\r\no=- 1 1 IN IP4 {A}\r\ns=-\r\nc=IN IP4 {A}\r\nt=0 0\r\n{}", lines(n));
     for n in 0..7 {
         world.sdp(&with(offer("call", "a", &sdp(32)), "via-branch", &format!("z{n}")));

@@ -28,7 +28,11 @@ fn flags_say_how_sources_are_learned() {
     check(rule, &["media-handover"], (Learn::Handover, Accept::Locked, SendTo::Learned));
     check(rule, &["asymmetric"], (Learn::Window, Accept::AnyThenLocked, SendTo::Signalled));
     check(rule, &["endpoint-learning-off"], (Learn::Signalled, Accept::Locked, SendTo::Learned));
-    check(rule, &["endpoint-learning-off", "strict-source"], (Learn::Strict, Accept::Locked, SendTo::Learned));
+    check(
+        rule,
+        &["endpoint-learning-off", "strict-source"],
+        (Learn::Strict, Accept::Locked, SendTo::Learned),
+    );
     check(rule, &["endpoint-learning-immediate"], (Learn::Window, Accept::Locked, SendTo::Learned));
 }
 

@@ -2,8 +2,8 @@
 
 use base::{Duration, HashKey, Instant, Now, Rng, Wall};
 use command::{
-    BridgeId, BridgeReport, BridgeSpec, Command, EdgeSpec, Event, Generation, OpenRefusal, OpenedPort, PortIndex,
-    PortReport, PortSpec, Ticket, Transform,
+    BridgeId, BridgeReport, BridgeSpec, Command, EdgeSpec, Event, Generation, OpenRefusal, OpenedPort,
+    PortIndex, PortReport, PortSpec, Ticket, Transform,
 };
 use ledger::{EventBus, Pool, Recordings};
 use ng::book::Book;
@@ -67,7 +67,8 @@ pub fn with_direction(sdp: &str, direction: &str) -> String {
 
 /// What is told to be converted.
 pub fn makeable() -> Arc<[Makeable]> {
-    let pcm = |name, number| Makeable { name, clock: 8_000, channels: 1, fmtp: "", number, ptimes: &[10, 20, 30] };
+    let pcm =
+        |name, number| Makeable { name, clock: 8_000, channels: 1, fmtp: "", number, ptimes: &[10, 20, 30] };
     Arc::from([pcm("PCMU", 0), pcm("PCMA", 8)])
 }
 
@@ -80,7 +81,10 @@ pub fn spec(pool: &Arc<Pool>) -> Spec {
         dscp: 46,
     };
     Spec {
-        listeners: vec![listener("pub", &["192.0.2.100", "2001:db8::100"]), listener("priv", &["10.0.0.100"])],
+        listeners: vec![
+            listener("pub", &["192.0.2.100", "2001:db8::100"]),
+            listener("priv", &["10.0.0.100"]),
+        ],
         makeable: makeable(),
         pools: vec![Arc::clone(pool)],
         ..Spec::default()
@@ -97,7 +101,8 @@ impl World {
         let mut spec = spec(&pool);
         change(&mut spec);
         let now = Now { mono: Instant(1_000_000_000), wall: Wall(1_795_248_116_500_000) };
-        let (book, stats, events) = (Arc::<Book>::default(), Arc::<NgStats>::default(), EventBus::new(now.wall));
+        let (book, stats, events) =
+            (Arc::<Book>::default(), Arc::<NgStats>::default(), EventBus::new(now.wall));
         let config = Config {
             node: 0,
             shard: 1,
@@ -246,7 +251,11 @@ impl World {
                 Some(Event::Report { bridge, ticket, report: Box::new(report) })
             }
             Command::Order { bridge, order, .. } => {
-                self.bridges.get_mut(&bridge).expect("an order is for a bridge that is open").orders.push(order);
+                self.bridges
+                    .get_mut(&bridge)
+                    .expect("an order is for a bridge that is open")
+                    .orders
+                    .push(order);
                 None
             }
             Command::Hello { .. } | Command::Panic => None,
@@ -256,7 +265,8 @@ impl World {
     /// A media shard dies and comes back.
     pub fn restart(&mut self, shard: u8) {
         self.bridges.retain(|bridge, _| bridge.media_shard() != usize::from(shard));
-        self.waiting.retain(|command| bridge_of(command).is_none_or(|b| b.media_shard() != usize::from(shard)));
+        self.waiting
+            .retain(|command| bridge_of(command).is_none_or(|b| b.media_shard() != usize::from(shard)));
         self.ng.handle_media(self.now, Event::Started { shard, generation: Generation(1) });
         self.run();
     }
@@ -324,7 +334,11 @@ impl World {
     /// Nothing is left.
     #[track_caller]
     pub fn assert_empty(&self) {
-        assert_eq!((self.ng.len(), self.pool.used(), self.bridges.len()), (0, 0, 0), "calls, places, bridges");
+        assert_eq!(
+            (self.ng.len(), self.pool.used(), self.bridges.len()),
+            (0, 0, 0),
+            "calls, places, bridges"
+        );
         assert_eq!((self.book.totals().now, self.stats.calls_now.get()), (0, 0));
     }
 }
