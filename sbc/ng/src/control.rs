@@ -207,3 +207,6 @@ impl Controls {
         self.orders.close(effects)
     }
 }
+
+#[cfg(test)]
+mod tests;

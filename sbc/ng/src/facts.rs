@@ -117,3 +117,6 @@ impl PartyFacts {
         speech.map(|line| line.port)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing; // calls for tests of this crate

@@ -15,6 +15,8 @@ pub mod reply; // what is answered
 pub mod exchange; // offers and answers between two parties, and what media does in between
 pub mod control; // block, silence, echo, connect, play, digits, recordings of one call
 mod passage; // what happens between parties that never agreed with each other
+pub mod tree; // answers of query, delete, list and statistics
+pub mod notify; // what listeners are told without asking: digits
 pub mod facts; // what controls, trees and subscriptions have to know of a call
 pub mod spec; // the configuration as NG calls need it
 pub mod counts; // counters of one shard

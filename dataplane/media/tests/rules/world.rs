@@ -3,8 +3,8 @@
 use base::{Duration, Instant, Now, Rng, Wall};
 use command::spec::{Audience, Rewrite};
 use command::{
-    Accept, BridgeId, BridgeReport, BridgeSpec, EdgeSpec, Event, Learn, MediaClass, Party, Payload, Phase,
-    PortIndex, PortReport, PortSpec, Remote, RemoteTag, RtcpMux, SendTo, Timeouts, Transform, Verdict,
+    BridgeId, BridgeReport, BridgeSpec, EdgeSpec, Event, Party, Payload, Phase, PortIndex, PortReport,
+    PortSpec, Remote, RemoteTag, Timeouts, Transform, Verdict,
 };
 use media::wire::rtp::Header;
 use media::{Bridges, BridgesConfig, OpenPort, Packet, Slot, Unsupported};
@@ -62,19 +62,11 @@ pub fn port(index: u16, rtp: &str) -> PortSpec {
     PortSpec {
         port: PortIndex(index),
         party: Party(index),
-        class: MediaClass::Rtp,
         remotes: vec![remote(0, rtp)],
         active: Some(RemoteTag(0)),
-        mux: RtcpMux::Separate,
-        learn: Learn::Window,
-        signalling_source: None,
-        accept: Accept::Locked,
-        send_to: SendTo::Learned,
         payloads: vec![payload(0, "pcmu"), payload(8, "pcma"), payload(101, "telephone-event")],
         dscp: 46,
-        secure: None,
-        ice: None,
-        voice: command::Voice::default(),
+        ..PortSpec::default()
     }
 }
 

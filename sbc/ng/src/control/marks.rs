@@ -153,6 +153,11 @@ impl Marks {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub fn blocks(&self, from: Party, to: Party) -> bool {
+        self.blocked.means(from, to)
+    }
+
     /// Two parties have agreed anew by offer and answer: what connected one of them to somebody else is over.
     pub fn agreed(&mut self, one: Party, two: Party) {
         let touches = |c: &Connection| [one, two].iter().any(|party| [c.from, c.to].contains(party));

@@ -168,7 +168,7 @@ impl Orders {
             self.metadata = Some(metadata[..metadata.len().min(METADATA_MAX)].to_vec());
             if let Taping::On { id, .. } = self.recording {
                 let text = self.metadata_text();
-                let _ = (id, text);
+                self.recordings.change(id, |row| row.metadata = text);
             }
         }
         if let Some(file) = &options.media.recording_file {
@@ -426,6 +426,7 @@ impl Orders {
             state: RecordingState::Recording,
             length: Duration::ZERO,
             lost: Duration::ZERO,
+            metadata: self.metadata_text(),
         });
         ticket
     }
