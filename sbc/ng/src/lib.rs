@@ -22,4 +22,7 @@ pub mod facts; // what controls, trees and subscriptions have to know of a call
 pub mod spec; // the configuration as NG calls need it
 pub mod counts; // counters of one shard
 pub mod book; // what all shards know of all NG calls
+mod call; // one call: parties, ports, offers and answers, its end
+mod tools; // what every call of a shard works with
+pub mod desk; // all NG calls of one signalling shard
 pub mod fuzz; // entries for fuzzers: plain functions on bytes
