@@ -1,8 +1,8 @@
 use super::*;
-use base::Rng;
 use crate::facts::testing::{WALL, party, spec, two};
 use crate::options::{All, DtmfSecurity, Echo};
 use crate::value::Value;
+use base::Rng;
 use base::{Duration, Instant};
 use command::{BridgeId, Ended, Outcome, PortIndex, Sound, Transform, Voice};
 use ledger::{CallIds, RecordingState};
