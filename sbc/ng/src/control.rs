@@ -17,6 +17,7 @@ use ledger::{CallId, EventBus, Recordings};
 use marks::Marks;
 pub use orders::LateRecording;
 use orders::Orders;
+pub(crate) use select::sources;
 use std::sync::Arc;
 
 /// All of one call. Most calls have said nothing, and cost nothing.

@@ -89,9 +89,12 @@ impl CallFacts {
         self.parties.iter().find(|party| party.label.as_deref() == Some(label))
     }
 
-    /// The party of this address.
+    /// The party whose SDP names this address, or whose address it is otherwise.
     pub fn at_address(&self, address: IpAddr) -> Option<&PartyFacts> {
-        self.parties.iter().find(|party| party.address == Some(address))
+        let said = |line: &LineFacts| line.state.as_ref()?.rtp.map(|rtp| rtp.ip());
+        let names = |party: &&PartyFacts| party.lines.iter().any(|line| said(line) == Some(address));
+        let known = |party: &&PartyFacts| party.address == Some(address);
+        self.parties.iter().find(names).or_else(|| self.parties.iter().find(known))
     }
 
     /// The party of this name.

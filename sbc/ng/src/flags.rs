@@ -47,7 +47,7 @@ impl Reader {
             }
         }
         match flags {
-            Some(Value::Text(text)) => self.raw(text),
+            Some(Value::Text(text)) => self.raw(text, Whence::Raw),
             Some(_) => self.unknown(&[b"rtpp-flags"]),
             None => {}
         }
@@ -92,11 +92,10 @@ impl Reader {
 
     /// One key of the dictionary; whether it and its value mean something.
     fn key(&mut self, key: &str, value: &Value) -> bool {
-        if let Some(inner) = value.as_text().filter(|text| text.starts_with(b"[")).and_then(bracketed) {
-            // A Call-ID or a tag may begin with a bracket; what is a list elsewhere may come as such a text.
-            if !matches!(key, "sdp" | "call-id" | "from-tag" | "to-tag" | "to-call-id" | "blob") {
-                return self.key(key, &inner);
-            }
+        // What is a list elsewhere may come as one text in brackets.
+        let text = value.as_text().filter(|text| text.starts_with(b"[") && is_list(key));
+        if let Some(inner) = text.and_then(bracketed) {
+            return self.key(key, &inner);
         }
         let request = &mut self.request;
         let options = &mut request.options;
@@ -116,7 +115,7 @@ impl Reader {
             "metadata" => name(&mut options.metadata, value),
             "address" => set(&mut selector.address, address(value)),
             "all" => self.each(key, value, Reader::all),
-            "from-tags" => self.each(key, value, Reader::from_tag),
+            "from-tags" => self.each(key, value, Reader::one_of_from_tags),
 
             "received-from" => set(&mut options.received_from, address(value)),
             "media-address" => set(&mut options.media_address, address(value)),
@@ -254,13 +253,13 @@ impl Reader {
     /// The list `flags`, or all of it as one text.
     fn flags(&mut self, value: &Value) -> bool {
         match value {
-            Value::Text(text) if !self.flag(text) => self.raw(text),
+            Value::Text(text) if !self.flag(text) => self.raw(text, Whence::Flags),
             Value::Text(_) => {}
             Value::List(values) => {
                 for value in values {
                     match value {
                         Value::Text(text) if self.flag(text) => {}
-                        Value::Text(text) if text.contains(&b'=') => self.raw(text),
+                        Value::Text(text) if self.entry_pair(text) => {}
                         Value::Text(text) if self.bare(text) => {}
                         Value::Text(text) => self.unknown(&[text]),
                         Value::Int(_) | Value::List(_) | Value::Dict(_) => self.unknown(&[b"flags"]),
@@ -272,8 +271,14 @@ impl Reader {
         true
     }
 
+    /// `key=value` as an entry of `flags`: all behind the sign is the value.
+    fn entry_pair(&mut self, text: &[u8]) -> bool {
+        let at = text.iter().position(|byte| *byte == b'=');
+        at.is_some_and(|at| self.pair(&text[..at], &Value::text(&text[at + 1..]), Whence::Flags))
+    }
+
     /// Flags as one text.
-    fn raw(&mut self, text: &[u8]) {
+    fn raw(&mut self, text: &[u8], whence: Whence) {
         let mut items = Items::of(text);
         for item in items.by_ref() {
             match item {
@@ -283,7 +288,7 @@ impl Reader {
                     }
                 }
                 Item::Pair(key, value) => {
-                    if !self.pair(key, &value) {
+                    if !self.pair(key, &value, whence) {
                         self.unknown(&[key, b"=", value.as_text().unwrap_or(b"[]")]);
                     }
                 }
@@ -295,7 +300,7 @@ impl Reader {
     }
 
     /// A pair of a text of flags.
-    fn pair(&mut self, key: &[u8], value: &Value) -> bool {
+    fn pair(&mut self, key: &[u8], value: &Value, whence: Whence) -> bool {
         let word = Word::of(key);
         let request = &mut self.request;
         match (word.as_str(), value) {
@@ -308,8 +313,11 @@ impl Reader {
                 request.options.selector.directional = true;
                 name(&mut request.from_tag, value)
             }
-            // The key of its own counts: by it the request came to this shard.
-            ("call-id", _) => request.call_id.is_some() || name(&mut request.call_id, value),
+            // By what `frame::call_id_of` finds the request came to this shard: it looks nowhere else.
+            ("call-id", _) => match whence {
+                Whence::Raw => request.call_id.is_some() || name(&mut request.call_id, value),
+                Whence::Flags => false,
+            },
             // Words for Kamailio, which sends the branch itself as a key.
             ("via-branch", Value::Text(text))
                 if [
@@ -452,7 +460,7 @@ impl Reader {
         true
     }
 
-    fn from_tag(&mut self, text: &[u8]) -> bool {
+    fn one_of_from_tags(&mut self, text: &[u8]) -> bool {
         let tags = &mut self.request.options.selector.from_tags;
         let fits = tags.len() < LIST_MAX && text.len() <= crate::request::NAME_LEN_MAX;
         if fits {
@@ -461,8 +469,8 @@ impl Reader {
         fits
     }
 
-    fn escaped_from_tag(&mut self, text: &[u8]) -> bool {
-        self.from_tag(&escaped(text))
+    fn escaped_tag(&mut self, text: &[u8]) -> bool {
+        self.one_of_from_tags(&escaped(text))
     }
 
     fn direction(&mut self, text: &[u8]) -> bool {
@@ -698,13 +706,22 @@ impl Reader {
     }
 }
 
+/// Where a text of flags stands.
+#[derive(Clone, Copy)]
+enum Whence {
+    /// In `rtpp-flags`.
+    Raw,
+    /// In `flags`, or an entry of it.
+    Flags,
+}
+
 /// Reads what stands behind a prefix; whether it means something.
 type Read = fn(&mut Reader, &[u8]) -> bool;
 
 /// What stands before entries of a key that come as flags; codecs aside.
 const PREFIXES: [(&str, Read); 16] = [
     ("endpoint-learning-", Reader::learning),
-    ("from-tags-", Reader::escaped_from_tag),
+    ("from-tags-", Reader::escaped_tag),
     ("osrtp-", Reader::osrtp),
     ("replace-", Reader::replace),
     ("rtcp-mux-", Reader::rtcp_mux),
@@ -720,6 +737,31 @@ const PREFIXES: [(&str, Read); 16] = [
     ("sdp-attr-substitute-", |reader, text| reader.attribute_flag("substitute", text)),
     ("sdp-attr-substitude-", |reader, text| reader.attribute_flag("substitute", text)),
 ];
+
+/// Whether a key may have a list or a dictionary.
+fn is_list(key: &str) -> bool {
+    let lists = [
+        "all",
+        "codecs",
+        "direction",
+        "dtls",
+        "flags",
+        "from-tags",
+        "ice",
+        "osrtp",
+        "received-from",
+        "replace",
+        "rtcp-mux",
+        "sdes",
+        "sdp-attr",
+        "sdp-media-remove",
+        "supports",
+        "t38",
+        "t.38",
+        "transcode",
+    ];
+    lists.contains(&key) || key.starts_with("codec")
+}
 
 /// Shows each text of a list, or of one text with commas. Numbers count as texts. Whether it is such a value.
 fn texts(value: &Value, mut show: impl FnMut(&[u8])) -> bool {
@@ -943,3 +985,6 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ pub mod request; // one request: command, parties, options
 pub mod reply; // what is answered
 pub mod exchange; // offers and answers between two parties, and what media does in between
 pub mod control; // block, silence, echo, connect, play, digits, recordings of one call
+pub mod subscription; // parties that only speak or only hear
 mod passage; // what happens between parties that never agreed with each other
 pub mod tree; // answers of query, delete, list and statistics
 pub mod notify; // what listeners are told without asking: digits

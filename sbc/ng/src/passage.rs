@@ -2,7 +2,7 @@
 //! it in the words of media; asks nobody.
 
 use crate::facts::{LineFacts, PartyFacts};
-use command::{MediaClass, Payload, Transform};
+use command::{Payload, Transform};
 use sdp::Kind;
 
 /// Encodings that media decodes and makes.
@@ -82,18 +82,6 @@ fn is_speech(payload: &Payload) -> bool {
     !matches!(payload.encoding.as_str(), "telephone-event" | "cn" | "red")
 }
 
-pub(crate) fn is_makeable(payload: &Payload) -> bool {
+fn is_makeable(payload: &Payload) -> bool {
     MAKEABLE.contains(&payload.encoding.as_str())
-}
-
-/// What holds for a line without its class being said.
-pub(crate) fn class_of(protocol: &[u8]) -> MediaClass {
-    let has = |word: &[u8]| protocol.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-    if has(b"RTP/") {
-        MediaClass::Rtp
-    } else if has(b"udptl") {
-        MediaClass::Udptl
-    } else {
-        MediaClass::Opaque
-    }
 }

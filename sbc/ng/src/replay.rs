@@ -14,6 +14,9 @@ pub const ENTRIES_MAX: usize = 65_536;
 /// Bytes of such answers at most.
 pub const BYTES_MAX: usize = 32 << 20;
 
+/// Requests at most that are being done: beyond, one that comes twice is done twice.
+pub const OPEN_MAX: usize = 16_384;
+
 /// Who may wait for one answer, beside the first who asked.
 pub const WAITERS_MAX: usize = 16;
 
@@ -53,8 +56,10 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Replay {
     keys: [HashKey; 2],
-    young: Generation,
-    old: Generation,
+    /// Who waits for what is being done, beside the first who asked.
+    open: KeyedMap<u128, Vec<Origin>>,
+    young: Answers,
+    old: Answers,
     /// When the young will be the old.
     next: Instant,
     /// Of all since the beginning.
@@ -62,24 +67,18 @@ pub struct Replay {
 }
 
 #[derive(Debug)]
-struct Generation {
-    entries: KeyedMap<u128, Entry>,
+struct Answers {
+    replies: KeyedMap<u128, Vec<u8>>,
     bytes: usize,
-}
-
-#[derive(Debug)]
-enum Entry {
-    /// Who waits for the answer, beside the first.
-    Open(Vec<Origin>),
-    Answered(Vec<u8>),
 }
 
 impl Replay {
     /// Empty. The key must be random: who can foresee the hash can be taken for another.
     pub fn new(now: Instant, key: HashKey) -> Replay {
         let keys = [HashKey::new([key.of(b"a"), key.of(b"b")]), HashKey::new([key.of(b"c"), key.of(b"d")])];
-        let empty = || Generation { entries: KeyedMap::with_hasher(keys[0]), bytes: 0 };
-        Replay { keys, young: empty(), old: empty(), next: now + KEPT, counts: Counts::default() }
+        let empty = || Answers { replies: KeyedMap::with_hasher(keys[0]), bytes: 0 };
+        let open = KeyedMap::with_hasher(keys[1]);
+        Replay { keys, open, young: empty(), old: empty(), next: now + KEPT, counts: Counts::default() }
     }
 
     /// What to do with a request that begins with `cookie`. The same cookie with another body is another request.
@@ -96,69 +95,54 @@ impl Replay {
             return Asked::New(Key { digest: None, origin });
         }
         let digest = self.digest(cookie, body);
-        let known = [&mut self.young, &mut self.old].into_iter().find_map(|it| it.entries.get_mut(&digest));
-        match known {
-            Some(Entry::Answered(reply)) => {
-                self.counts.again += 1;
-                Asked::Again(reply.clone())
-            }
-            Some(Entry::Open(waiters)) => {
-                self.counts.waited += 1;
-                if !waiters.contains(&origin) {
-                    let fits = waiters.len() < WAITERS_MAX;
-                    self.counts.dropped += u64::from(!fits);
-                    waiters.extend(fits.then_some(origin));
-                }
-                Asked::Waits
-            }
-            None => {
-                self.make_room(0);
-                self.young.entries.insert(digest, Entry::Open(Vec::new()));
-                Asked::New(Key { digest: Some(digest), origin })
-            }
+        if let Some(reply) = self.young.replies.get(&digest).or_else(|| self.old.replies.get(&digest)) {
+            self.counts.again += 1;
+            return Asked::Again(reply.clone());
         }
+        if let Some(waiters) = self.open.get_mut(&digest) {
+            self.counts.waited += 1;
+            if !waiters.contains(&origin) {
+                let fits = waiters.len() < WAITERS_MAX;
+                self.counts.dropped += u64::from(!fits);
+                waiters.extend(fits.then_some(origin));
+            }
+            return Asked::Waits;
+        }
+        let fits = self.open.len() < OPEN_MAX;
+        if fits {
+            self.open.insert(digest, Vec::new());
+        }
+        Asked::New(Key { digest: fits.then_some(digest), origin })
     }
 
     /// Keeps an answer, and says who gets it: everybody who has asked, once.
     pub fn answered(&mut self, key: Key, reply: Vec<u8>) -> Vec<Origin> {
         let mut origins = vec![key.origin];
         let Some(digest) = key.digest else { return origins };
-        let open = [&mut self.young, &mut self.old].into_iter().find_map(|it| it.entries.remove(&digest));
-        if let Some(Entry::Open(waiters)) = open {
-            for waiter in waiters {
-                if !origins.contains(&waiter) {
-                    origins.push(waiter);
-                }
+        for waiter in self.open.remove(&digest).into_iter().flatten() {
+            if !origins.contains(&waiter) {
+                origins.push(waiter);
             }
         }
-        self.make_room(reply.len());
+        if self.young.replies.len() >= ENTRIES_MAX || self.young.bytes + reply.len() > BYTES_MAX {
+            self.counts.early += 1;
+            self.turn();
+        }
         self.young.bytes += reply.len();
-        self.young.entries.insert(digest, Entry::Answered(reply));
+        self.young.replies.insert(digest, reply);
         origins
     }
 
     /// How many requests are remembered, and the bytes of their answers.
     pub fn len(&self) -> (usize, usize) {
-        (self.young.entries.len() + self.old.entries.len(), self.young.bytes + self.old.bytes)
+        let answered = self.young.replies.len() + self.old.replies.len();
+        (self.open.len() + answered, self.young.bytes + self.old.bytes)
     }
 
-    /// The older half goes, if the younger is full.
-    fn make_room(&mut self, bytes: usize) {
-        if self.young.entries.len() >= ENTRIES_MAX || self.young.bytes + bytes > BYTES_MAX {
-            self.counts.early += 1;
-            self.turn();
-        }
-    }
-
-    /// The young become the old, and the old are gone, but for what is not answered yet.
+    /// The young become the old, and the old are gone.
     fn turn(&mut self) {
         core::mem::swap(&mut self.young, &mut self.old);
-        let room = ENTRIES_MAX / 2;
-        let mut open = 0;
-        self.young.entries.retain(|_, entry| {
-            open += usize::from(matches!(entry, Entry::Open(_)));
-            matches!(entry, Entry::Open(_)) && open <= room
-        });
+        self.young.replies.clear();
         self.young.bytes = 0;
     }
 
@@ -172,5 +156,137 @@ impl Replay {
             u128::from(hasher.finish())
         });
         high << 64 | low
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Carrier;
+
+    fn origin(n: u16) -> Origin {
+        let remote = ([192, 0, 2, 1], n).into();
+        Origin { carrier: Carrier::Udp, connection: 0, remote, local: None }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant(0) + Duration::from_secs(seconds)
+    }
+
+    fn replay() -> Replay {
+        Replay::new(at(0), HashKey::new([1, 2]))
+    }
+
+    /// Asks what must be new.
+    fn new(replay: &mut Replay, seconds: u64, cookie: &str, body: &str) -> Key {
+        match replay.ask(at(seconds), cookie.as_bytes(), body.as_bytes(), origin(1)) {
+            Asked::New(key) => key,
+            other => panic!("{cookie} {body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_that_comes_again_is_answered_without_being_done() {
+        let mut replay = replay();
+        let key = new(&mut replay, 0, "1", "ping");
+        assert_eq!(replay.answered(key, b"1 pong".to_vec()), [origin(1)]);
+        for from in [1, 2] {
+            assert_eq!(replay.ask(at(1), b"1", b"ping", origin(from)), Asked::Again(b"1 pong".to_vec()));
+        }
+        assert_eq!(replay.counts, Counts { again: 2, ..Counts::default() });
+    }
+
+    #[test]
+    fn the_same_cookie_with_another_body_is_another_request() {
+        let mut replay = replay();
+        let key = new(&mut replay, 0, "1", "offer");
+        replay.answered(key, b"a".to_vec());
+        new(&mut replay, 0, "1", "delete");
+        new(&mut replay, 0, "1o", "ffer");
+        new(&mut replay, 0, "2", "offer");
+    }
+
+    #[test]
+    fn who_asks_while_it_is_being_done_waits_for_the_one_answer() {
+        let mut replay = replay();
+        let key = new(&mut replay, 0, "1", "offer");
+        for from in [1, 2, 2, 3] {
+            assert_eq!(replay.ask(at(0), b"1", b"offer", origin(from)), Asked::Waits);
+        }
+        assert_eq!(replay.answered(key, b"a".to_vec()), [origin(1), origin(2), origin(3)]);
+        assert_eq!(replay.counts.waited, 4);
+    }
+
+    #[test]
+    fn those_who_wait_for_one_answer_are_bounded() {
+        let mut replay = replay();
+        let key = new(&mut replay, 0, "1", "offer");
+        for from in 2..60_000 {
+            assert_eq!(replay.ask(at(0), b"1", b"offer", origin(from)), Asked::Waits);
+        }
+        assert_eq!(replay.counts.dropped, 60_000 - 2 - WAITERS_MAX as u64);
+        assert_eq!(replay.answered(key, Vec::new()).len(), 1 + WAITERS_MAX);
+    }
+
+    #[test]
+    fn answers_are_kept_for_half_a_minute_and_gone_after_a_whole_one() {
+        for start in 0..60 {
+            let mut replay = replay();
+            new(&mut replay, start, "0", "");
+            let key = new(&mut replay, start, "1", "a");
+            replay.answered(key, b"x".to_vec());
+            for later in 0..30 {
+                assert_eq!(
+                    replay.ask(at(start + later), b"1", b"a", origin(1)),
+                    Asked::Again(b"x".to_vec()),
+                    "{start} + {later}"
+                );
+            }
+            new(&mut replay, start + 60, "1", "a");
+        }
+    }
+
+    #[test]
+    fn what_is_not_answered_yet_is_not_forgotten() {
+        let mut replay = replay();
+        let key = new(&mut replay, 0, "1", "slow");
+        for seconds in [29, 59, 100, 500] {
+            assert_eq!(replay.ask(at(seconds), b"1", b"slow", origin(2)), Asked::Waits, "{seconds}");
+        }
+        assert_eq!(replay.answered(key, b"x".to_vec()), [origin(1), origin(2)]);
+        assert_eq!(replay.ask(at(529), b"1", b"slow", origin(1)), Asked::Again(b"x".to_vec()));
+    }
+
+    #[test]
+    fn without_a_cookie_nothing_is_remembered() {
+        let mut replay = replay();
+        let key = new(&mut replay, 0, "", "ping");
+        assert_eq!(replay.answered(key, b"pong".to_vec()), [origin(1)]);
+        new(&mut replay, 0, "", "ping");
+        assert_eq!(replay.len(), (0, 0));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_answers_and_by_bytes() {
+        let mut replay = replay();
+        for n in 0..3 * ENTRIES_MAX {
+            let key = new(&mut replay, 0, &n.to_string(), "");
+            replay.answered(key, b"x".to_vec());
+            assert!(replay.len().0 <= 2 * ENTRIES_MAX);
+        }
+        assert_eq!(replay.counts.early, 2);
+        for n in 0..2 * OPEN_MAX {
+            new(&mut replay, 0, &n.to_string(), "never answered");
+        }
+        assert!(replay.len().0 <= 2 * ENTRIES_MAX + OPEN_MAX);
+        let key = new(&mut replay, 0, "one more", "");
+        assert_eq!(replay.answered(key, b"x".to_vec()), [origin(1)], "who asks is answered all the same");
+        let mut replay = super::tests::replay();
+        let reply = vec![0; 1 << 20];
+        for n in 0..100 {
+            let key = new(&mut replay, 0, &n.to_string(), "large");
+            replay.answered(key, reply.clone());
+            assert!(replay.len().1 <= 2 * BYTES_MAX);
+        }
     }
 }

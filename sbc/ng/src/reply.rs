@@ -81,3 +81,36 @@ impl Reply {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(reply: Reply) -> String {
+        String::from_utf8(reply.into_dict().to_bencode()).unwrap()
+    }
+
+    #[test]
+    fn each_result_has_its_words() {
+        assert_eq!(written(Reply::ok()), "d6:result2:oke");
+        assert_eq!(written(Reply::pong()), "d6:result4:ponge");
+        assert_eq!(
+            written(Reply::error(Failure::UnknownCall)),
+            "d6:result5:error12:error-reason15:Unknown call-ide"
+        );
+        assert_eq!(written(Reply::load_limit("full")), "d6:result10:load limit7:message4:fulle");
+        let words = [Reply::ok(), Reply::pong(), Reply::error(Failure::NoSdp), Reply::load_limit("")];
+        assert_eq!(words.each_ref().map(Reply::result), ["ok", "pong", "error", "load limit"]);
+    }
+
+    #[test]
+    fn warnings_add_up_and_errors_have_none() {
+        let mut reply = Reply::ok();
+        reply.warn_of_unknown(&[]);
+        assert_eq!(reply, Reply::ok());
+        reply.warn("Unknown call-id").warn_of_unknown(&["wings".to_owned(), "fly".to_owned()]);
+        let warning = "Unknown call-id; passed over, because unknown or not supported: wings, fly";
+        assert_eq!(reply.0.get("warning"), Some(&Value::text(warning)));
+        assert_eq!(*Reply::error(Failure::NoSdp).warn("x"), Reply::error(Failure::NoSdp));
+    }
+}
