@@ -18,7 +18,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use line::{Answering, Line, Offering};
 use origin::Origins;
 use sdp::crypto::KeySource;
-use sdp::{Kind, Makeable, Sdp, SdpError, Side};
+use sdp::{Kind, Makeable, Media, Sdp, SdpError, Side};
 use std::cell::RefCell;
 use std::sync::Arc;
 use write::{Head, LivePart, Part};
@@ -234,20 +234,21 @@ impl Exchange {
             let known = line.is_seen_by(to).then(|| in_own.next()).flatten();
             let Some(told) = line.told[to as usize].as_ref().filter(|_| line.is_seen_by(to)) else {
                 let refused = known.filter(|_| line.is_seen_by(to));
-                parts.extend(refused.map(|known| Part::Refused(known, said::Profile::Foreign)));
+                parts.extend(refused.map(|known| Part::Refused(known, said::Profile::Foreign, None)));
                 continue;
             };
+            let mid = known.and_then(Media::mid);
             let part = match (media, known) {
                 (Some(media), _) if told.profile == said::Profile::Foreign && media.port() != 0 => {
                     Part::AsItIs(media)
                 }
-                (Some(media), _) if told.is_refused => Part::Refused(media, told.profile),
+                (Some(media), _) if told.is_refused => Part::Refused(media, told.profile, mid),
                 (Some(media), _) => {
                     let place = places.get(index).ok_or(Failure::NoPorts)?;
                     ours = ours.or(Some(place.address));
-                    Part::Live(media, self.live(told, *place, options, index))
+                    Part::Live(media, self.live(told, *place, options, (index, mid)))
                 }
-                (None, Some(known)) => Part::Refused(known, told.profile),
+                (None, Some(known)) => Part::Refused(known, told.profile, mid),
                 (None, None) => continue,
             };
             parts.push(part);
@@ -263,7 +264,8 @@ impl Exchange {
         let write =
             |origin: &_| write::write(source, &Head { origin, name: &name, mark }, &parts, &options.sdp);
         let mut text = write(&origin);
-        if options.sdp.replace_version || options.sdp.force_version {
+        let how = &options.sdp;
+        if how.replace_version || how.force_version || how.replace_origin_full {
             let last = self.told[to as usize].as_deref();
             if options.sdp.force_version || last != Some(&*text) {
                 origins.count(&mut origin, last.is_none());
@@ -274,7 +276,13 @@ impl Exchange {
     }
 
     /// What is said of one live m-line.
-    fn live<'l>(&self, told: &'l line::Told, place: Place, options: &Options, index: usize) -> LivePart<'l> {
+    fn live<'l>(
+        &self,
+        told: &'l line::Told,
+        place: Place,
+        options: &Options,
+        (index, mid): (usize, Option<&[u8]>),
+    ) -> LivePart<'l> {
         let address = options.media_address.unwrap_or(place.address);
         let none = if address.is_ipv4() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
@@ -282,6 +290,7 @@ impl Exchange {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         };
         let rtcp = if told.is_muxed { place.port } else { place.port.saturating_add(1) };
+        let made = || options.sdp.generate_mid.then(|| (index + 1).to_string().into_bytes());
         let has_rtcp = told.profile.is_rtp() && !options.sdp.no_rtcp;
         LivePart {
             address: if told.is_zero { none } else { address },
@@ -294,7 +303,7 @@ impl Exchange {
             mux: told.mux,
             ptime: told.ptime,
             maxptime: told.maxptime,
-            mid: options.sdp.generate_mid.then(|| (index + 1).to_string()),
+            mid: mid.map(<[u8]>::to_vec).or_else(made),
             pad: options.sdes.pad,
             lifetime: options.sdes.lifetime,
         }

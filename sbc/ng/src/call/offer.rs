@@ -61,6 +61,9 @@ impl Call {
         warnings: &mut Vec<String>,
     ) -> Result<Plan, Failure> {
         let from = tag(&request.from_tag).ok_or(Failure::NoFromTag)?;
+        if tag(&request.to_tag) == Some(from) {
+            return Err(Failure::Dialogue);
+        }
         let sdp = request.sdp.as_deref().ok_or(Failure::NoSdp)?;
         let lines = Exchange::lines_wanted(sdp)?;
         let party = self.tagged(from);
@@ -126,7 +129,8 @@ impl Call {
         let (near_set, far_set) = (from.and_then(|id| self.set_of(id)), to.and_then(|id| self.set_of(id)));
         let branch = request.via_branch.as_deref().unwrap_or_default();
         let near_set = near_set.unwrap_or_else(|| self.add_set(&[], near));
-        let far_set = far_set.unwrap_or_else(|| self.add_set(branch, far));
+        // Forks that share ports cannot talk with each other over them.
+        let far_set = far_set.filter(|set| *set != near_set).unwrap_or_else(|| self.add_set(branch, far));
         let from_tag = request.from_tag.as_deref().unwrap_or_default();
         let from = from.unwrap_or_else(|| self.add_party(from_tag, now.wall));
         let to = to.unwrap_or_else(|| self.add_party(to_tag.unwrap_or_default(), now.wall));

@@ -8,9 +8,11 @@ use sdp::crypto::{self, Agreed, CryptoLine, KeySource};
 
 /// Whether a suite may be used.
 fn is_allowed(suite: Suite, options: &SdesOptions) -> bool {
-    !options.off
-        && !options.without.contains(&suite)
-        && (options.only.is_empty() || options.only.contains(&suite))
+    match options.only.is_empty() {
+        _ if options.off => false,
+        true => !options.without.contains(&suite),
+        false => options.only.contains(&suite),
+    }
 }
 
 /// Lines for the receiver of an offer: the suites of its writer under its tags, then ours. `before` are lines that the
@@ -78,13 +80,19 @@ pub(super) fn answer(
     crypto::answer(written.iter().map(Vec::as_slice), &[suite], before, source)
 }
 
-/// What an answer to lines of ours agrees.
+/// What an answer to lines of ours agrees. The tag decides; where it is another one, the suite does, of which we have
+/// one line.
 pub(super) fn accept(offered: &[CryptoLine], answer: &Medium) -> Option<Agreed> {
-    answer.crypto.iter().find_map(|theirs| {
-        let ours =
-            offered.iter().find(|ours| ours.tag == theirs.tag && ours.keys.suite == theirs.keys.suite)?;
-        Some(Agreed { ours: ours.keys.clone(), theirs: theirs.keys.clone() })
-    })
+    let matching = |is_tagged: bool| {
+        answer.crypto.iter().find_map(|theirs| {
+            let is_it = |ours: &&CryptoLine| {
+                ours.keys.suite == theirs.keys.suite && (!is_tagged || ours.tag == theirs.tag)
+            };
+            let ours = offered.iter().find(is_it)?;
+            Some(Agreed { ours: ours.keys.clone(), theirs: theirs.keys.clone() })
+        })
+    };
+    matching(true).or_else(|| matching(false))
 }
 
 /// Lines that are kept of one offer.

@@ -190,10 +190,19 @@ impl Line {
         }
         let mux = &options.rtcp_mux;
         let is_rtp = profile.is_rtp();
+        let mut formats = codecs::offered(said, &options.codec, makeable, &known);
+        if options.codec.reuse
+            && let Some(agreed) = &self.agreed
+        {
+            let agreed =
+                if agreed.offerer == by.from { &agreed.codecs.accepted } else { &agreed.codecs.formats };
+            let used = agreed.iter().find(|format| format.is_speech());
+            formats.sort_by_key(|format| !used.is_some_and(|used| used.is_same(format)));
+        }
         Ok(Told {
             is_refused: false,
             profile,
-            formats: codecs::offered(said, &options.codec, makeable, &known),
+            formats,
             crypto,
             direction: if options.sdp.original_direction { said.direction } else { said.intent() },
             mux: is_rtp && (said.mux && !mux.demux || mux.offer || mux.require),
@@ -244,7 +253,7 @@ impl Line {
         let ptime = match (by.options.ptime, by.asked.ptime_reverse, by.asked.ptime) {
             (Some(ptime), ..) | (None, Some(ptime), _) => Some(ptime),
             (None, None, Some(_)) => offer.ptime,
-            (None, None, None) => answer.ptime,
+            (None, None, None) => answer.ptime.or(offer.ptime),
         };
         let told = Told {
             is_refused: false,

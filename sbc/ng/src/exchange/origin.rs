@@ -36,13 +36,11 @@ impl Origins {
         }
         if is_full {
             line.session_id.clone_from(&first.session_id);
-            line.version.clone_from(&first.version);
         }
         if is_full || options.replace_origin {
             line.at = format!("IN {} {ours}", family(ours)).into_bytes();
         }
-        if options.replace_version || options.force_version {
-            line.session_id.clone_from(&first.session_id);
+        if options.replace_version || options.force_version || is_full {
             if let Some(version) = self.version {
                 line.version = version.to_string().into_bytes();
             }

@@ -153,7 +153,7 @@ impl Line {
             let has = |list: &[Format]| list.iter().any(Format::is_event);
             let is_made = self.told.iter().flatten().flat_map(|told| &told.formats);
             let is_made = is_made.clone().any(|format| format.is_made && format.is_event());
-            let wants = asked.iter().any(|asked| asked.codec.always_transcode) || is_made;
+            let wants = asked.iter().any(|asked| codecs::wants_events(&asked.codec)) || is_made;
             if wants && !has(own) && has(other) {
                 digits.towards = DigitsTowards::Tones;
                 digits.listen_inband = true;

@@ -5,7 +5,7 @@ use super::said::{Format, Profile};
 use crate::options::{AttributePlace, Change, SdpOptions};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sdp::crypto::CryptoLine;
-use sdp::{Direction, Host, Line, Media, Names, Sdp, parse_number, word};
+use sdp::{Direction, Host, Line, Lines, Media, Names, Sdp, parse_number, word};
 use std::io::Write;
 
 /// The o= line.
@@ -33,8 +33,8 @@ pub(super) struct Head<'a> {
 pub(super) enum Part<'a> {
     /// Of a live m-line, as we have it.
     Live(&'a Media<'a>, LivePart<'a>),
-    /// Port 0.
-    Refused(&'a Media<'a>, Profile),
+    /// Port 0, with the receiver's own name for it.
+    Refused(&'a Media<'a>, Profile, Option<&'a [u8]>),
     /// Not for us: as it is.
     AsItIs(&'a Media<'a>),
 }
@@ -54,8 +54,8 @@ pub(super) struct LivePart<'a> {
     pub mux: bool,
     pub ptime: Option<u16>,
     pub maxptime: Option<u16>,
-    /// Made up where the source has none.
-    pub mid: Option<String>,
+    /// Where the source has none: the receiver's own, or one that is made up.
+    pub mid: Option<Vec<u8>>,
     /// How keys are written.
     pub pad: bool,
     pub lifetime: bool,
@@ -69,11 +69,13 @@ pub(super) fn write(from: &Sdp<'_>, head: &Head<'_>, parts: &[Part<'_>], options
     out.extend_from_slice(b"v=0\r\n");
     put(&mut out, b"o=", &[username, b" ", session_id, b" ", version, b" ", at]);
     put(&mut out, b"s=", &[head.name]);
-    for letters in [&b"iuep"[..], b"b", b"trzk"] {
-        for line in from.session_lines().filter(|line| letters.contains(&line.letter)) {
-            put(&mut out, b"", &[line.text]);
-        }
-    }
+    let put_lines = |letters: &[u8], out: &mut Vec<u8>| {
+        let lines = from.session_lines().filter(|line| letters.contains(&line.letter));
+        lines.for_each(|line| put(out, b"", &[line.text]));
+    };
+    put_lines(b"iuep", &mut out);
+    put_bandwidths(&mut out, from.session_lines());
+    put_lines(b"trzk", &mut out);
     let mut attributes: Vec<Vec<u8>> = Vec::new();
     for line in from.session_lines() {
         if is_kept_in_session(&line) && !names.are_in(line.value) {
@@ -88,7 +90,7 @@ pub(super) fn write(from: &Sdp<'_>, head: &Head<'_>, parts: &[Part<'_>], options
     for part in parts {
         match part {
             Part::Live(media, part) => put_live(&mut out, media, part, options, &names),
-            Part::Refused(media, profile) => put_refused(&mut out, media, *profile),
+            Part::Refused(media, profile, mid) => put_refused(&mut out, media, *profile, *mid),
             Part::AsItIs(media) => put_as_it_is(&mut out, media),
         }
     }
@@ -110,13 +112,13 @@ fn put_live(
     let lines_of = |letter: u8| media.lines().filter(move |line| line.letter == letter);
     lines_of(b'i').for_each(|line| put(out, b"", &[line.text]));
     put_connection(out, part.address);
-    lines_of(b'b').for_each(|line| put(out, b"", &[line.text]));
+    put_bandwidths(out, media.lines());
 
     let mut attributes: Vec<Vec<u8>> = Vec::new();
     let mut add = |attribute: &[u8]| attributes.push(attribute.to_vec());
     match (media.mid(), &part.mid) {
         (Some(mid), _) => add(&[b"mid:", mid].concat()),
-        (None, Some(mid)) => add(format!("mid:{mid}").as_bytes()),
+        (None, Some(mid)) => add(&[b"mid:", &mid[..]].concat()),
         (None, None) => {}
     }
     if let Some(label) = media.attribute("label") {
@@ -137,10 +139,10 @@ fn put_live(
             add(line.value);
         }
     }
-    for line in media.lines().filter(|line| is_unknown(line, part.profile)) {
-        if !names.are_in(line.value) {
-            add(line.value);
-        }
+    for is_feedback in [true, false] {
+        let unknown =
+            media.lines().filter(|line| is_unknown(line, part.profile) && !names.are_in(line.value));
+        unknown.filter(|line| is_named(line, b"rtcp-fb") == is_feedback).for_each(|line| add(line.value));
     }
     add(part.direction.name().as_bytes());
     match part.rtcp {
@@ -181,13 +183,22 @@ fn put_live(
     attributes.iter().for_each(|attribute| put(out, b"a=", &[attribute]));
 }
 
+/// In an order of their own.
+fn put_bandwidths(out: &mut Vec<u8>, lines: Lines<'_>) {
+    let known = [&b"AS:"[..], b"CT:", b"TIAS:", b"RR:", b"RS:"];
+    let rank = |line: &Line<'_>| known.iter().position(|name| line.value.starts_with(name));
+    let mut lines: Vec<Line<'_>> = lines.filter(|line| line.letter == b'b').collect();
+    lines.sort_by_key(|line| rank(line).unwrap_or(known.len()));
+    lines.iter().for_each(|line| put(out, b"", &[line.text]));
+}
+
 /// What stays of an m-line that nobody takes: its head.
-fn put_refused(out: &mut Vec<u8>, media: &Media<'_>, profile: Profile) {
+fn put_refused(out: &mut Vec<u8>, media: &Media<'_>, profile: Profile, mid: Option<&[u8]>) {
     put_head(out, media, 0, profile, media.formats());
     let v6 = matches!(media.connection().map(|c| c.host), Some(Host::Address(IpAddr::V6(_))));
     let none = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     put_connection(out, none);
-    if let Some(mid) = media.mid() {
+    if let Some(mid) = media.mid().or(mid) {
         put(out, b"a=mid:", &[mid]);
     }
 }
@@ -242,10 +253,10 @@ pub(super) fn family(address: IpAddr) -> &'static str {
 
 /// Changes that the client asks for, after all else (`sdp-attr`).
 fn change(attributes: &mut Vec<Vec<u8>>, options: &SdpOptions, is_here: impl Fn(&AttributePlace) -> bool) {
+    // What is named may go on with a value: `fmtp:101` is all of that payload type's.
     let is = |attribute: &[u8], wanted: &[u8]| {
-        // A name alone stands for the attribute with whatever value.
-        attribute == wanted
-            || !wanted.contains(&b':') && attribute.split(|byte| *byte == b':').next() == Some(wanted)
+        let rest = attribute.strip_prefix(wanted).filter(|_| !wanted.is_empty());
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b':' | b' ')))
     };
     for change in options.attributes.iter().filter(|change| is_here(&change.place)) {
         match &change.change {
