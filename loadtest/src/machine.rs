@@ -76,8 +76,9 @@ pub struct Machinery {
 impl Machinery {
     /// From both stretches.
     pub fn new(measured: Spent, idle: Spent) -> Self {
+        // The kernel counts in ticks of 10 ms: less than ten of them tell nothing.
         let rate = match idle.seconds {
-            seconds if seconds > 0.0 => (idle.busy_seconds - idle.generator_seconds) / seconds,
+            seconds if seconds > 0.1 => (idle.busy_seconds - idle.generator_seconds) / seconds,
             _ => 0.0,
         };
         let left_seconds = measured.busy_seconds - measured.generator_seconds - rate * measured.seconds;

@@ -361,7 +361,7 @@ fn a_profile_brings_new_calls_all_the_time_and_gives_sockets_back() {
 /// Debian's rtpengine, where it is installed.
 fn with_rtpengine(arguments: &[&str], test: impl Fn(&RtpEngine)) {
     let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-    match RtpEngine::start_at([127, 0, 0, 1].into(), &arguments).unwrap() {
+    match RtpEngine::start_with(&arguments).unwrap() {
         Some(rtpengine) => test(&rtpengine),
         None => show("rtpengine is not installed (apt install rtpengine-daemon): not tested with it"),
     }
