@@ -4,6 +4,7 @@
 mod routing; // groups, routes, number rules
 mod shadow; // routes that no call reaches
 mod policies; // policies and their rate files
+mod ng; // where NG is spoken
 
 pub(crate) use policies::RateFiles;
 
@@ -45,6 +46,7 @@ pub(crate) fn check(
     check.policies();
     let rates = check.rates(files);
     check.engine();
+    check.ng();
     check.unknown();
     Found { errors: check.errors, more: check.more, rates }
 }

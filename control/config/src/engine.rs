@@ -5,7 +5,7 @@ use crate::error::{Kind, nearest};
 use crate::read::{Item, Reader, push_text};
 use crate::secret::Secret;
 use crate::value::{Bad, Lack, Value, Visitor, Word, text_of};
-use crate::words::{Digits, DnsServer, Network, Rate, RateLimit, Timer, Url};
+use crate::words::{Digits, DnsServer, Name, Network, Rate, RateLimit, Timer, Url};
 use base::Duration;
 use core::net::{Ipv4Addr, SocketAddr};
 use routing::Order;
@@ -47,9 +47,13 @@ table! {
         /// Emergency numbers: their calls exceed every limit and no policy is applied to them.
         emergency: Vec<Digits> = vec![Digits("112".into()), Digits("911".into()), Digits("933".into())];
         /// Where rtpengine's NG protocol is spoken; nowhere, if empty.
-        ng: Vec<NgAddress> = Vec::new(), later "not in effect yet: the NG protocol is not spoken";
+        ng: Vec<NgAddress> = Vec::new();
         /// Whether NG calls take media from foreign sources after they have learned theirs.
         ng_source: NgSource = NgSource::Locked;
+        /// Names of limits; each NG call takes a place in all of them.
+        ng_pool: Vec<Name> = Vec::new();
+        /// Where digits of NG calls are told, one JSON object a datagram.
+        ng_events: Vec<SocketAddr> = Vec::new();
         /// How long an NG call lives on after `delete`.
         delete_delay: Duration = Duration::from_secs(30), in Duration::ZERO..=Duration::from_secs(86_400);
         /// How long media goes on after the death of its signalling shard.
@@ -265,7 +269,7 @@ choices! {
         /// Drop and count.
         Locked = "locked";
         /// Forward them, as rtpengine does.
-        Rtpengine = "rtpengine", later "not in effect yet: the NG protocol is not spoken";
+        Rtpengine = "rtpengine";
     }
 }
 

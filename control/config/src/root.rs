@@ -195,6 +195,7 @@ impl Checked {
         let mut notices = found.found;
         notices.extend(self.missing_resources());
         notices.extend(self.readable_keys());
+        notices.extend(self.open_ng());
         notices.sort_by_key(|notice| notice.line);
         notices
     }

@@ -29,7 +29,7 @@ const ADDED: &[(&str, &[&str])] = &[
     (
         "[engine]\nzebra = 1",
         &["2: engine.zebra: unknown key; allowed: api, tokens, media_shards, backend, pin, \
-      signalling_shards, route_order, dns, store, cdr, cdr_keep, recordings, sounds, opus_complexity, emergency, ng, ng_source, delete_delay, orphan, log"],
+      signalling_shards, route_order, dns, store, cdr, cdr_keep, recordings, sounds, opus_complexity, emergency, ng, ng_source, ng_pool, ng_events, delete_delay, orphan, log"],
     ),
     (
         "[trunk.acme]\naddress = \"192.0.2.9\"\nmedia_timeout = { bth = \"60s\" }",
@@ -244,6 +244,25 @@ const ADDED: &[(&str, &[&str])] = &[
         &[
             "1: listener.x.media[0]: a wildcard needs `advertise` when engine.ng is set: an NG offer does not say who the \
            peer is",
+        ],
+    ),
+    (
+        "listener.x = { sip = \"udp:127.0.0.1:2223\", media = \"127.0.0.1:3000-3999\" }\n[engine]\n\
+         ng = [\"udp:0.0.0.0:2223\", \"udp:127.0.0.1:3001\", \"tcp:127.0.0.1:9\", \"http:127.0.0.1:9\", \"ws:127.0.0.1:9\", \"http:127.0.0.1:8080\"]",
+        &[
+            "3: engine.ng[0]: overlaps listener.x.sip[0] (line 4)",
+            "3: engine.ng[1]: overlaps listener.x.media[0] (line 4)",
+            "3: engine.ng[3]: the address tcp:127.0.0.1:9 is also engine.ng[2] (line 6)",
+            "3: engine.ng[4]: the address tcp:127.0.0.1:9 is also engine.ng[2] (line 6)",
+            "3: engine.ng[5]: the address 127.0.0.1:8080 is also engine.api (line 5)",
+        ],
+    ),
+    (
+        "listener.x = { media = \"127.0.0.1:3000-3999\" }\nlimit.a = { calls = 3 }\nlimit.b = { calls = 3, per = \"caller\" }\n\
+         engine.ng_pool = [\"a\", \"b\", \"c\"]",
+        &[
+            "4: engine.ng_pool[1]: an NG call has no numbers that a limit with `per` could count by",
+            "4: engine.ng_pool[2]: no limit is called \"c\"; did you mean \"a\"? (defined: a, b)",
         ],
     ),
     // references

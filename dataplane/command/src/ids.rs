@@ -28,6 +28,11 @@ impl BridgeId {
         usize::from((self.0 >> 40) as u8)
     }
 
+    /// Whether NG minted it rather than the B2BUA of the same shard: serials of NG are odd, those of the B2BUA even.
+    pub fn is_ng(self) -> bool {
+        self.0 % 2 == 1
+    }
+
     /// All of it in one word.
     pub fn to_bits(self) -> u64 {
         self.0
@@ -65,3 +70,15 @@ pub struct Ticket(pub u64);
 /// How often a shard has been started. What an earlier generation held is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Generation(pub u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_says_where_it_lives_and_who_minted_it() {
+        let bridge = BridgeId::new(1, 2, 3, 0x1_0000_0005);
+        assert_eq!((bridge.media_shard(), bridge.signalling_shard(), bridge.is_ng()), (2, 3, true));
+        assert!(!BridgeId::new(1, 2, 3, 0x1_0000_0004).is_ng());
+    }
+}

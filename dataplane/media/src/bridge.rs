@@ -147,6 +147,8 @@ pub struct Bridges {
     shard: u8,
     stock: Stock,
     scratch: Box<Scratch>,
+    /// A packet for a sink that gets other bytes than the sinks beside it.
+    copy: Box<[u8]>,
     /// How hard encoders try, 0 to 10.
     complexity: u8,
     /// Of each signalling shard.
@@ -224,6 +226,8 @@ impl Place {
 
 /// Sinks that one port may feed.
 const SINKS_MAX: usize = 16;
+/// The longest packet of which copies are made.
+const COPY_LEN: usize = 2_048;
 /// How exact the clocks of silence are.
 const SILENCE_TICK: Duration = Duration::from_millis(100);
 /// How exact pulses are.
@@ -252,6 +256,7 @@ impl Bridges {
             crossings: VecDeque::new(),
             shard: config.shard,
             stock: Stock::default(),
+            copy: vec![0; COPY_LEN].into(),
             scratch: Box::new(Scratch {
                 first: [0; transcode::SAMPLES_MAX],
                 second: [0; transcode::SAMPLES_MAX],
@@ -696,19 +701,10 @@ fn check(spec: &BridgeSpec, opened: usize) -> Result<(), Unsupported> {
             }
         }
     }
-    // Several sinks get the same bytes, so nothing may change on the way to them or back.
     let mut sinks = vec![0; opened];
     spec.edges.iter().for_each(|edge| sinks[usize::from(edge.from.0)] += 1);
     if sinks.iter().any(|sinks| *sinks > SINKS_MAX) {
         return Err(Unsupported("more than 16 sinks of one port"));
-    }
-    let changes = |edge: &EdgeSpec| {
-        matches!(&edge.transform, Transform::Relay { payload_map, rewrite }
-            if rewrite.is_some() || payload_map.iter().any(|(from, to)| from != to))
-    };
-    let at_several = |edge: &EdgeSpec| [edge.from, edge.to].iter().any(|port| sinks[usize::from(port.0)] > 1);
-    if spec.edges.iter().any(|edge| at_several(edge) && changes(edge)) {
-        return Err(Unsupported("a payload map or rewrite at a port with several sinks"));
     }
     Ok(())
 }

@@ -192,6 +192,7 @@ pub struct Desk {
     pub(crate) call_ids: CallIds,
     pub(crate) trace: Trace,
     pub(crate) stats: Arc<SignallingStats>,
+    /// Their serials are even; those of NG, on the same shard, are odd.
     bridges_made: u64,
     tickets: u64,
     /// Dialogs that were ended as soon as they began, the latest first.
@@ -217,7 +218,7 @@ impl Desk {
             call_ids: CallIds::new(now.wall, config.node, config.shard),
             trace: Trace::new(config.trace_bytes),
             // Serials of bridges go on where an earlier generation cannot have come to.
-            bridges_made: u64::from(config.generation) << 32,
+            bridges_made: u64::from(config.generation) << 31,
             tickets: 0,
             unwanted: VecDeque::new(),
             late: BTreeMap::new(),
@@ -234,13 +235,13 @@ impl Desk {
     pub(crate) fn new_bridge(&mut self) -> BridgeId {
         self.bridges_made += 1;
         let shard = self.bridges_made % self.config.media_shards.max(1) as u64;
-        BridgeId::new(self.config.node, shard as u8, self.config.shard, self.bridges_made)
+        BridgeId::new(self.config.node, shard as u8, self.config.shard, self.bridges_made << 1)
     }
 
     /// The serial of a bridge whose media shard is not known yet.
     pub(crate) fn new_bridge_serial(&mut self) -> u64 {
         self.bridges_made += 1;
-        self.bridges_made
+        self.bridges_made << 1
     }
 
     pub(crate) fn new_ticket(&mut self) -> command::Ticket {

@@ -18,6 +18,11 @@ impl CallId {
     pub fn node(self) -> u8 {
         (self.0 >> 40) as u8
     }
+
+    /// Whether it is an NG call: their serials are odd, those of the B2BUA even.
+    pub fn is_ng(self) -> bool {
+        self.0 % 2 == 1
+    }
 }
 
 impl fmt::Display for CallId {
@@ -60,9 +65,14 @@ impl CallIds {
         CallIds { prefix: millis << 48 | u128::from(node) << 40 | u128::from(shard) << 32, serial: 0 }
     }
 
+    /// As [`CallIds::new`], for the NG calls of the shard.
+    pub fn ng(started: Wall, node: u8, shard: u8) -> Self {
+        CallIds { serial: u32::MAX, ..CallIds::new(started, node, shard) }
+    }
+
     /// The next id.
     pub fn mint(&mut self) -> CallId {
-        self.serial = self.serial.wrapping_add(1);
+        self.serial = self.serial.wrapping_add(2);
         CallId(self.prefix | u128::from(self.serial))
     }
 }
@@ -78,6 +88,8 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(a.to_string().parse(), Ok(a));
         assert_eq!((a.shard(), a.node(), a.to_string().len()), (2, 3, 24));
+        let ng = CallIds::ng(Wall(1_795_248_116_500_000), 3, 2).mint();
+        assert!(ng.is_ng() && !a.is_ng() && !b.is_ng(), "who started at the same moment mints others");
         assert_eq!("xyz".parse::<CallId>(), Err(NoCallId));
         assert_eq!("+00000000000000000000000".parse::<CallId>(), Err(NoCallId));
     }

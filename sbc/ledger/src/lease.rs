@@ -34,7 +34,7 @@ pub(crate) enum Held {
 
 impl Lease {
     /// Takes one place in each part and one call of each part's rate, or none at all. `shard` is the signalling shard
-    /// that keeps the lease (below [`crate::SHARDS_MAX`]). A part that is named twice counts twice.
+    /// that keeps the lease (below [`crate::SHARDS_MAX`], or [`crate::ng_shard`]). A part that is named twice counts twice.
     ///
     /// # Errors
     /// The first part without a place; if all have one, the first whose calls come too fast.

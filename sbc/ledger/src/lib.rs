@@ -35,7 +35,7 @@ pub use hook::{HookAnswer, HookFailed, HookQuestion};
 pub use id::{CallId, CallIds};
 pub use keyed::KeyedPools;
 pub use lease::{Lease, Part};
-pub use limit::{Bounds, Class, LimitHit, Refused, SHARDS_MAX, Why};
+pub use limit::{Bounds, Class, LimitHit, Refused, SHARDS_MAX, Why, ng_shard};
 pub use net::{Net, NoNet};
 pub use pool::Pool;
 pub use rate::Rate;

@@ -8,6 +8,15 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// Signalling shards that can be told apart; the configuration allows no more.
 pub const SHARDS_MAX: usize = 64;
 
+/// What [`crate::Lease::take`] and [`crate::Auditor::new`] call the NG calls of a signalling shard: its leases are
+/// recounted apart from those of the B2BUA, which live in another list.
+pub fn ng_shard(shard: u8) -> u8 {
+    SHARDS_MAX as u8 + shard
+}
+
+/// The B2BUA's leases of each shard, and NG's.
+const SHARES: usize = 2 * SHARDS_MAX;
+
 /// What a limit allows. The default only counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -185,7 +194,7 @@ impl Rules {
 /// changes its share, so it may compare at any moment of its own while the others go on.
 #[derive(Debug)]
 pub(crate) struct Shares {
-    shards: [Share; SHARDS_MAX],
+    shards: [Share; SHARES],
 }
 
 #[derive(Debug, Default)]
@@ -201,8 +210,8 @@ impl Shares {
     }
 
     fn share(&self, shard: u8) -> &Share {
-        debug_assert!(usize::from(shard) < SHARDS_MAX, "the configuration allows {SHARDS_MAX} shards");
-        &self.shards[usize::from(shard) % SHARDS_MAX]
+        debug_assert!(usize::from(shard) < SHARES, "the configuration allows {SHARDS_MAX} shards");
+        &self.shards[usize::from(shard) % SHARES]
     }
 
     pub fn take(&self, shard: u8) {

@@ -44,7 +44,7 @@ impl Bridges {
     ) -> Result<Option<Hop>, Verdict> {
         let Some((_, port)) = self.ports.at(place.port()) else { return Err(Verdict::Idle) };
         if port.sealed {
-            return self.fan_out(now, place, true, None, packet).map(Some);
+            return self.fan_out(now, place, true, None, packet);
         }
         let bytes = packet.buffer.get_mut(..packet.len).ok_or(Verdict::Oversize)?;
         let (bridge, is_ended) = (port.bridge, port.ends_rtcp());
@@ -55,11 +55,17 @@ impl Bridges {
         if let Some(bridge) = self.bridges.get(bridge) {
             relay::hide_names(&bridge.secret, bytes);
         }
-        let identity = self.identity(place.port());
-        if !identity.is_plain() {
-            packet.len = reports::translate(&identity, bytes)?;
+        // Of several sinks each may know the stream by other names: those get copies of their own.
+        if let Some((_, port)) = self.ports.at(place.port())
+            && port.more_edges.is_empty()
+            && let Some(edge) = &port.edge
+        {
+            let identity = self.identity(place.port(), edge);
+            if !identity.is_plain() {
+                packet.len = reports::translate(&identity, bytes)?;
+            }
         }
-        self.fan_out(now, place, true, None, packet).map(Some)
+        self.fan_out(now, place, true, None, packet)
     }
 
     pub(super) fn hear_reports(&mut self, now: Instant, place: u32, bytes: &[u8]) {
@@ -100,10 +106,9 @@ impl Bridges {
         }
     }
 
-    /// How RTCP of a port must change on the way to its (only) sink.
-    fn identity(&self, place: u32) -> Identity {
+    /// How RTCP of a port must change on the way by one of its edges.
+    pub(super) fn identity(&self, place: u32, edge: &Edge) -> Identity {
         let Some((_, port)) = self.ports.at(place) else { return Identity::default() };
-        let Some(edge) = &port.edge else { return Identity::default() };
         let spliced = |place: u32| self.ports.at(place).and_then(|(_, sink)| sink.spliced());
         let forward =
             edge.rewrite.or(spliced(edge.sink)).map(|rewrite| (port.streams.current_ssrc(), rewrite));

@@ -4,6 +4,7 @@ use super::maker::Leave;
 use super::outgoing::Outgoing;
 use super::port::{Found, Port, Sender};
 use super::relay::{Edge, Way};
+use super::reports::{self, Identity};
 use super::{Bridges, Hop, Packet, Place, Pulse, SINKS_MAX, Slot};
 use crate::wire::rtp::{Header, Rtp};
 use base::{Instant, Now, Rng};
@@ -88,7 +89,7 @@ impl Bridges {
         match found {
             Found::Rtp(header) => self.pass_speech(now, place, header, packet),
             Found::Rtcp(_) => self.pass_rtcp(now, place, packet),
-            Found::Datagram => self.fan_out(now, place, place.is_rtcp(), None, packet).map(Some),
+            Found::Datagram => self.fan_out(now, place, place.is_rtcp(), None, packet),
         }
     }
 
@@ -124,8 +125,9 @@ impl Bridges {
         Ok(hop)
     }
 
-    /// To every sink that the packet passes to: the first hop is the answer, the others wait in `more_hops`. A sink that
-    /// cannot be sent to is counted; it is the answer if there is no hop at all. A sink with a key of its own gets a copy.
+    /// To every sink that gets the bytes as they are: the first hop is the answer, the others wait in `more_hops`. A sink
+    /// that cannot be sent to is counted; it is the answer if there is no hop at all. Of RTCP, sinks with a key of their
+    /// own, or other names for its streams, get copies; of RTP they have theirs already ([`Bridges::pass_several`]).
     pub(super) fn fan_out(
         &mut self,
         now: Instant,
@@ -133,76 +135,101 @@ impl Bridges {
         is_rtcp: bool,
         header: Option<Header>,
         packet: &mut Packet<'_>,
-    ) -> Result<Hop, Verdict> {
+    ) -> Result<Option<Hop>, Verdict> {
         let count = self.ports.at(place.port()).map_or(0, |(_, port)| port.edges().count());
-        let mut first = Err(Verdict::Closed);
+        let (mut first, mut copied) = (None, false);
         for n in 0..count.min(SINKS_MAX) {
             let Some((_, port)) = self.ports.at(place.port()) else { break };
             let Some(edge) = port.edges().nth(n) else { break };
             let (sink, passes) = (edge.sink, edge.is_relay() || is_rtcp && edge.passes_rtcp());
-            let is_own = count > 1 && self.ports.at(sink).is_some_and(|(_, sink)| sink.own_key.is_some());
+            let has_own_bytes = match header {
+                Some(_) => !matches!(edge.way, Way::Closed) && !self.shares_bytes(edge),
+                None => false,
+            };
+            if has_own_bytes {
+                continue;
+            }
+            let identity = (is_rtcp && passes && count > 1).then(|| self.identity(place.port(), edge));
             let hop = match (passes, is_rtcp) {
                 (false, _) => Err(Verdict::Closed),
-                (true, _) if is_own => {
-                    self.send_copy(now, sink, is_rtcp, header, packet);
+                (true, true)
+                    if let Some(identity) = &identity
+                        && (!identity.is_plain() || self.has_key(sink)) =>
+                {
+                    if let Err(verdict) = self.send_rtcp_copy(sink, identity, packet) {
+                        self.count_drop(place, verdict);
+                    }
+                    copied = true;
                     continue;
                 }
                 (true, true) => self.send_rtcp(sink, packet),
                 (true, false) => self.send(now, sink, header, packet),
             };
             match (first, hop) {
-                (Ok(_), Ok(hop)) => {
+                (Some(Ok(_)), Ok(hop)) => {
                     self.more_hops.push(hop);
                     self.counters.packets_out += 1;
                     self.counters.bytes_out += packet.len as u64;
                 }
-                (Ok(_), Err(verdict)) => self.count_drop(place, verdict),
-                (Err(_), Ok(hop)) => {
-                    if n > 0
-                        && let Err(verdict) = first
-                    {
-                        self.count_drop(place, verdict);
-                    }
-                    first = Ok(hop);
+                (Some(Ok(_)), Err(verdict)) => self.count_drop(place, verdict),
+                (Some(Err(verdict)), hop) => {
+                    self.count_drop(place, verdict);
+                    first = Some(hop);
                 }
-                (Err(_), Err(verdict)) => {
-                    if n > 0 {
-                        self.count_drop(place, verdict);
-                    }
-                    first = Err(verdict);
-                }
+                (None, hop) => first = Some(hop),
             }
         }
-        first
+        match first {
+            None | Some(Err(_)) if copied => Ok(None),
+            Some(first) => first.map(Some),
+            None => Err(Verdict::Closed),
+        }
     }
 
-    /// A copy for a sink with a key of its own, beside sinks that get the bytes as they are.
-    fn send_copy(
-        &mut self,
-        now: Instant,
-        sink: u32,
-        is_rtcp: bool,
-        header: Option<Header>,
-        packet: &Packet<'_>,
-    ) {
-        let Bridges { ports, made, rng, .. } = self;
-        let Some((_, sink)) = ports.at_mut(sink) else { return };
-        let aim = if is_rtcp { sink.control } else { sink.media };
-        let Ok(target) = aim.target else { return };
-        made.make(Hop { slot: aim.slot, target }, |buffer| {
-            let len = packet.len.min(buffer.len());
-            buffer[..len].copy_from_slice(packet.buffer.get(..len)?);
-            let mut copy = Packet { buffer, len, truncated: false };
-            if is_rtcp {
-                copy.len = sink.own_key.as_mut()?.sealer.seal_rtcp(copy.buffer, len).ok()?;
-                sink.rtcp_sent += 1;
-            } else {
-                sink.dress(now, header, &mut copy, rng).ok()?;
-                sink.sent.packets += 1;
-                sink.sent.bytes += copy.len as u64;
+    /// Whether a sink gets the very bytes that came in, as others of the same source may.
+    fn shares_bytes(&self, edge: &Edge) -> bool {
+        let is_dressed = |sink: &Port| {
+            sink.own_key.is_some() || sink.audio.as_ref().is_some_and(|audio| audio.out.is_some())
+        };
+        edge.is_relay()
+            && edge.is_plain()
+            && !self.ports.at(edge.sink).is_some_and(|(_, sink)| is_dressed(sink))
+    }
+
+    fn has_key(&self, port: u32) -> bool {
+        self.ports.at(port).is_some_and(|(_, port)| port.own_key.is_some())
+    }
+
+    /// A copy of RTCP for a sink that knows the streams by other names or has a key of its own, beside sinks that get
+    /// the bytes as they are.
+    fn send_rtcp_copy(&mut self, sink: u32, identity: &Identity, packet: &Packet<'_>) -> Result<(), Verdict> {
+        let Bridges { ports, made, .. } = self;
+        let (_, sink) = ports.at_mut(sink).ok_or(Verdict::NoTarget)?;
+        let hop = Hop { slot: sink.control.slot, target: sink.control.target? };
+        let mut outcome = Ok(());
+        made.make(hop, |buffer| {
+            let mut write = || {
+                let bytes = packet.buffer.get(..packet.len).ok_or(Verdict::Oversize)?;
+                let copy = buffer.get_mut(..bytes.len()).ok_or(Verdict::Oversize)?;
+                copy.copy_from_slice(bytes);
+                let len = if identity.is_plain() { bytes.len() } else { reports::translate(identity, copy)? };
+                match &mut sink.own_key {
+                    Some(own) => own.sealer.seal_rtcp(buffer, len),
+                    None => Ok(len),
+                }
+            };
+            match write() {
+                Ok(len) => {
+                    sink.rtcp_sent += 1;
+                    Some(len)
+                }
+                Err(verdict) => {
+                    outcome = Err(verdict);
+                    None
+                }
             }
-            Some(copy.len)
         });
+        outcome
     }
 
     /// A packet of a stream that is more than relayed, or to several sinks.
@@ -263,45 +290,85 @@ impl Bridges {
             }
             return if blocked { Err(Verdict::DigitBlocked) } else { passed };
         }
-        self.pass_several(now, place, header, payload, packet, heard)
+        self.pass_several(now, place, header, payload, is_key, packet, heard)
     }
 
     /// Whether a peer gets digits as events.
     fn takes_events(&self, sink: u32) -> bool {
         let Some((_, sink)) = self.ports.at(sink) else { return true };
         let towards = sink.audio.as_ref().map(|audio| audio.wants.digits.towards).unwrap_or_default();
-        let has_events = sink.payloads.iter().any(|payload| payload.encoding == "telephone-event");
         sink.payloads.is_empty()
-            || has_events && matches!(towards, DigitsTowards::Auto | DigitsTowards::Events)
+            || sink.has_events() && matches!(towards, DigitsTowards::Auto | DigitsTowards::Events)
     }
 
+    /// Several sinks: those that want the bytes as they are share them, each of the others gets a copy of its own.
+    #[expect(clippy::too_many_arguments, reason = "one packet with all that is known of it")]
     fn pass_several(
         &mut self,
         now: Instant,
         place: Place,
         header: Header,
         payload: Range<usize>,
+        is_key: bool,
         packet: &mut Packet<'_>,
         heard: Result<Option<Hop>, Verdict>,
     ) -> Result<Option<Hop>, Verdict> {
         let Some((_, port)) = self.ports.at_mut(place.port()) else { return Err(Verdict::Idle) };
         let mut edges = (port.edge.take(), core::mem::take(&mut port.more_edges));
-        let mut relays = false;
+        let mut is_shared = false;
         let mut made = heard;
         for edge in edges.0.iter_mut().chain(&mut edges.1) {
+            let passes = matches!(edge.way, Way::Relay | Way::Law(_));
+            if is_key && passes && !self.takes_events(edge.sink) {
+                continue;
+            }
             match &edge.way {
+                Way::Closed | Way::Heard => {}
                 Way::Transcode(_) => {
                     made = self.pass_edge(now, place, edge, header, payload.clone(), packet, heard);
                 }
-                Way::Relay => relays = true,
-                // Others would change the bytes that all get.
-                Way::Closed | Way::Heard | Way::Law(_) | Way::Silence => {}
+                Way::Relay if self.shares_bytes(edge) => is_shared = true,
+                Way::Relay | Way::Law(_) | Way::Silence => {
+                    made = self.pass_copy(now, place, edge, header, payload.clone(), packet);
+                }
             }
         }
         if let Some((_, port)) = self.ports.at_mut(place.port()) {
             (port.edge, port.more_edges) = edges;
         }
-        if relays { self.fan_out(now, place, false, Some(header), packet).map(Some) } else { made }
+        if is_shared { self.fan_out(now, place, false, Some(header), packet) } else { made }
+    }
+
+    /// As [`Bridges::pass_edge`] with a copy of the packet, which leaves with what is made here.
+    fn pass_copy(
+        &mut self,
+        now: Instant,
+        place: Place,
+        edge: &mut Edge,
+        header: Header,
+        payload: Range<usize>,
+        packet: &Packet<'_>,
+    ) -> Result<Option<Hop>, Verdict> {
+        let bytes = packet.buffer.get(..packet.len).ok_or(Verdict::Oversize)?;
+        let mut buffer = core::mem::take(&mut self.copy);
+        let passed = match buffer.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                let mut copy = Packet { buffer: &mut buffer, len: bytes.len(), truncated: false };
+                let passed = self.pass_edge(now, place, edge, header, payload, &mut copy, Ok(None));
+                if let Ok(Some(hop)) = passed {
+                    let bytes = copy.buffer.get(..copy.len).unwrap_or_default();
+                    self.made.make(hop, |room| {
+                        room.get_mut(..bytes.len())?.copy_from_slice(bytes);
+                        Some(bytes.len())
+                    });
+                }
+                passed
+            }
+            None => Err(Verdict::Oversize),
+        };
+        self.copy = buffer;
+        passed.map(|_| None)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one packet with all that is known of it")]

@@ -38,6 +38,23 @@ fn every_sample_of_a_clip_is_heard_once_and_its_end_is_told_with_its_length() {
 }
 
 #[test]
+fn a_sound_fails_when_its_hearer_comes_to_speak_nothing_that_can_be_made() {
+    let mut world = World::new();
+    let (id, _) = quiet(&mut world);
+    let ticket = world.order(id, &play(B, clip(8_000, vec![100; 16_000]), PlayMode::Replace)).unwrap();
+    world.run(500);
+    assert_eq!(world.ended(ticket), None);
+    world.set(id, |spec| {
+        spec.ports[1].payloads =
+            vec![command::Payload { number: 18, clock: 8_000, encoding: "g729".into(), fmtp: String::new() }];
+    });
+    world.run(100);
+    let ended = world.ended(ticket).expect("whoever waits is told");
+    assert_eq!(ended.outcome, Outcome::Failed);
+    assert!(ended.length >= Duration::from_millis(480), "{ended:?}");
+}
+
+#[test]
 fn the_length_is_that_of_the_sound_to_the_sample() {
     let mut world = World::new();
     let (id, _) = quiet(&mut world);

@@ -184,6 +184,57 @@ fn several_sinks_get_the_same_bytes() {
     assert_eq!(world.dropped(0, Verdict::NoTarget), 3);
 }
 
+/// What was made for sinks that get bytes of their own, by target.
+fn copies(world: &mut World) -> Vec<(String, Vec<u8>)> {
+    let mut copies = Vec::new();
+    world.bridges.drain_made(|hop, bytes| copies.push((hop.target.to_string(), bytes.to_vec())));
+    copies
+}
+
+#[test]
+fn each_of_several_sinks_gets_its_own_payload_types_and_numbers() {
+    let map = |to| Transform::Relay { payload_map: vec![(0, to)], rewrite: None };
+    let mut world = World::with(|spec| {
+        spec.ports.extend([port(2, "198.51.100.2:5000"), port(3, "198.51.100.3:5000")]);
+        spec.edges[0].transform = map(96);
+        spec.edges.extend([edge(0, 2, relay()), edge(0, 3, rewritten(99, 10, 1_000))]);
+    });
+    let (_, target, bytes) = world.pass(A_RTP, A, &rtp(7, 1)).unwrap();
+    assert_eq!((target.as_str(), bytes), ("198.51.100.2:5000", rtp(7, 1)), "whoever wants it as it is");
+    let mapped = rtp_with(Header { payload_type: 96, ssrc: 7, sequence: 1, timestamp: 160, marker: false });
+    let moved = rtp_with(Header { ssrc: 99, sequence: 11, timestamp: 1_160, ..Header::default() });
+    assert_eq!(copies(&mut world), [(B.into(), mapped), ("198.51.100.3:5000".into(), moved)]);
+    assert_eq!([1, 2, 3].map(|n| world.port(n).sent.packets), [1; 3]);
+    assert_eq!(world.port(0).dropped, [], "nothing of it counts as dropped");
+}
+
+#[test]
+fn each_of_several_sinks_gets_reports_of_the_stream_as_it_knows_it() {
+    let mut world = World::with(|spec| {
+        spec.ports.push(port(2, "198.51.100.2:5000"));
+        spec.edges.extend([edge(0, 2, rewritten(99, 10, 1_000)), edge(2, 0, Transform::Drop)]);
+    });
+    world.talk(A_RTP, A, 7, 1..3).unwrap();
+    copies(&mut world);
+    let report = rtcp(0x80, 200, &[7, 0, 0, 320, 2, 344]);
+    let (_, target, bytes) = world.pass(A_RTCP, "192.0.2.1:4001", &report).unwrap();
+    assert_eq!((target.as_str(), bytes), ("198.51.100.1:5001", report));
+    let moved = rtcp(0x80, 200, &[99, 0, 0, 1_320, 2, 344]);
+    assert_eq!(copies(&mut world), [("198.51.100.2:5001".into(), moved)]);
+}
+
+#[test]
+fn a_muted_sink_beside_others_hears_silence_and_they_hear_speech() {
+    let mut world = World::with(|spec| {
+        spec.ports.push(port(2, "198.51.100.2:5000"));
+        spec.edges.push(edge(0, 2, Transform::Silence));
+    });
+    let (_, target, bytes) = world.pass(A_RTP, A, &rtp(7, 1)).unwrap();
+    assert_eq!((target.as_str(), bytes), (B, rtp(7, 1)));
+    let [(target, silent)] = &copies(&mut world)[..] else { panic!("one copy") };
+    assert_eq!((target.as_str(), &silent[12..]), ("198.51.100.2:5000", &[0xff; 160][..]));
+}
+
 #[test]
 fn an_edge_for_one_party_only_is_heard_by_that_party() {
     let mut world = World::with(|spec| spec.edges[0].audience = Audience::Only(Party(1)));
@@ -237,11 +288,6 @@ fn what_cannot_be_done_is_said_and_changes_nothing() {
     check(&mut world, &|spec| spec.ports[0].ice = Some(ice.clone()), "ICE");
     check(&mut world, &|spec| spec.ports[0].port = PortIndex(7), "a port that was never opened");
     check(&mut world, &|spec| spec.edges[0].to = PortIndex(7), "an edge of a port that was never opened");
-    let several = |spec: &mut command::BridgeSpec| {
-        spec.edges.push(edge(0, 0, relay()));
-        spec.edges[1].transform = rewritten(1, 2, 3);
-    };
-    check(&mut world, &several, "a payload map or rewrite at a port with several sinks");
     let many = |spec: &mut command::BridgeSpec| spec.edges.extend((0..20).map(|_| edge(0, 1, relay())));
     check(&mut world, &many, "more than 16 sinks of one port");
 }

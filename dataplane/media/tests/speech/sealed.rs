@@ -373,6 +373,54 @@ fn no_index_is_sealed_twice_when_a_source_begins_anew_under_its_old_ssrc() {
 }
 
 #[test]
+fn however_many_streams_a_source_begins_they_all_go_on_under_few_of_ours() {
+    let (mut world, mut peer, mut a, _) = call(Suite::AesCm128Sha1_80);
+    let mut ssrcs = std::collections::BTreeSet::new();
+    for ssrc in 1..=100 {
+        a.header.ssrc = ssrc;
+        for _ in 0..5 {
+            let packet = a.speak();
+            assert_eq!(world.send(A_RTP, A, &packet), Ok(true), "stream {ssrc}");
+            let clear = peer.open(&world.raw(B_RTP).pop().unwrap().bytes).expect("the far end follows");
+            assert_eq!(clear[12..], packet[12..]);
+            ssrcs.insert(media::wire::rtp::Rtp::parse(&clear).unwrap().header().ssrc);
+            world.wait(20);
+        }
+    }
+    assert_eq!(ssrcs.len(), media::srtp::SEALED_MAX);
+    assert_eq!(world.drops(0), []);
+}
+
+#[test]
+fn a_fork_that_comes_back_with_its_key_finds_the_count_of_wraps_as_it_was() {
+    let suite = Suite::AesCm128Sha1_80;
+    let (mut world, mut peer, mut a, _) = call(suite);
+    let mut other = Peer { opener: Opener::new(&keys(suite, 77)).unwrap(), ..Peer::new(suite) };
+    a.header.sequence = 65_500;
+    for turn in 0..4 {
+        let (ours, far) = if turn % 2 == 0 { (OURS, &mut peer) } else { (77, &mut other) };
+        world.set(|spec| seal(spec, keys(suite, ours), Some(keys(suite, THEIRS))));
+        for _ in 0..50 {
+            let packet = a.speak();
+            assert_eq!(world.send(A_RTP, A, &packet), Ok(true));
+            let clear = far.open(&world.raw(B_RTP).pop().unwrap().bytes);
+            assert_eq!(clear.expect("the far end follows")[12..], packet[12..], "turn {turn}");
+            world.wait(20);
+        }
+    }
+}
+
+#[test]
+fn a_key_identifier_that_fits_no_packet_is_refused() {
+    let (mut world, ..) = call(Suite::AesCm128Sha1_80);
+    let long = SdesKeys { mki: vec![1; 129], ..keys(Suite::AesCm128Sha1_80, OURS) };
+    let before = world.spec.clone();
+    assert!(world.try_set(|spec| seal(spec, long, None)).is_err());
+    world.spec = before;
+    world.set(|_| {});
+}
+
+#[test]
 fn both_sides_may_be_encrypted_with_keys_and_suites_of_their_own() {
     let (first, second) = (Suite::AeadAes256Gcm, Suite::AesCm128Sha1_32);
     let mut world = World::with(&[pcmu()], &[pcma()], |spec| {
