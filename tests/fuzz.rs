@@ -222,7 +222,8 @@ fn ng_request() {
 #[test]
 fn ng_stream() {
     let payloads = [ng_payloads("json"), ng_payloads("bencode")].concat();
-    let streams: Vec<_> = payloads.iter().map(|payload| [b"\n7_1 ", &payload[..], b"x  d0:e"].concat()).collect();
+    let streams: Vec<_> =
+        payloads.iter().map(|payload| [b"\n7_1 ", &payload[..], b"x  d0:e"].concat()).collect();
     drive("ng_stream", ng::fuzz::stream, &streams, NG_WORDS);
 }
 
