@@ -44,6 +44,9 @@ impl Call {
     pub(super) fn find_answered<'r>(&self, request: &'r Request) -> Result<(Answered, &'r [u8]), Failure> {
         let from = tag(&request.from_tag).ok_or(Failure::NoFromTag)?;
         let to = tag(&request.to_tag).ok_or(Failure::NoToTag)?;
+        if from == to {
+            return Err(Failure::Dialogue);
+        }
         let (offerer, answerer) = (self.tagged(from), self.tagged(to));
         if let (Some(offerer), Some(answerer)) = (offerer, answerer)
             && let Some(dialogue) = self.dialogues.iter().find(|dialogue| dialogue.joins(offerer, answerer))

@@ -142,6 +142,8 @@ fn an_answer_to_nothing_is_refused() {
     world.sdp(&offer("call", "a", &audio(A, 4_000)));
     let strange = world.error(&answer("call", "x", "y", &audio(B, 5_000)));
     assert_eq!(strange, "No monologue matching the given criteria");
+    assert_eq!(world.error(&answer("call", "a", "a", &audio(B, 5_000))), "Invalid dialogue association");
+    assert_eq!(world.error(&reoffer("call", "a", "a", &audio(B, 5_000))), "Invalid dialogue association");
 }
 
 #[test]

@@ -7,3 +7,9 @@ mod forks; // several answers, branches
 mod deleting; // delays, revivals, parts of calls
 mod ports; // listeners, families, what media refuses
 mod sources; // how sources are learned
+mod waiting; // order, repetitions, bounds
+mod lives; // limits, timeouts, restarts
+mod looks; // what control sees
+mod controls; // blocking, playing, digits
+mod watching; // publish and subscribe
+mod any_order; // whatever comes, in any order

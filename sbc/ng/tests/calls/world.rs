@@ -22,7 +22,6 @@ use std::sync::Arc;
 pub struct Bridge {
     pub ports: Vec<OpenedPort>,
     pub spec: Option<BridgeSpec>,
-    pub is_closing: bool,
     pub orders: Vec<command::Order>,
     /// How often a spec was set.
     pub sets: usize,
