@@ -159,7 +159,9 @@ mod tests {
         let compare = planned("--b ng:127.0.0.1:2223,pid=7 --only opus --calls 3").unwrap();
         assert_eq!(compare.cases[0].name, "PCMU to Opus, 3 calls");
         assert_eq!((compare.cases.len(), compare.cases[0].load.calls), (1, 3));
-        for bad in ["--only fax", "--rounds 0", "--seconds 0", "--opus-complexity 11", "--a kamailio", "--calls 0"] {
+        for bad in
+            ["--only fax", "--rounds 0", "--seconds 0", "--opus-complexity 11", "--a kamailio", "--calls 0"]
+        {
             assert!(planned(bad).is_err(), "{bad}");
         }
     }

@@ -229,7 +229,9 @@ mod tests {
         let load = planned("").unwrap();
         assert_eq!(load.parties.map(|ip| ip.to_string()), ["127.0.0.2", "127.0.0.3"]);
         assert!(load.media.is_some() && !load.converts && load.profile.is_none());
-        let load = planned("--profile spike --media pcmu --to-media opus --burst --parties 10.0.0.1 --json-ng").unwrap();
+        let load =
+            planned("--profile spike --media pcmu --to-media opus --burst --parties 10.0.0.1 --json-ng")
+                .unwrap();
         assert!(load.converts && load.json && load.profile == Some(Shape::Spike));
         assert_eq!((load.phases, load.parties[1].to_string()), (Phases::Burst, "10.0.0.1".to_owned()));
         assert!(planned("--media none").unwrap().media.is_none());
@@ -237,9 +239,14 @@ mod tests {
 
     #[test]
     fn mistakes_are_said_before_anything_is_sent() {
-        for bad in
-            ["--media amr", "--to-media none", "--media none --to-media pcmu", "--slo loss", "--lateness 0", "--cps 0"]
-        {
+        for bad in [
+            "--media amr",
+            "--to-media none",
+            "--media none --to-media pcmu",
+            "--slo loss",
+            "--lateness 0",
+            "--cps 0",
+        ] {
             assert!(planned(bad).is_err(), "{bad}");
         }
     }

@@ -24,7 +24,8 @@ pub fn recording(name: &str, side: usize) -> Option<Arc<Recording>> {
         _ => return None,
     };
     let clock = if name == "opus" { 48_000 } else { 8_000 };
-    let format = move || Format { name: if clock == 48_000 { "opus" } else { "g722" }, clock, channels, fmtp: "" };
+    let format =
+        move || Format { name: if clock == 48_000 { "opus" } else { "g722" }, clock, channels, fmtp: "" };
     let codec = registry::find(&format())?;
     let mut encoder = codec.encoder(&format(), EncoderSettings { rate: RATE as u32, complexity: COMPLEXITY });
     let pcm = resample::clip(RATE as u32, encoder.rate(), &speech_with(1, tone));
