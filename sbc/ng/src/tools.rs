@@ -110,6 +110,10 @@ impl Tools {
     }
 
     /// Answers a request, and everybody who has asked the same meanwhile.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a request that is answered is gone, so that it is answered once"
+    )]
     pub fn answer(&mut self, now: Now, asked: Asked, said: impl Into<Said>) {
         let (result, mut reply) = match said.into() {
             Said::Ok(mut body) => {

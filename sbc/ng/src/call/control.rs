@@ -66,7 +66,7 @@ impl Call {
         let bridge = self.bridge;
         match ask {
             MediaAsk::Order { ticket, order } => {
-                tools.media(bridge, Command::Order { bridge, ticket, order })
+                tools.media(bridge, Command::Order { bridge, ticket, order });
             }
             MediaAsk::Report { ticket } => tools.media(bridge, Command::Report { bridge, ticket }),
             MediaAsk::Sound { ticket, source } => {
