@@ -228,6 +228,11 @@ fn ng_stream() {
 }
 
 #[test]
+fn ng_subscribe() {
+    drive("ng_subscribe", ng::fuzz::subscribe, &descriptions(), SDP_WORDS);
+}
+
+#[test]
 fn ng_flags() {
     drive("ng_flags", ng::fuzz::flags, &ng_payloads("flags"), NG_WORDS);
 }

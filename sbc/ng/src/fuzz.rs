@@ -29,6 +29,12 @@ pub fn bencode(bytes: &[u8]) {
     }
 }
 
+/// Somebody publishes an SDP, others hear it and answer with the same: whatever it says, what fails changes nothing, and
+/// what succeeds is an SDP that can be read.
+pub fn subscribe(bytes: &[u8]) {
+    crate::subscription::fuzz(bytes);
+}
+
 /// What is JSON to us is written and read again, and means the same.
 pub fn json(bytes: &[u8]) {
     let Ok(crate::value::Value::Dict(dict)) = notation::read(bytes) else { return };
