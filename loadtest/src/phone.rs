@@ -167,15 +167,19 @@ impl Line {
                     // What the kernel does not take is lost like any datagram; timers send it again.
                     let _ = sys::send_to(&self.socket, &bytes, &Target::from(to));
                 }
-                (Output::Speak { call, socket, remote }, Some(voice)) => voice.switchboard.speak(Party {
-                    call,
-                    side: M::SIDE,
-                    socket: voice.first_socket + socket,
-                    send_to: remote.rtp,
-                    rtcp_to: remote.rtcp,
-                }),
+                // What it speaks is the media thread's affair: it has one codec.
+                (Output::Speak { call, socket, remote, codec: _ }, Some(voice)) => {
+                    voice.switchboard.speak(Party {
+                        call,
+                        side: M::SIDE,
+                        socket: voice.first_socket + socket,
+                        send_to: remote.rtp,
+                        rtcp_to: remote.rtcp,
+                    })
+                }
                 (Output::Hush(call), Some(voice)) => voice.switchboard.hush(call),
-                (Output::Speak { .. } | Output::Hush(_), None) => (),
+                (Output::Rest(_) | Output::Dial { .. }, Some(_)) => (),
+                (Output::Speak { .. } | Output::Hush(_) | Output::Rest(_) | Output::Dial { .. }, None) => (),
             }
         }
     }
