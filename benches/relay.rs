@@ -3,10 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use base::{Duration, Instant, Now, Rng, Wall};
-use command::spec::{
-    Accept, Audience, EdgeSpec, Learn, MediaClass, Payload, Phase, PortSpec, Remote, RtcpMux, SendTo,
-    Timeouts, Transform,
-};
+use command::spec::{Audience, EdgeSpec, Payload, Phase, PortSpec, Remote, Timeouts, Transform};
 use command::{BridgeId, BridgeSpec, Party, PortIndex, RemoteTag};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use media::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
@@ -129,7 +126,6 @@ fn port(index: u16, rtp: SocketAddr) -> PortSpec {
     PortSpec {
         port: PortIndex(index),
         party: Party(index),
-        class: MediaClass::Rtp,
         remotes: vec![Remote {
             tag: RemoteTag(0),
             rtp: Some(rtp),
@@ -140,16 +136,9 @@ fn port(index: u16, rtp: SocketAddr) -> PortSpec {
             sealed: false,
         }],
         active: Some(RemoteTag(0)),
-        mux: RtcpMux::Separate,
-        learn: Learn::Window,
-        signalling_source: None,
-        accept: Accept::Locked,
-        send_to: SendTo::Learned,
         payloads: vec![payload(0, "pcmu"), payload(101, "telephone-event")],
         dscp: 46,
-        secure: None,
-        ice: None,
-        voice: command::Voice::default(),
+        ..PortSpec::default()
     }
 }
 

@@ -207,6 +207,36 @@ fn ng_bencode() {
     );
 }
 
+#[test]
+fn ng_json() {
+    drive("ng_json", ng::fuzz::json, &ng_payloads("json"), NG_WORDS);
+}
+
+#[test]
+fn ng_request() {
+    let payloads = [ng_payloads("json"), ng_payloads("bencode")].concat();
+    let datagrams: Vec<_> = payloads.iter().map(|payload| [b"7_1 ", &payload[..]].concat()).collect();
+    drive("ng_request", ng::fuzz::request, &datagrams, NG_WORDS);
+}
+
+#[test]
+fn ng_stream() {
+    let payloads = [ng_payloads("json"), ng_payloads("bencode")].concat();
+    let streams: Vec<_> =
+        payloads.iter().map(|payload| [b"\n7_1 ", &payload[..], b"x  d0:e"].concat()).collect();
+    drive("ng_stream", ng::fuzz::stream, &streams, NG_WORDS);
+}
+
+#[test]
+fn ng_flags() {
+    drive("ng_flags", ng::fuzz::flags, &ng_payloads("flags"), NG_WORDS);
+}
+
+/// Our own requests as clients send them: in files of a notation each.
+fn ng_payloads(ending: &str) -> Vec<Vec<u8>> {
+    files("sbc/ng/tests/requests", ending)
+}
+
 /// An entry that nobody drives finds nothing.
 #[test]
 fn every_entry_is_driven() {
@@ -553,6 +583,33 @@ const OGG_WORDS: &[&[u8]] = &[
     &[1, 2, 0, 0, 1],
     &[0, 4],
     &[0, 1],
+];
+
+const NG_WORDS: &[&[u8]] = &[
+    b"7:command5:offer",
+    b"7:call-id2:c1",
+    b"l",
+    b"d",
+    b"e",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b"\"",
+    b"\\u0000",
+    b",\"call-id\":\"a\"",
+    b",\"rtpp-flags\":\"call-id=b\"",
+    b" call-id=c",
+    b" codec=[strip=[",
+    b"codec-set-opus/48000/2/",
+    b"sdp-attr-substitute-audio-a>b",
+    b"SDES-only-",
+    b"--",
+    b"..",
+    b"null",
+    b"1e9",
+    b"i1e",
+    b"1048577:",
 ];
 
 const CONFIG_WORDS: &[&[u8]] = &[

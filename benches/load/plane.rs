@@ -5,9 +5,8 @@ use anyhow::{Context, Result, bail};
 use base::{Clock, Mailbox, Wake};
 use command::spec::Audience;
 use command::{
-    Accept, BridgeId, BridgeSpec, Command, EdgeSpec, Event, Learn, MediaClass, Party, Payload, Phase,
-    PortIndex, PortSpec, PortWant, Remote, RemoteTag, RoomSpec, RtcpMux, Seat, SendTo, Timeouts, Transform,
-    Verdict, Voice,
+    BridgeId, BridgeSpec, Command, EdgeSpec, Event, Party, Payload, Phase, PortIndex, PortSpec, PortWant,
+    Remote, RemoteTag, RoomSpec, Seat, Timeouts, Transform, Verdict, Voice,
 };
 use loadtest::process::Sample;
 use serde::{Deserialize, Serialize};
@@ -248,7 +247,6 @@ fn spec(kind: &Kind, parties: &[SocketAddr], room: Option<BridgeId>) -> BridgeSp
     let ports = parties.iter().zip(names).zip(0..).map(|((at, name), index)| PortSpec {
         port: PortIndex(index),
         party: Party(index),
-        class: MediaClass::Rtp,
         remotes: vec![Remote {
             tag: RemoteTag(1),
             rtp: Some(*at),
@@ -259,16 +257,9 @@ fn spec(kind: &Kind, parties: &[SocketAddr], room: Option<BridgeId>) -> BridgeSp
             sealed: false,
         }],
         active: Some(RemoteTag(1)),
-        mux: RtcpMux::Separate,
-        learn: Learn::Window,
-        signalling_source: None,
-        accept: Accept::Locked,
-        send_to: SendTo::Learned,
         payloads: vec![payload(name)],
-        dscp: 0,
-        secure: None,
-        ice: None,
         voice: Voice { seat: seat.clone(), ..Voice::default() },
+        ..PortSpec::default()
     });
     BridgeSpec {
         phase: Phase::Active,

@@ -55,6 +55,9 @@ pub(crate) struct RecordingBody {
     state: &'static str,
     /// How much could not be written.
     lost_ms: u64,
+    /// What whoever asked for it by NG wants kept beside it (`metadata`); absent without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<String>,
 }
 
 /// Recordings, the newest first.
@@ -164,6 +167,7 @@ impl RecordingBody {
             format: format_name(row.format),
             state: row.state.name(),
             lost_ms: row.lost.as_millis() as u64,
+            metadata: row.metadata.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::account::Account;
 use crate::book::PoolBook;
 use crate::check::default_listener;
-use crate::engine::{Answer, Unknown};
+use crate::engine::{Answer, NgSource, Unknown};
 use crate::group::{Group, Member};
 use crate::limit::{Limit, LimitPer, OwnLimit};
 use crate::listener::Listener;
@@ -18,6 +18,7 @@ use b2bua::spec::{KeyOf, Spec, Texts, Transport, UnknownAnswer};
 use base::Duration;
 use command::Timeouts;
 use ledger::{Bounds, Class};
+use ng::spec::SourceRule;
 use policy::fraud;
 use policy::guard::{GuardSpec, Network};
 use policy::{Callers, Profile, ProfileSpec};
@@ -62,6 +63,30 @@ impl Checked {
         let routes = config.route.iter().filter_map(|r| Some((matching(r, names), route(r, names, texts)?)));
         made.set_routes(routes, config.engine.route_order);
         made
+    }
+
+    /// What NG calls work with; its limits are those of [`Checked::spec`].
+    pub fn ng_spec(&self, book: &mut PoolBook) -> ng::spec::Spec {
+        let config = self.config();
+        let engine = &config.engine;
+        let pools = engine.ng_pool.iter().filter_map(|name| {
+            match named_limit(config, name, config.limit.get(name)?, book) {
+                spec::Limit::Shared(pool) => Some(pool),
+                spec::Limit::Each(..) => None, // refused by the check
+            }
+        });
+        ng::spec::Spec {
+            listeners: config.listener.iter().map(|(name, l)| ng_listener(name, l)).collect(),
+            source: match engine.ng_source {
+                NgSource::Locked => SourceRule::Locked,
+                NgSource::Rtpengine => SourceRule::Rtpengine,
+            },
+            delete_delay: engine.delete_delay,
+            makeable: makeable(),
+            pools: pools.collect(),
+            events_to: engine.ng_events.clone(),
+            ..ng::spec::Spec::default()
+        }
     }
 
     fn policy(&self, name: &str, policy: &Policy) -> spec::Policy {
@@ -149,6 +174,15 @@ fn listener(name: &str, listener: &Listener) -> spec::Listener {
         dscp_sip: listener.dscp.sip.0,
         dscp_rtp: listener.dscp.rtp.0,
         texts: listener.texts,
+    }
+}
+
+fn ng_listener(name: &str, listener: &Listener) -> ng::spec::Listener {
+    ng::spec::Listener {
+        name: name.to_owned(),
+        media: listener.media.iter().map(|range| range.address).collect(),
+        advertise: listener.advertise.clone(),
+        dscp: listener.dscp.rtp.0,
     }
 }
 

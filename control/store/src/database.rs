@@ -120,7 +120,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 }
 
 /// How the tables came to be; a step is never changed once it was released.
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// At start, and for readers, which only wait where a database is being recovered.
 const START_PATIENCE: Duration = Duration::from_secs(5);

@@ -29,8 +29,8 @@ impl Store {
         let transaction = connection.transaction()?;
         {
             let text = "insert or replace into recording \
-                        (id, call, room, file, started, layout, format, state, length, lost) \
-                        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                        (id, call, room, file, started, layout, format, state, length, lost, metadata) \
+                        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
             let mut statement = transaction.prepare(text)?;
             for row in rows {
                 statement.execute(params![
@@ -44,6 +44,7 @@ impl Store {
                     row.state.name(),
                     micros(row.length),
                     micros(row.lost),
+                    row.metadata,
                 ])?;
             }
         }
@@ -92,7 +93,7 @@ impl Store {
     }
 }
 
-const COLUMNS: &str = "id, room, file, started, layout, format, state, length, lost";
+const COLUMNS: &str = "id, room, file, started, layout, format, state, length, lost, metadata";
 
 fn row(row: &Row<'_>) -> Result<RecordingRow, rusqlite::Error> {
     let damaged = |column: usize| {
@@ -117,6 +118,7 @@ fn row(row: &Row<'_>) -> Result<RecordingRow, rusqlite::Error> {
         state: RecordingState::named(&row.get::<_, String>(6)?).ok_or_else(|| damaged(6))?,
         length: Duration::from_micros(unsigned(row.get(7)?)),
         lost: Duration::from_micros(unsigned(row.get(8)?)),
+        metadata: row.get(9)?,
     })
 }
 
@@ -166,6 +168,7 @@ mod tests {
             state,
             length: Duration::from_millis(1_234),
             lost: Duration::ZERO,
+            metadata: (number == 1).then(|| "case 7".to_owned()),
         };
         let runs = recording(one, 1, 10, RecordingState::Paused);
         let done = recording(two, 2, 20, RecordingState::Done);

@@ -137,29 +137,15 @@ pub enum Order {
 mod tests {
     use super::*;
     use crate::ids::{Party, RemoteTag};
-    use crate::spec::{
-        Accept, Audience, EdgeSpec, Learn, MediaClass, Phase, PortSpec, RtcpMux, SendTo, Transform,
-    };
-    use crate::voice::Voice;
+    use crate::spec::{Audience, EdgeSpec, Phase, PortSpec, Transform};
 
     /// Two ports with edges both ways; `faced` says which of them face somebody.
     fn set(phase: Phase, faced: [bool; 2], transform: &Transform) -> Command {
         let port = |index: u16| PortSpec {
             port: PortIndex(index),
             party: Party(index),
-            class: MediaClass::Rtp,
-            remotes: Vec::new(),
             active: faced[usize::from(index)].then_some(RemoteTag(1)),
-            mux: RtcpMux::Separate,
-            learn: Learn::Window,
-            signalling_source: None,
-            accept: Accept::Locked,
-            send_to: SendTo::Learned,
-            payloads: Vec::new(),
-            dscp: 0,
-            secure: None,
-            ice: None,
-            voice: Voice::default(),
+            ..PortSpec::default()
         };
         let edge = |from, to| EdgeSpec {
             from: PortIndex(from),

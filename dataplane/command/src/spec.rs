@@ -72,8 +72,8 @@ impl Default for Timeouts {
     }
 }
 
-/// One RTP/RTCP address of ours and the one active remote that it faces.
-#[derive(Clone, Debug, PartialEq)]
+/// One RTP/RTCP address of ours and the one active remote that it faces. The default faces nobody.
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct PortSpec {
     /// Which of the opened ports.
     pub port: PortIndex,
@@ -121,9 +121,10 @@ impl PortSpec {
 }
 
 /// How packets of a port are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum MediaClass {
     /// RTP profiles: RFC 7983 and RFC 5761 say what a packet is.
+    #[default]
     Rtp,
     /// T.38 over UDP: opaque, for its first byte looks like anything. Learns from its first datagram.
     Udptl,

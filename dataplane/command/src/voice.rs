@@ -245,6 +245,13 @@ pub struct Ended {
     pub lost: Duration,
 }
 
+impl Ended {
+    /// Nothing was lost on the way.
+    pub fn after(outcome: Outcome, length: Duration) -> Ended {
+        Ended { outcome, length, lost: Duration::ZERO }
+    }
+}
+
 /// What a tone detector has heard that is no digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signal {

@@ -7,8 +7,8 @@ use base::{Duration, Instant, Now, Rng, Wall};
 use codec::coder::{Decoder, Encoder, EncoderSettings, Format, PAYLOAD_MAX};
 use codec::registry;
 use command::{
-    Accept, BridgeId, BridgeSpec, Learn, MediaClass, Party, Payload, Phase, PortIndex, PortSpec, Remote,
-    RemoteTag, RoomSpec, RtcpMux, Seat, SendTo, Timeouts, Voice,
+    BridgeId, BridgeSpec, Party, Payload, Phase, PortIndex, PortSpec, Remote, RemoteTag, RoomSpec, Seat,
+    Timeouts, Voice,
 };
 use media::wire::rtp::Header;
 use media::{Bridges, BridgesConfig, OpenPort, Packet, Slot};
@@ -199,19 +199,12 @@ fn seated(party: u32, room: BridgeId) -> BridgeSpec {
     let port = PortSpec {
         port: PortIndex(0),
         party: Party(0),
-        class: MediaClass::Rtp,
         remotes: vec![remote],
         active: Some(RemoteTag(0)),
-        mux: RtcpMux::Separate,
-        learn: Learn::Window,
-        signalling_source: None,
-        accept: Accept::Locked,
-        send_to: SendTo::Learned,
         payloads: vec![Payload { number: 0, clock: 8_000, encoding: "pcmu".into(), fmtp: String::new() }],
         dscp: 46,
-        secure: None,
-        ice: None,
         voice: Voice { seat: Some(seat), ..Voice::default() },
+        ..PortSpec::default()
     };
     BridgeSpec {
         phase: Phase::Active,

@@ -10,8 +10,8 @@ use codec::resample::Resampler;
 use codec::wav;
 use command::spec::Audience;
 use command::{
-    Accept, BridgeId, BridgeSpec, EdgeSpec, Learn, MediaClass, Party, Payload, Phase, PortIndex, PortSpec,
-    Remote, RemoteTag, RtcpMux, SendTo, Timeouts, Transform, Voice, VoiceReport,
+    Accept, BridgeId, BridgeSpec, EdgeSpec, Learn, Party, Payload, Phase, PortIndex, PortSpec, Remote,
+    RemoteTag, SendTo, Timeouts, Transform, VoiceReport,
 };
 use media::wire::rtcp::{ReportBlock, Writer};
 use media::wire::rtp::{Header, Rtp};
@@ -449,19 +449,13 @@ fn port(index: u16, at: &str, payload: &Payload) -> PortSpec {
     PortSpec {
         port: PortIndex(index),
         party: Party(index),
-        class: MediaClass::Rtp,
         remotes: vec![remote],
         active: Some(RemoteTag(1)),
-        mux: RtcpMux::Separate,
         learn: Learn::Signalled,
-        signalling_source: None,
         accept: Accept::Any,
         send_to: SendTo::Signalled,
         payloads: vec![payload.clone()],
-        dscp: 0,
-        secure: None,
-        ice: None,
-        voice: Voice::default(),
+        ..PortSpec::default()
     }
 }
 

@@ -231,15 +231,10 @@ fn spec(bytes: &[u8]) -> BridgeSpec {
             mux: [RtcpMux::Separate, RtcpMux::Muxed, RtcpMux::Offered, RtcpMux::Muxed]
                 [usize::from(flags >> 4 & 3)],
             learn: [Learn::Window, Learn::Strict, Learn::Signalled, Learn::Handover][usize::from(policy & 3)],
-            signalling_source: None,
             accept: [Accept::Locked, Accept::Any, Accept::AnyThenLocked, Accept::Signalled]
                 [usize::from(policy >> 2 & 3)],
             send_to: [SendTo::Learned, SendTo::Signalled][usize::from(policy >> 4 & 1)],
-            payloads: Vec::new(),
-            dscp: 0,
-            secure: None,
-            ice: None,
-            voice: command::Voice::default(),
+            ..PortSpec::default()
         }
     };
     let edge = |from: u16, to: u16| {

@@ -704,7 +704,7 @@ mod tests {
     use crate::io::epoll::Epoll;
     use crate::stats::MediaListener;
     use base::Wake;
-    use command::spec::{Accept, BridgeSpec, Learn, MediaClass, Phase, PortSpec, RtcpMux, SendTo, Timeouts};
+    use command::spec::{BridgeSpec, Phase, PortSpec, Timeouts};
     use command::{Party, PortIndex, Ticket};
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::net::UdpSocket;
@@ -746,23 +746,8 @@ mod tests {
     }
 
     fn spec(dscp: u8) -> Box<BridgeSpec> {
-        let port = |index| PortSpec {
-            port: PortIndex(index),
-            party: Party(index),
-            class: MediaClass::Rtp,
-            remotes: Vec::new(),
-            active: None,
-            mux: RtcpMux::Separate,
-            learn: Learn::Window,
-            signalling_source: None,
-            accept: Accept::Locked,
-            send_to: SendTo::Learned,
-            payloads: Vec::new(),
-            dscp,
-            secure: None,
-            ice: None,
-            voice: command::Voice::default(),
-        };
+        let port =
+            |index| PortSpec { port: PortIndex(index), party: Party(index), dscp, ..PortSpec::default() };
         let ports = vec![port(0), port(1)];
         Box::new(BridgeSpec {
             phase: Phase::Early,

@@ -147,8 +147,7 @@ impl Orders {
     pub(crate) fn end_now(&mut self, desk: &Desk, now: Now, id: OrderId) {
         if let Some(at) = self.running.iter().position(|order| order.id == id) {
             let mut order = self.running.remove(at);
-            order.ended =
-                Some(Ended { outcome: Outcome::Done, length: Duration::ZERO, lost: Duration::ZERO });
+            order.ended = Some(Ended::after(Outcome::Done, Duration::ZERO));
             self.tell_ended(desk, now, &order);
         }
     }
@@ -231,6 +230,7 @@ impl Orders {
                 state: RecordingState::Recording,
                 length: Duration::ZERO,
                 lost: Duration::ZERO,
+                metadata: None,
             });
         }
     }
@@ -367,8 +367,7 @@ impl Orders {
             let mut order = self.running.remove(at);
             order.tickets.retain(|other| Some(*other) != ticket);
             order.stop(desk, Some(bridge)); // what the other leg would hear all the same
-            order.ended =
-                Some(Ended { outcome: Outcome::Failed, length: Duration::ZERO, lost: Duration::ZERO });
+            order.ended = Some(Ended::after(Outcome::Failed, Duration::ZERO));
             self.tell_ended(desk, now, &order);
         }
         (!is_awaited).then(|| format!("media cannot do: {what}"))
@@ -423,7 +422,7 @@ impl Orders {
                 desk.late.insert(late.order.tickets[0], late);
                 continue;
             }
-            let gone = Ended { outcome, length: Duration::ZERO, lost: Duration::ZERO };
+            let gone = Ended::after(outcome, Duration::ZERO);
             order.ended.get_or_insert(gone);
             self.tell_ended(desk, now, &order);
         }
@@ -482,7 +481,7 @@ impl Orders {
 
     /// The world hears how something ended; a line of it for people.
     fn tell_ended(&self, desk: &Desk, now: Now, order: &Running) -> String {
-        let gone = Ended { outcome: Outcome::Stopped, length: Duration::ZERO, lost: Duration::ZERO };
+        let gone = Ended::after(Outcome::Stopped, Duration::ZERO);
         let Ended { outcome, length, lost } = order.ended.unwrap_or(gone);
         let kind = match order.kind {
             Kind::Play => "play.ended",
@@ -530,7 +529,7 @@ impl Late {
             core::mem::take(&mut desk.late).into_iter().partition(|(_, late)| late.shard == shard);
         desk.late = kept;
         let lost: BTreeMap<Ticket, Late> = lost;
-        let ended = Ended { outcome: Outcome::Failed, length: Duration::ZERO, lost: Duration::ZERO };
+        let ended = Ended::after(Outcome::Failed, Duration::ZERO);
         lost.into_values().for_each(|late| late.tell(desk, now, ended));
     }
 

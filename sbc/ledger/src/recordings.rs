@@ -28,6 +28,8 @@ pub struct RecordingRow {
     pub length: Duration,
     /// How much could not be written.
     pub lost: Duration,
+    /// What whoever asked for it wants kept beside it (NG `metadata`).
+    pub metadata: Option<String>,
 }
 
 /// Where a recording stands.
@@ -178,6 +180,7 @@ mod tests {
             state,
             length: Duration::ZERO,
             lost: Duration::ZERO,
+            metadata: None,
         }
     }
 

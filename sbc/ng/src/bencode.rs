@@ -76,8 +76,8 @@ impl BencodeError {
 /// Lists and dictionaries within each other that are read at most; requests of rtpengine's clients need four.
 pub const DEPTH_MAX: usize = 16;
 
-/// Bytes of a string at most: more fits no datagram.
-pub const LEN_MAX: usize = 65_535;
+/// Bytes of a string at most. Beyond a datagram, because sounds come over streams.
+pub const LEN_MAX: usize = 1 << 20;
 
 impl<'a> Value<'a> {
     /// Checks bytes that are one value and nothing else.
@@ -226,6 +226,55 @@ fn check(bytes: &[u8]) -> Result<&[u8], BencodeError> {
     }
 }
 
+/// Where a value ends, looking at each byte once however it arrives. Whether it is one is for [`Value::read`] to say.
+#[derive(Debug, Default)]
+pub struct Scan {
+    at: usize,
+    depth: usize,
+}
+
+impl Scan {
+    /// The end of the value that `bytes` begin with, or `None` while there are too few of them. Call again with the same
+    /// bytes and more behind them.
+    ///
+    /// # Errors
+    /// Any [`BencodeError`] that more bytes cannot mend.
+    pub fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, BencodeError> {
+        loop {
+            if self.at > 0 && self.depth == 0 {
+                return Ok((self.at <= bytes.len()).then_some(self.at));
+            }
+            // A string may end beyond what is there yet.
+            let Some(rest) = bytes.get(self.at..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
+            let step = match rest[0] {
+                b'l' | b'd' => {
+                    self.depth += 1;
+                    if self.depth > DEPTH_MAX {
+                        return Err(BencodeError::TooDeep);
+                    }
+                    1
+                }
+                b'e' if self.depth > 0 => {
+                    self.depth -= 1;
+                    1
+                }
+                b'i' => match read_integer(&rest[1..]) {
+                    Ok((_, behind)) => rest.len() - behind.len(),
+                    Err(BencodeError::Truncated) => return Ok(None),
+                    Err(error) => return Err(error),
+                },
+                b'0'..=b'9' => match read_len(rest) {
+                    Ok((len, behind)) => rest.len() - behind.len() + len,
+                    Err(BencodeError::Truncated) => return Ok(None),
+                    Err(error) => return Err(error),
+                },
+                _ => return Err(BencodeError::UnknownStart),
+            };
+            self.at += step;
+        }
+    }
+}
+
 /// The first of checked values, and what follows it.
 fn step(bytes: &[u8]) -> (Value<'_>, &[u8]) {
     const CHECKED: &str = "the bytes were checked";
@@ -285,13 +334,17 @@ fn integer(text: &[u8]) -> Result<i64, BencodeError> {
 
 /// A string, and what follows it.
 fn read_text(bytes: &[u8]) -> Result<(&[u8], &[u8]), BencodeError> {
+    let (len, behind) = read_len(bytes)?;
+    behind.split_at_checked(len).ok_or(BencodeError::Truncated)
+}
+
+/// The length of a string, and what follows its colon.
+fn read_len(bytes: &[u8]) -> Result<(usize, &[u8]), BencodeError> {
     let mut len = 0;
     for (at, byte) in bytes.iter().enumerate() {
         match byte {
             b'0'..=b'9' => len = len * 10 + usize::from(byte - b'0'),
-            b':' if at > 0 => {
-                return bytes[at + 1..].split_at_checked(len).ok_or(BencodeError::Truncated);
-            }
+            b':' if at > 0 => return Ok((len, &bytes[at + 1..])),
             _ => return Err(BencodeError::BadLength),
         }
         if len > LEN_MAX {
@@ -403,7 +456,8 @@ impl Entries<'_> {
         self.at(key).dict(fill);
     }
 
-    fn at(&mut self, key: impl AsRef<[u8]>) -> &mut Writer {
+    /// Appends a key; exactly one value must be appended to what is returned.
+    pub(crate) fn at(&mut self, key: impl AsRef<[u8]>) -> &mut Writer {
         self.writer.text(key);
         self.writer
     }

@@ -1,7 +1,8 @@
 //! What all signalling shards know of all NG calls: their Call-IDs for `list`, totals for `statistics`. Its lock is short
 //! and taken twice a call. It owns no call.
 
-use base::{Duration, Wall};
+use crate::counts::NgStats;
+use base::Duration;
 use ledger::CallId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,8 @@ pub struct Book {
 struct Inner {
     calls: BTreeMap<CallId, Arc<[u8]>>,
     totals: Totals,
+    /// Of each shard.
+    stats: Vec<Arc<NgStats>>,
 }
 
 /// Sums over all NG calls since the start.
@@ -37,9 +40,9 @@ pub struct Totals {
     pub bytes: u64,
     /// Packets that were dropped.
     pub errors: u64,
-    /// Calls of which no side sent anything.
+    /// Answered calls of which no side sent anything.
     pub silent: u64,
-    /// Calls of which only one side sent.
+    /// Answered calls of which only one side sent.
     pub one_way: u64,
 }
 
@@ -87,6 +90,7 @@ pub(crate) struct Left {
     pub errors: u64,
     /// Sides that sent something.
     pub heard: usize,
+    pub is_answered: bool,
 }
 
 impl Book {
@@ -98,6 +102,24 @@ impl Book {
     /// The totals.
     pub fn totals(&self) -> Totals {
         self.lock().totals
+    }
+
+    /// Requests of all shards by command and result.
+    pub fn requests(&self) -> Vec<(Vec<String>, i64)> {
+        let stats = self.lock().stats.clone();
+        let mut sums: BTreeMap<Vec<String>, i64> = BTreeMap::new();
+        for (labels, count) in stats.iter().flat_map(|stats| stats.requests.snapshot()) {
+            *sums.entry(labels).or_default() += count;
+        }
+        sums.into_iter().collect()
+    }
+
+    /// The counters of a shard that begins, or begins again.
+    pub(crate) fn join(&self, stats: &Arc<NgStats>) {
+        let known = &mut self.lock().stats;
+        if !known.iter().any(|one| Arc::ptr_eq(one, stats)) {
+            known.push(Arc::clone(stats));
+        }
     }
 
     /// A signalling shard has been restarted: its calls are gone.
@@ -131,8 +153,8 @@ impl Book {
         totals.packets += left.packets;
         totals.bytes += left.bytes;
         totals.errors += left.errors;
-        totals.silent += u64::from(left.heard == 0);
-        totals.one_way += u64::from(left.heard == 1);
+        totals.silent += u64::from(left.is_answered && left.heard == 0);
+        totals.one_way += u64::from(left.is_answered && left.heard == 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -156,10 +178,19 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Wall;
     use ledger::CallIds;
 
     fn left(ended: Ended, heard: usize) -> Left {
-        Left { ended, duration: Duration::from_secs(10), packets: 100, bytes: 1_000, errors: 1, heard }
+        Left {
+            ended,
+            duration: Duration::from_secs(10),
+            packets: 100,
+            bytes: 1_000,
+            errors: 1,
+            heard,
+            is_answered: true,
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct PartyFacts {
     pub role: Role,
     /// Whom it talks with by offer and answer: for an offerer all of its forks.
     pub peers: Vec<Party>,
+    /// Whom it hears by subscription (`subscribe request`).
+    pub sources: Vec<Party>,
     /// Where the SIP message came from (`received-from`), or what its SDP said, for `address` and for events.
     pub address: Option<IpAddr>,
     /// By m-line; one that has several ports, of branches, comes several times.
@@ -87,9 +89,12 @@ impl CallFacts {
         self.parties.iter().find(|party| party.label.as_deref() == Some(label))
     }
 
-    /// The party of this address.
+    /// The party whose SDP names this address, or whose address it is otherwise.
     pub fn at_address(&self, address: IpAddr) -> Option<&PartyFacts> {
-        self.parties.iter().find(|party| party.address == Some(address))
+        let said = |line: &LineFacts| line.state.as_ref()?.rtp.map(|rtp| rtp.ip());
+        let names = |party: &&PartyFacts| party.lines.iter().any(|line| said(line) == Some(address));
+        let known = |party: &&PartyFacts| party.address == Some(address);
+        self.parties.iter().find(names).or_else(|| self.parties.iter().find(known))
     }
 
     /// The party of this name.
@@ -115,3 +120,6 @@ impl PartyFacts {
         speech.map(|line| line.port)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing; // calls for tests of this crate

@@ -7,6 +7,18 @@ pub enum Failure {
     /// Neither bencode nor JSON, or nothing that a request could be.
     #[error("Invalid NG data format")]
     Format,
+    /// A cookie and nothing else.
+    #[error("Invalid data (no payload)")]
+    Empty,
+    /// It begins as a dictionary in bencode and is none.
+    #[error("Could not decode bencode dictionary")]
+    Bencode,
+    /// It begins as JSON and is none.
+    #[error("Failed to parse JSON document")]
+    Json,
+    /// JSON, but no object.
+    #[error("Could not decode JSON dictionary")]
+    JsonType,
     /// No `command`.
     #[error("Dictionary contains no key \"command\"")]
     NoCommand,
@@ -76,7 +88,9 @@ impl Failure {
     /// Stable word for counters.
     pub fn class(self) -> &'static str {
         match self {
-            Failure::Format => "format",
+            Failure::Format | Failure::Empty | Failure::Bencode | Failure::Json | Failure::JsonType => {
+                "format"
+            }
             Failure::NoCommand => "no_command",
             Failure::UnknownCommand => "unknown_command",
             Failure::UnsupportedCommand => "unsupported_command",

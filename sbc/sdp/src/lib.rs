@@ -14,9 +14,10 @@ pub mod fuzz; // entries for fuzzers: plain functions on bytes
 pub use address::{AddressKind, address_kind, signalling_rank};
 pub use codec::Codec;
 pub use edit::{Edit, EndsHere, Format, LineEdit, MadeFormat, OriginEdit};
-pub use line::{Line, Lines};
+pub use line::{Line, Lines, parse_number, trim, word, words};
 pub use negotiate::{
     Answered, AvoidTranscoding, CodecPolicy, DigitsBy, LineView, Makeable, Negotiation, NegotiationConfig,
     Side, SideConfig, Srtp, Transcode, Unacceptable, WhyNot,
 };
 pub use parse::{Connection, Direction, Host, Kind, Media, Origin, Proto, Rtcp, Sdp, SdpError};
+pub use reveal::Names;

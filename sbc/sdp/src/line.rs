@@ -73,7 +73,7 @@ pub(crate) fn find_attribute<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]>
 }
 
 /// Digits only, up to nine of them.
-pub(crate) fn parse_number(text: &[u8]) -> Option<u32> {
+pub fn parse_number(text: &[u8]) -> Option<u32> {
     if text.is_empty() || text.len() > 9 {
         return None;
     }
@@ -81,17 +81,19 @@ pub(crate) fn parse_number(text: &[u8]) -> Option<u32> {
 }
 
 /// The first word and the rest.
-pub(crate) fn word(text: &[u8]) -> (&[u8], &[u8]) {
+pub fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let text = trim(text);
     let len = text.iter().position(|b| is_space(*b)).unwrap_or(text.len());
     text.split_at(len)
 }
 
-pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The words between spaces and tabs.
+pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| is_space(*b)).filter(|word| !word.is_empty())
 }
 
-pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
+/// Without spaces and tabs around it.
+pub fn trim(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text
         && is_space(*first)
     {

@@ -7,11 +7,11 @@ use core::net::Ipv6Addr;
 
 /// The host names that an SDP gives as addresses; literal addresses are found by their form.
 #[derive(Debug, Default)]
-pub(crate) struct Names<'a>(Vec<&'a [u8]>);
+pub struct Names<'a>(Vec<&'a [u8]>);
 
 impl<'a> Names<'a> {
     /// Those of o=, c=, a=rtcp and a=candidate.
-    pub(crate) fn of(sdp: &Sdp<'a>) -> Self {
+    pub fn of(sdp: &Sdp<'a>) -> Self {
         let mut names = Names::default();
         if let Some(origin) = sdp.origin() {
             names.add(origin.address);
@@ -29,7 +29,7 @@ impl<'a> Names<'a> {
     }
 
     /// Whether a text names one of them, or any literal address.
-    pub(crate) fn are_in(&self, text: &[u8]) -> bool {
+    pub fn are_in(&self, text: &[u8]) -> bool {
         has_v4(text) || has_v6(text) || self.0.iter().any(|name| has_name(text, name))
     }
 

@@ -46,6 +46,11 @@ families! {
     SIP_BANNED_DROPPED = Counter "strowger_sip_banned_dropped_total" [] "Requests from banned sources, left without a look.";
     SIP_TRANSACTIONS = Gauge "strowger_sip_transactions" [] "SIP transactions that exist now.";
 
+    NG_REQUESTS = Counter "strowger_ng_requests_total" ["command", "result"] "Requests of the NG protocol that were answered, by command and result: ok, pong, load_limit, or why there was an error.";
+    NG_REPEATED = Counter "strowger_ng_repeated_total" ["how"] "Requests of NG that came again: replayed got the answer of the first, waited came before it was there.";
+    NG_DROPPED = Counter "strowger_ng_dropped_total" [] "Datagrams to NG without a cookie, which cannot be answered.";
+    NG_TIME = Histogram "strowger_ng_seconds" [] "From a request of NG to its answer.";
+
     RTP_PACKETS = Counter "strowger_rtp_packets_total" ["shard", "direction"] "Media packets: in as received, out as handed to the kernel.";
     RTP_BYTES = Counter "strowger_rtp_bytes_total" ["shard", "direction"] "Bytes of UDP payload of media packets.";
     RTP_DROPPED = Counter "strowger_rtp_dropped_total" ["shard", "reason"] "Media packets that were not forwarded, by reason.";

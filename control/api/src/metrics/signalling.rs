@@ -48,7 +48,8 @@ impl Page {
         }
     }
 
-    fn labelled(&mut self, family: &'static Family, members: &Labelled) {
+    /// Adds a family whose members its owner counts by label.
+    pub fn labelled(&mut self, family: &'static Family, members: &Labelled) {
         self.declare(family);
         for (labels, n) in members.snapshot() {
             let mut labels: Vec<&str> = labels.iter().map(String::as_str).collect();

@@ -362,6 +362,7 @@ fn recordings_are_listed_downloaded_and_deleted() {
             state,
             length: Duration::from_millis(2_500),
             lost: Duration::from_millis(20),
+            metadata: (number == 1).then(|| "case 7".into()),
         }
     };
     let done = row(1, RecordingState::Done, FileFormat::OggOpus);
@@ -374,7 +375,7 @@ fn recordings_are_listed_downloaded_and_deleted() {
     let expected = json!({
         "id": done.id.to_string(), "call": CALL, "room": null, "file": done.file,
         "started": "2026-11-21T08:01:56.500000Z", "length_ms": 2500, "layout": "stereo", "format": "opus",
-        "state": "done", "lost_ms": 20,
+        "state": "done", "lost_ms": 20, "metadata": "case 7",
     });
     assert_eq!(world.get(&format!("/v1/recordings/{}", done.id)).json(), expected);
     assert_eq!(world.get("/v1/recordings?room=blue").json()["recordings"][0]["length_ms"], json!(null));

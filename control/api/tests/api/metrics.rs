@@ -28,6 +28,12 @@ pub fn media(page: &mut Page) {
     page.count(&f::HOOK_QUESTIONS, &["late"], 1);
     page.count(&f::HOOK_ANSWERS, &["cache"], 1);
     page.histogram(&f::HOOK_TIME, &[], &histogram);
+    let requests = ledger::stats::Labelled::default();
+    requests.add(&["offer", "ok"], 3);
+    page.labelled(&f::NG_REQUESTS, &requests);
+    page.count(&f::NG_REPEATED, &["replayed"], 1);
+    page.count(&f::NG_DROPPED, &[], 1);
+    page.histogram(&f::NG_TIME, &[], &histogram);
     page.cdr(&store::CdrStats { written: 7, ..Default::default() });
     let url = "http://billing.example/cdrs?token=geheim".to_owned();
     page.webhook(&store::WebhookStats { url, delivered: 5, failed: 1, waiting: 2 });

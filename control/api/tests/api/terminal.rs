@@ -388,6 +388,7 @@ fn recordings_are_listed_and_fetched() {
         state: ledger::RecordingState::Done,
         length: std::time::Duration::from_secs(65),
         lost: std::time::Duration::ZERO,
+        metadata: None,
     });
     world.fake.records.write_file(&format!("{id}.wav"), b"RIFF and so on");
     let list = strowger(&world, &format!("recordings list --call {CALL} --limit 5")).unwrap();

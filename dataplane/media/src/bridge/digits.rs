@@ -150,13 +150,13 @@ impl KeysOut {
                 tones.finish(Duration::ZERO);
             }
         }
-        Some(Ended { outcome: Outcome::Stopped, length: now.since(begun), lost: Duration::ZERO })
+        Some(Ended::after(Outcome::Stopped, now.since(begun)))
     }
 
     /// Ends all, for the bridge closes.
     pub fn close(&mut self, now: Instant, mut ended: impl FnMut(Ticket, Ended)) {
         for (ticket, _, begun) in self.plans.drain(..) {
-            ended(ticket, Ended { outcome: Outcome::Closed, length: now.since(begun), lost: Duration::ZERO });
+            ended(ticket, Ended::after(Outcome::Closed, now.since(begun)));
         }
         self.ended.drain(..).for_each(|(ticket, how)| ended(ticket, how));
     }
@@ -200,8 +200,7 @@ impl KeysOut {
                     (None, None) => {}
                 },
                 Some(Due::Done) => {
-                    let ended =
-                        Ended { outcome: Outcome::Done, length: now.since(*begun), lost: Duration::ZERO };
+                    let ended = Ended::after(Outcome::Done, now.since(*begun));
                     self.ended.push((*ticket, ended));
                     self.plans.pop_front();
                 }

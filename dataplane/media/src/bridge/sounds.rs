@@ -124,7 +124,7 @@ impl Play {
 
     fn ended(&self, outcome: Outcome) -> Ended {
         let length = Duration::from_nanos(self.played * 1_000_000_000 / u64::from(self.rate.max(1)));
-        Ended { outcome, length, lost: Duration::ZERO }
+        Ended::after(outcome, length)
     }
 }
 

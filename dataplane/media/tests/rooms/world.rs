@@ -6,9 +6,8 @@ use codec::coder::{Decoder, Encoder, EncoderSettings, Format, PAYLOAD_MAX};
 use codec::registry;
 use command::spec::{Audience, Secure};
 use command::{
-    Accept, BridgeId, BridgeSpec, Clip, EdgeSpec, Ended, Event, Learn, MediaClass, Order, Party, Payload,
-    Phase, PlayMode, PortIndex, PortSpec, Remote, RemoteTag, RoomSpec, RtcpMux, SdesKeys, Seat, SendTo,
-    Sound, Ticket, Timeouts, Transform, Verdict,
+    BridgeId, BridgeSpec, Clip, EdgeSpec, Ended, Event, Order, Party, Payload, Phase, PlayMode, PortIndex,
+    PortSpec, Remote, RemoteTag, RoomSpec, SdesKeys, Seat, Sound, Ticket, Timeouts, Transform, Verdict,
 };
 use media::srtp::{Opener, Sealer};
 use media::wire::rtcp::{Compound, SenderInfo};
@@ -647,19 +646,12 @@ fn port(index: u16, address: SocketAddr, side: &Side) -> PortSpec {
     PortSpec {
         port: PortIndex(index),
         party: Party(index),
-        class: MediaClass::Rtp,
         remotes: vec![remote],
         active: Some(RemoteTag(0)),
-        mux: RtcpMux::Separate,
-        learn: Learn::Window,
-        signalling_source: None,
-        accept: Accept::Locked,
-        send_to: SendTo::Learned,
         payloads: vec![side.payload.clone(), event],
         dscp: 46,
         secure: side.keys.as_ref().map(|(ours, _)| Secure::Sdes(ours.clone())),
-        ice: None,
-        voice: command::Voice::default(),
+        ..PortSpec::default()
     }
 }
 

@@ -3,8 +3,8 @@
 use base::{Duration, Instant, Now, Rng, Wall};
 use command::spec::{Audience, Rewrite};
 use command::{
-    Accept, BridgeId, BridgeReport, BridgeSpec, EdgeSpec, Event, Learn, MediaClass, Party, Payload, Phase,
-    PortIndex, PortReport, PortSpec, Remote, RemoteTag, RtcpMux, SendTo, Timeouts, Transform, Verdict,
+    BridgeId, BridgeReport, BridgeSpec, EdgeSpec, Event, Party, Payload, Phase, PortIndex, PortReport,
+    PortSpec, Remote, RemoteTag, Timeouts, Transform, Verdict,
 };
 use media::wire::rtp::Header;
 use media::{Bridges, BridgesConfig, OpenPort, Packet, Slot, Unsupported};
@@ -27,6 +27,9 @@ pub struct World {
     pub spec: BridgeSpec,
     ms: u64,
 }
+
+/// A packet that left: the socket's number, the target, and its bytes.
+pub type Passed = (u32, String, Vec<u8>);
 
 /// Where a packet went: the socket's number and the target.
 pub type Outcome = Result<(u32, String), Verdict>;
@@ -62,19 +65,11 @@ pub fn port(index: u16, rtp: &str) -> PortSpec {
     PortSpec {
         port: PortIndex(index),
         party: Party(index),
-        class: MediaClass::Rtp,
         remotes: vec![remote(0, rtp)],
         active: Some(RemoteTag(0)),
-        mux: RtcpMux::Separate,
-        learn: Learn::Window,
-        signalling_source: None,
-        accept: Accept::Locked,
-        send_to: SendTo::Learned,
         payloads: vec![payload(0, "pcmu"), payload(8, "pcma"), payload(101, "telephone-event")],
         dscp: 46,
-        secure: None,
-        ice: None,
-        voice: command::Voice::default(),
+        ..PortSpec::default()
     }
 }
 
@@ -177,13 +172,17 @@ impl World {
     }
 
     /// A packet comes; where it goes and how it looks then.
-    pub fn pass(&mut self, slot: u32, source: &str, bytes: &[u8]) -> Result<(u32, String, Vec<u8>), Verdict> {
+    pub fn pass(&mut self, slot: u32, source: &str, bytes: &[u8]) -> Result<Passed, Verdict> {
+        self.take(slot, source, bytes).map(|passed| passed.expect("it passes rather than being decoded"))
+    }
+
+    /// The same; `None` if it is decoded.
+    pub fn take(&mut self, slot: u32, source: &str, bytes: &[u8]) -> Result<Option<Passed>, Verdict> {
         let mut buffer = [0; 2048];
         buffer[..bytes.len()].copy_from_slice(bytes);
         let mut packet = Packet { buffer: &mut buffer, len: bytes.len(), truncated: false };
         let hop = self.bridges.handle_packet(now(self.ms), Slot(slot), address(source), &mut packet)?;
-        let hop = hop.expect("it passes rather than being decoded");
-        Ok((hop.slot.0, hop.target.to_string(), packet.buffer[..packet.len].to_vec()))
+        Ok(hop.map(|hop| (hop.slot.0, hop.target.to_string(), packet.buffer[..packet.len].to_vec())))
     }
 
     /// Packets `from..to` of one stream, 20 ms apart; the outcome of the last.

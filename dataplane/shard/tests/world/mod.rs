@@ -4,9 +4,8 @@
 
 use base::{Clock, Duration, Mailbox, Wake};
 use command::{
-    Accept, BridgeId, BridgeReport, BridgeSpec, Command, EdgeSpec, Event, Learn, MediaClass, OpenRefusal,
-    Party, Payload, Phase, PortIndex, PortSpec, PortWant, Remote, RemoteTag, RtcpMux, SendTo, Ticket,
-    Timeouts, Transform,
+    BridgeId, BridgeReport, BridgeSpec, Command, EdgeSpec, Event, OpenRefusal, Party, Payload, Phase,
+    PortIndex, PortSpec, PortWant, Remote, RemoteTag, Ticket, Timeouts, Transform,
 };
 use shard::{BackendChoice, MediaListener, ShardConfig, ShardHandle};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -193,19 +192,10 @@ fn port(index: u16, phone: &Phone) -> PortSpec {
     PortSpec {
         port: PortIndex(index),
         party: Party(index),
-        class: MediaClass::Rtp,
         remotes: vec![remote],
         active: Some(RemoteTag(1)),
-        mux: RtcpMux::Separate,
-        learn: Learn::Window,
-        signalling_source: None,
-        accept: Accept::Locked,
-        send_to: SendTo::Learned,
         payloads: vec![Payload { number: 0, clock: 8000, encoding: "pcmu".into(), fmtp: String::new() }],
-        dscp: 0,
-        secure: None,
-        ice: None,
-        voice: command::Voice::default(),
+        ..PortSpec::default()
     }
 }
 

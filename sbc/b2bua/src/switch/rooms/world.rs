@@ -251,7 +251,7 @@ impl World {
     /// An order ends.
     pub(super) fn ended(&mut self, bridge: BridgeId, ticket: Ticket, outcome: Outcome, length_ms: u64) {
         let length = Duration::from_millis(length_ms);
-        let ended = Ended { outcome, length, lost: Duration::ZERO };
+        let ended = Ended::after(outcome, length);
         self.media(Event::Ended { bridge, ticket, ended });
     }
 

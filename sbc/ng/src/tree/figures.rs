@@ -1,0 +1,151 @@
+//! `statistics`: the figures of all NG calls, as `list jsonstats` of rtpengine names them. What is not known here is 0.
+
+use crate::book::{Ended, Totals};
+use crate::value::{Dict, Value};
+use base::Duration;
+use std::collections::BTreeMap;
+
+/// What `statistics` tells of.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Since the engine began.
+    pub uptime: Duration,
+    /// Of the book of all shards.
+    pub totals: Totals,
+    /// Requests by command and result, as [`crate::counts::NgStats::requests`] has them; of all shards that are known.
+    pub requests: Vec<(Vec<String>, i64)>,
+}
+
+/// Commands by the words that `statistics` counts them under.
+const COMMANDS: [(&str, &str); 24] = [
+    ("ping", "ping"),
+    ("offer", "offer"),
+    ("answer", "answer"),
+    ("delete", "delete"),
+    ("query", "query"),
+    ("list", "list"),
+    ("start recording", "startrec"),
+    ("stop recording", "stoprec"),
+    ("pause recording", "pauserec"),
+    ("start forwarding", "startfwd"),
+    ("stop forwarding", "stopfwd"),
+    ("block DTMF", "blkdtmf"),
+    ("unblock DTMF", "unblkdtmf"),
+    ("block media", "blkmedia"),
+    ("unblock media", "unblkmedia"),
+    ("play media", "playmedia"),
+    ("stop media", "stopmedia"),
+    ("play DTMF", "playdtmf"),
+    ("statistics", "stats"),
+    ("silence media", "slnmedia"),
+    ("unsilence media", "unslnmedia"),
+    ("publish", "pub"),
+    ("subscribe request", "subreq"),
+    ("subscribe answer", "subans"),
+];
+
+/// The answer of `statistics`; without `result`.
+pub fn statistics(figures: &Figures) -> Dict {
+    let mut statistics = Dict::new();
+    statistics.put("currentstatistics", current(figures));
+    statistics.put("totalstatistics", total(figures));
+    statistics.put("intervalstatistics", interval(figures));
+    statistics.put("controlstatistics", control(figures));
+    statistics.put("interfaces", Value::List(Vec::new()));
+    statistics.put("transcoders", Value::List(Vec::new()));
+    Dict::new().with("statistics", statistics)
+}
+
+fn current(figures: &Figures) -> Dict {
+    let mut dict = Dict::new();
+    let sessions = Value::count(figures.totals.now);
+    dict.put("sessionsown", sessions.clone());
+    dict.put("sessionsforeign", Value::Int(0));
+    dict.put("sessionstotal", sessions);
+    let unknown = [
+        "transcodedmedia",
+        "packetrate",
+        "byterate",
+        "errorrate",
+        "media_userspace",
+        "media_kernel",
+        "media_mixed",
+    ];
+    for key in unknown {
+        dict.put(key, Value::Int(0));
+    }
+    dict
+}
+
+fn total(figures: &Figures) -> Dict {
+    let totals = &figures.totals;
+    let ended = |how| totals.ended(how);
+    let silent = ended(Ended::Silence);
+    let unanswered = ended(Ended::Unanswered);
+    let mut dict = Dict::new();
+    dict.put("uptime", Value::text(figures.uptime.as_secs().to_string()));
+    dict.put("managedsessions", Value::count(totals.ended.iter().sum::<u64>()));
+    dict.put("rejectedsessions", Value::count(totals.rejected));
+    dict.put("timeoutsessions", Value::count(silent));
+    dict.put("silenttimeoutsessions", Value::Int(0));
+    dict.put("finaltimeoutsessions", Value::Int(0));
+    dict.put("offertimeoutsessions", Value::count(unanswered));
+    dict.put("regularterminatedsessions", Value::count(ended(Ended::Deleted)));
+    let forced = ended(Ended::Hangup) + ended(Ended::MediaLost) + ended(Ended::Refused);
+    dict.put("forcedterminatedsessions", Value::count(forced));
+    dict.put("relayedpackets", Value::count(totals.packets));
+    dict.put("relayedpacketerrors", Value::count(totals.errors));
+    dict.put("relayedbytes", Value::count(totals.bytes));
+    dict.put("zerowaystreams", Value::count(totals.silent));
+    dict.put("onewaystreams", Value::count(totals.one_way));
+    dict.put("avgcallduration", seconds(totals.mean_duration()));
+    dict.put("totalcallsduration", seconds(totals.duration));
+    dict
+}
+
+fn interval(figures: &Figures) -> Dict {
+    let mut dict = Dict::new();
+    dict.put("totalcallsduration", seconds(Duration::ZERO));
+    let sessions = Value::count(figures.totals.now);
+    dict.put("minmanagedsessions", sessions.clone());
+    dict.put("maxmanagedsessions", sessions);
+    for command in ["offer", "answer", "delete"] {
+        for bound in ["min", "max", "avg"] {
+            dict.put(format!("{bound}{command}delay"), seconds(Duration::ZERO));
+        }
+    }
+    for command in ["offer", "answer", "delete"] {
+        for bound in ["min", "max", "avg"] {
+            dict.put(format!("{bound}{command}requestrate"), Value::Int(0));
+        }
+    }
+    dict
+}
+
+fn control(figures: &Figures) -> Dict {
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut errors = 0;
+    for (labels, n) in &figures.requests {
+        let [command, result] = &labels[..] else { continue };
+        *counts.entry(command).or_default() += n;
+        if !matches!(result.as_str(), "ok" | "pong" | "load_limit") {
+            errors += n;
+        }
+    }
+    let mut dict = Dict::new();
+    dict.put("proxies", Value::List(Vec::new()));
+    for (command, word) in COMMANDS.into_iter().chain([("unsubscribe", "unsub")]) {
+        // As it is counted: by the command's word, however its spaces are written.
+        let spelled =
+            [command.to_owned(), command.replace(' ', "_"), command.to_lowercase().replace(' ', "_")];
+        let n = spelled.iter().find_map(|name| counts.get(name.as_str())).copied().unwrap_or(0);
+        dict.put(format!("total{word}count"), Value::Int(n));
+    }
+    dict.put("totalerrorcount", Value::Int(errors));
+    dict
+}
+
+/// As the peer prints it: seconds with six decimals, as text.
+fn seconds(duration: Duration) -> Value {
+    Value::text(format!("{:.6}", duration.as_secs_f64()))
+}

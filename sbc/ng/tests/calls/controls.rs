@@ -1,0 +1,75 @@
+//! What is asked of the media of a call reaches its bridge.
+
+use crate::world::*;
+use base::{Duration, Instant};
+use command::{Clip, Event, Order, PortIndex, Transform};
+
+#[test]
+fn blocked_media_passes_nothing_until_it_is_unblocked() {
+    let mut world = World::new();
+    let (offered, answered) = call(&mut world, "call");
+    world.get(&request("block media", &[("call-id", "call"), ("from-tag", "a")]));
+    assert_eq!(world.edge(&answered, &offered).unwrap().transform, Transform::Drop);
+    world.sdp(&reoffer("call", "a", "b", &audio(A, 4_000)));
+    world.sdp(&answer("call", "a", "b", &audio(B, 5_000)));
+    assert_eq!(world.edge(&answered, &offered).unwrap().transform, Transform::Drop, "also after a re-INVITE");
+    world.get(&request("unblock media", &[("call-id", "call"), ("from-tag", "a")]));
+    assert!(world.is_joined(&offered, &answered));
+}
+
+#[test]
+fn a_sound_is_fetched_and_played() {
+    let mut world = World::new();
+    call(&mut world, "call");
+    let play =
+        world.ask(&request("play media", &[("call-id", "call"), ("from-tag", "a"), ("file", "hello.wav")]));
+    let (ticket, _) = world.sounds.pop().expect("a sound is wanted");
+    let clip = Clip { rate: 8_000, samples: vec![0; 8_000].into() };
+    world.ng.handle_sound(world.now, ticket, Ok(clip));
+    world.run();
+    assert_eq!(text(&world.reply(&play), "result"), "ok");
+    assert!(matches!(&world.bridge().orders[..], [Order::Play { .. }]));
+}
+
+#[test]
+fn who_waits_for_a_sound_of_a_call_that_ends_is_told() {
+    let mut world = World::new();
+    call(&mut world, "call");
+    let play =
+        world.ask(&request("play media", &[("call-id", "call"), ("from-tag", "a"), ("file", "hello.wav")]));
+    world.get(&delete("call", "0"));
+    assert_eq!(text(&world.reply(&play), "error-reason"), "Unknown call-id");
+    let (ticket, _) = world.sounds.pop().unwrap();
+    world.ng.handle_sound(world.now, ticket, Err("gone"));
+    world.run();
+    world.assert_empty();
+}
+
+#[test]
+fn digits_are_told_to_whoever_listens() {
+    let listener = "192.0.2.50:9000".parse().unwrap();
+    let mut world = World::with(|spec| spec.events_to = vec![listener]);
+    call(&mut world, "call");
+    assert!(world.spec().ports.iter().all(|port| port.voice.digits.report));
+    let bridge = world.bridge_id();
+    let duration = Duration::from_millis(160);
+    world.ng.handle_media(world.now, Event::Digit { bridge, port: PortIndex(0), digit: '5', duration });
+    world.run();
+    let (to, bytes) = world.notified.pop().unwrap();
+    let told = String::from_utf8(bytes).unwrap();
+    assert!(
+        to == listener && told.contains("\"callid\":\"call\"") && told.contains("\"source_tag\":\"a\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn nobody_is_woken_for_nothing() {
+    let mut world = World::new();
+    assert_eq!(world.ng.poll_timeout(), None);
+    call(&mut world, "call");
+    let (at, _) = world.ng.poll_timeout().unwrap();
+    assert!(at > Instant(0));
+    world.get(&delete("call", "0"));
+    world.assert_empty();
+}
