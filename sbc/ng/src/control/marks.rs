@@ -113,9 +113,8 @@ impl Marks {
         if options.media.detect_dtmf {
             self.tell(from, true);
         }
-        match options.media.echo {
-            Some(echo) => _ = self.echoes.insert(from, echo),
-            None => {}
+        if let Some(echo) = options.media.echo {
+            self.echoes.insert(from, echo);
         }
     }
 
