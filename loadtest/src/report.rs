@@ -246,6 +246,12 @@ impl Report {
         }
         let Some(media) = &self.media else { return };
         let counts = &media.counts;
+        if counts.sent == 0 && calls.answered > 0 {
+            complaints.push("no media flowed".to_owned());
+        }
+        if self.answering.is_none() {
+            return; // Only who hears can say what was lost.
+        }
         let wrongs = [
             (counts.lost, "packets lost"),
             (counts.duplicated, "packets came twice"),
@@ -255,9 +261,6 @@ impl Report {
             (counts.unknown, "packets came that nobody sent"),
         ];
         complaints.extend(wrongs.iter().filter(|wrong| wrong.0 > 0).map(|(n, what)| format!("{n} {what}")));
-        if counts.sent == 0 && calls.answered > 0 {
-            complaints.push("no media flowed".to_owned());
-        }
     }
 
     fn weigh(&self) -> Validity {
@@ -349,7 +352,11 @@ impl Report {
         if calls.resent > 0 {
             writeln!(out, "sent again   {} SIP datagrams", calls.resent)?;
         }
-        if let Some(media) = &self.media {
+        if let Some(media) = self.media.as_ref().filter(|_| self.answering.is_none()) {
+            let c = &media.counts;
+            writeln!(out, "RTP          {} sent, {} heard; what was lost only the other side knows", c.sent, c.unknown)?;
+        }
+        if let Some(media) = self.media.as_ref().filter(|_| self.answering.is_some()) {
             let c = &media.counts;
             let loss = c.loss() * 100.0;
             writeln!(
