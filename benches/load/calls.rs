@@ -2,7 +2,7 @@
 //! No RTP flows: what is measured is signalling, and opening and closing ports.
 
 use crate::Options;
-use crate::figures::Rounds;
+use loadtest::figures::Rounds;
 use crate::peers::{
     Engine, Folder, Kamailio, Process, cpu_seconds, is_installed, kernel_drops, sample, spawn,
 };

@@ -2,7 +2,7 @@
 //! else. From packets to packets, over loopback.
 
 use crate::Options;
-use crate::figures::Rounds;
+use loadtest::figures::Rounds;
 use crate::peers::{cpu_seconds, sample};
 use crate::plane::{Kind, Plane};
 use crate::relay::{CALLEES, CALLERS};
