@@ -1,6 +1,7 @@
 //! `strowger demo` and `strowger load`: calls with media against an engine of our own, or against any SIP system.
 
 mod sip; // any SIP system
+mod speech; // what parties of calls say
 
 use anyhow::{Context, Result, anyhow, bail};
 use loadtest::run::{Lines, LoadSip, Progress};

@@ -252,6 +252,9 @@ impl Report {
         if self.answering.is_none() {
             return; // Only who hears can say what was lost.
         }
+        if counts.digits_heard != counts.digits_sent {
+            complaints.push(format!("{} of {} digits arrived", counts.digits_heard, counts.digits_sent));
+        }
         let wrongs = [
             (counts.lost, "packets lost"),
             (counts.duplicated, "packets came twice"),
@@ -354,7 +357,11 @@ impl Report {
         }
         if let Some(media) = self.media.as_ref().filter(|_| self.answering.is_none()) {
             let c = &media.counts;
-            writeln!(out, "RTP          {} sent, {} heard; what was lost only the other side knows", c.sent, c.unknown)?;
+            writeln!(
+                out,
+                "RTP          {} sent, {} heard; what was lost only the other side knows",
+                c.sent, c.unknown
+            )?;
         }
         if let Some(media) = self.media.as_ref().filter(|_| self.answering.is_some()) {
             let c = &media.counts;
@@ -370,6 +377,9 @@ impl Report {
                 "             {} twice, {} reordered, {} changed, {wrong} misdirected",
                 c.duplicated, c.reordered, c.corrupted
             )?;
+            if c.digits_sent > 0 {
+                writeln!(out, "digits       {} sent, {} arrived", c.digits_sent, c.digits_heard)?;
+            }
             writeln!(out, "RTCP         {} sent, {} received", c.rtcp_sent, c.rtcp_received)?;
             writeln!(out, "latency      {}", media.latency)?;
             writeln!(out, "jitter       {}", media.jitter)?;

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::attack::{Assault, Attack};
 use crate::digest::Account;
-use crate::media::{self, Media, Socket};
+use crate::media::{self, Media, Recording, Socket};
 use crate::phone::{self, Answering, Phone, Voice};
 use crate::process::{Sample, Usage};
 use crate::profile::{Gaps, Profile, Shape};
@@ -64,6 +64,15 @@ pub struct LoadSip {
     pub attack: Option<Attack>,
     /// What is said; `None` for signalling alone.
     pub media: Option<Codec>,
+    /// What our answering parties say, if not the same; then somebody between converts, and what arrives is judged by
+    /// what is heard in it.
+    pub uas_media: Option<Codec>,
+    /// What callers and callees say, if not speech made from the seed: needed where the codec is Opus or one side's is
+    /// another than the other's.
+    #[serde(skip)]
+    pub says: [Option<Arc<Recording>>; 2],
+    /// The file that it comes from.
+    pub speech: Option<String>,
     /// Whether streams send RTCP as well.
     pub rtcp: bool,
     /// What our answering parties send before they answer.
@@ -139,6 +148,9 @@ impl LoadSip {
             register: false,
             attack: None,
             media: Some(Codec::Pcmu),
+            uas_media: None,
+            says: [None, None],
+            speech: None,
             rtcp: true,
             ring: Ring::Ringing,
             answer_after: Duration::ZERO,
@@ -230,7 +242,7 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
             let script = Script {
                 local,
                 media: stage.uas_media.clone(),
-                codec: load.media.unwrap_or(Codec::Pcmu),
+                codec: load.uas_media.or(load.media).unwrap_or(Codec::Pcmu),
                 ring: load.ring,
                 answer_after_ns: ns(load.answer_after),
                 refuse: load.refuse,
@@ -446,12 +458,19 @@ impl Stage {
             return Ok(Stage { media: None, uac_media: vec![], uas_media: vec![] });
         };
         let bind = |ip| Socket::bind_many(ip, calls_max);
+        // Who moves has two for a while.
         let mut sockets = bind(uac)?;
+        if load.scenario.moves() {
+            sockets.extend(bind(uac)?);
+        }
         let uac_media: Vec<_> = sockets.iter().map(Socket::address).collect();
         sockets.extend(uas.map(bind).transpose()?.into_iter().flatten());
         let uas_media = sockets[uac_media.len()..].iter().map(Socket::address).collect();
         let config = media::Config {
             codec,
+            says: load.says.clone(),
+            converted: load.uas_media.is_some_and(|other| other != codec),
+            also: load.scenario.codecs(),
             seed: rng.u64(),
             rtcp: load.rtcp,
             lateness_max: load.lateness_max,

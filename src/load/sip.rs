@@ -1,15 +1,16 @@
 //! `strowger load sip`: calls as a scenario and a profile say, against any SIP system.
 
-use super::table;
+use super::{speech, table};
 use crate::usage;
 use anyhow::{Context, Result, anyhow, bail};
 use loadtest::attack::{self, Attack};
 use loadtest::digest::Account;
+use loadtest::media::{TONES, speech_with};
 use loadtest::profile::{Gaps, Shape};
 use loadtest::run::LoadSip;
 use loadtest::scenario::Scenario;
 use loadtest::slo::Slo;
-use loadtest::speech::Codec;
+use loadtest::speech::{Codec, synthesize};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,9 +48,15 @@ pub struct Arguments {
     /// A step within a call that is refused, such as a transfer, is a call that failed.
     #[arg(long)]
     strict: bool,
-    /// What is said: pcmu, pcma or none.
+    /// What is said: pcmu, pcma, opus or none.
     #[arg(long, default_value = "pcmu")]
     media: String,
+    /// What our answering parties say, if not the same: the system under test converts.
+    #[arg(long, value_name = "CODEC")]
+    uas_media: Option<String>,
+    /// A WAV file with what is said; without it speech is made from the seed.
+    #[arg(long, value_name = "FILE")]
+    speech: Option<PathBuf>,
     /// Where our answering parties listen; `none`, or without it: somebody else answers.
     #[arg(long, value_name = "ADDRESS")]
     uas: Option<String>,
@@ -138,11 +145,11 @@ fn plan(arguments: &Arguments) -> Result<LoadSip> {
     }
     load.strict = arguments.strict;
     load.media = match arguments.media.as_str() {
-        "pcmu" => Some(Codec::Pcmu),
-        "pcma" => Some(Codec::Pcma),
         "none" => None,
-        other => bail!("--media {other}: pcmu, pcma or none"),
+        name => Some(codec(name).context("--media")?),
     };
+    load.uas_media = arguments.uas_media.as_deref().map(codec).transpose().context("--uas-media")?;
+    voices(arguments, &mut load)?;
     load.uas = match arguments.uas.as_deref() {
         None | Some("none") => None,
         Some(address) => Some(address.parse().map_err(|_| anyhow!("--uas {address}: ADDRESS:PORT or none"))?),
@@ -158,6 +165,39 @@ fn plan(arguments: &Arguments) -> Result<LoadSip> {
     load.seed = arguments.seed;
     load.slo = arguments.slo.parse::<Slo>().map_err(|e| anyhow!("--slo: {e}"))?;
     Ok(load)
+}
+
+fn codec(name: &str) -> Result<Codec> {
+    Ok(match name {
+        "pcmu" => Codec::Pcmu,
+        "pcma" => Codec::Pcma,
+        "opus" => Codec::Opus,
+        other => bail!("{other}: pcmu, pcma or opus"),
+    })
+}
+
+/// What both sides say, where that is more than the generator makes by itself.
+fn voices(arguments: &Arguments, load: &mut LoadSip) -> Result<()> {
+    let Some(caller) = load.media else { return Ok(()) };
+    let callee = load.uas_media.unwrap_or(caller);
+    let is_converted = caller != callee;
+    let from_file = arguments.speech.as_deref().map(speech::file).transpose().context("--speech")?;
+    load.speech = arguments.speech.as_ref().map(|file| file.display().to_string());
+    if !is_converted && from_file.is_none() && caller != Codec::Opus {
+        return Ok(());
+    }
+    if is_converted && from_file.is_some() {
+        bail!("--speech and --uas-media: what is converted is known by a tone that the file does not have");
+    }
+    for (side, codec) in [caller, callee].into_iter().enumerate() {
+        let samples = match &from_file {
+            Some(samples) => samples.clone(),
+            None if is_converted => speech_with(arguments.seed, TONES[side]),
+            None => synthesize(arguments.seed, 20),
+        };
+        load.says[side] = Some(speech::recording(codec, &samples)?);
+    }
+    Ok(())
 }
 
 fn scenario(name: &str) -> Result<Scenario> {

@@ -12,7 +12,8 @@ fn load(folder: &Folder, arguments: &str) -> (Value, String) {
     let words = arguments.split_whitespace();
     let fixed = ["load", "sip", "--json", file.to_str().expect("a name")];
     let output = alone(&fixed.into_iter().chain(words).collect::<Vec<_>>());
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let json = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("nothing was found: {said}"));
     (serde_json::from_str(&json).expect("findings are JSON"), said)
 }
@@ -83,7 +84,8 @@ fn every_message_of_ours_is_well_formed_in_the_eyes_of_tshark() {
     let file = folder.path().join("all.toml");
     let steps = r#"["talk 100ms", "hold 100ms", "resume", "reinvite", "reinvite address", "reinvite codec pcma",
         "update", "options", "dtmf 1", "info 2", "refer", "talk 100ms"]"#;
-    let text = format!("[[call]]\nsteps = {steps}\n[[call]]\nsteps = [\"cancel 100ms\"]\n[[call]]\nanswer = 486\n");
+    let text =
+        format!("[[call]]\nsteps = {steps}\n[[call]]\nsteps = [\"cancel 100ms\"]\n[[call]]\nanswer = 486\n");
     std::fs::write(&file, text).expect("writable");
     // Caller and callee face each other: what one sends is what the other gets.
     let arguments = net.fill(&format!(
@@ -93,7 +95,10 @@ fn every_message_of_ours_is_well_formed_in_the_eyes_of_tshark() {
     ));
     let (found, said) = load(&folder, &arguments);
     assert_eq!(found["verdict"]["complaints"], Value::Array(vec![]), "{said}");
-    let rows = capture.read("sip || rtp || rtcp", &["sip.Method", "sip.Status-Code", "rtpevent.event_id", "_ws.malformed", "_ws.expert.severity"]);
+    let rows = capture.read(
+        "sip || rtp || rtcp",
+        &["sip.Method", "sip.Status-Code", "rtpevent.event_id", "_ws.malformed", "_ws.expert.severity"],
+    );
     let (mut methods, mut events) = (std::collections::BTreeSet::new(), 0);
     for row in &rows {
         assert!(row[3].is_empty(), "{row:?}");
@@ -198,7 +203,10 @@ fn mistakes_in_a_scenario_are_told_with_their_line() {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, error) = run(&["--scenario", file.to_str().expect("a name")]);
-    assert!(code == Some(2) && error.contains("line 3") && error.contains("hold [sendonly|inactive] TIME"), "{error}");
+    assert!(
+        code == Some(2) && error.contains("line 3") && error.contains("hold [sendonly|inactive] TIME"),
+        "{error}"
+    );
     let (code, error) = run(&["--scenario", "bsic"]);
     assert!(code == Some(2) && error.contains("basic, hold"), "{error}");
 }

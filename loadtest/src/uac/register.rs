@@ -5,7 +5,7 @@ use sip::message::Message;
 use sip::message::write::Writer;
 
 use super::Uac;
-use crate::dialog::{Output, Resend, T2};
+use crate::dialog::{Resend, T2};
 
 /// How long a registration is asked for, seconds.
 const EXPIRES: u32 = 3_600;
@@ -161,6 +161,7 @@ impl Uac {
 mod tests {
     use super::super::tests::{SECOND, address, plan};
     use super::*;
+    use crate::dialog::Output;
     use crate::digest::Account;
     use base::Rng;
     use sip::frame::Framing;
