@@ -2,6 +2,7 @@ use super::*;
 use crate::facts::testing::{WALL, spec, two};
 use crate::options::{All, CodecName};
 use command::Transform;
+use proptest::prelude::{any, proptest};
 use sdp::crypto::KeySource;
 use std::sync::Arc;
 
@@ -347,4 +348,34 @@ fn parties_that_only_hear_are_bounded() {
     let many = Failure::Media("Too many publications and subscriptions in one call");
     assert_eq!(world.ask(&subscribe("A", "more")), Err(many));
     world.ask(&subscribe("A", "S1")).unwrap();
+}
+
+proptest! {
+    /// Descriptions with lines cut, doubled and overwritten.
+    #[test]
+    fn any_description_is_survived(
+        edits in proptest::collection::vec((any::<usize>(), any::<u8>(), 0..4_u8), 0..12),
+        lines in 1..40_usize,
+    ) {
+        let mut text = Vec::new();
+        for n in 0..lines {
+            let port = 4_000 + n * 2;
+            text.extend(format!("m=audio {port} RTP/SAVP 0 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 \
+                                 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\na=mid:{n}\r\n").bytes());
+        }
+        let mut text = [sdp("192.0.2.7", 41_000, "sendonly").as_bytes(), &text].concat();
+        for (at, byte, how) in edits {
+            if text.len() < 2 {
+                break;
+            }
+            let at = at % text.len();
+            match how {
+                0 => text[at] = byte,
+                1 => text.insert(at, byte),
+                2 => _ = text.remove(at),
+                _ => text.truncate(at.max(1)),
+            }
+        }
+        fuzz(&text);
+    }
 }
