@@ -1,7 +1,10 @@
-//! `strowger demo` and `strowger load`: calls with media against an engine of our own, or against any SIP system.
-
+//! `strowger demo` and `strowger load`: calls with media against an engine of our own, or against any SIP system
+//! or NG media proxy.
+mod compare; // two media proxies in turns
+mod ng; // one media proxy
 mod sip; // any SIP system
 mod speech; // what parties of calls say
+mod voices; // what parties say in codecs that the generator has not
 
 use anyhow::{Context, Result, anyhow, bail};
 use loadtest::run::{Lines, LoadSip, Progress};
@@ -44,6 +47,14 @@ enum LoadTarget {
         after_help = "Example: strowger load sip --to sip:127.0.0.1:5060 --calls 100 --cps 20 --seconds 30 --uas 127.0.0.3:5060"
     )]
     Sip(Box<sip::Arguments>),
+    /// Any media proxy that speaks rtpengine's NG protocol.
+    #[command(
+        after_help = "Example: strowger load ng --to 127.0.0.1:2223 --calls 500 --cps 250 --seconds 10 --pid 4711 --html report.html"
+    )]
+    Ng(Box<ng::Arguments>),
+    /// Two media proxies under the same load in turns: ratios and their spread.
+    #[command(after_help = "Example: strowger load compare --a strowger --b rtpengine --suite issue")]
+    Compare(Box<compare::Arguments>),
 }
 
 /// `strowger demo`.
@@ -196,5 +207,7 @@ fn table() -> impl FnMut(&Progress) {
 pub fn load(arguments: &LoadArguments) -> ExitCode {
     match &arguments.target {
         LoadTarget::Sip(arguments) => sip::load(arguments),
+        LoadTarget::Ng(arguments) => ng::run(arguments),
+        LoadTarget::Compare(arguments) => compare::run(arguments),
     }
 }

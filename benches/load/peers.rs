@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 pub use loadtest::peers::{
-    Folder, GENERATOR, Process, RtpEngine, free_port, is_installed, on_tested, stay_on_first_processor, tested,
+    Folder, GENERATOR, Process, RtpEngine, free_port, is_installed, on_tested, stay_on_first_processor,
+    tested,
 };
 use loadtest::process::{Sample, sample_all};
 use std::fs;

@@ -2,12 +2,12 @@
 //! loops: the same generator, the same judge, taking turns.
 
 use crate::Options;
-use loadtest::figures::Rounds;
 use crate::peers::{Engine, GENERATOR, rtpengine, sample, tested};
 use anyhow::{Context, Result, bail};
 use base::Rng;
 use loadtest::bare;
 use loadtest::dialog::Output;
+use loadtest::figures::Rounds;
 use loadtest::ng::{self, LoadNg, Says};
 use loadtest::profile::{Gaps, Profile, Shape};
 use loadtest::relay::{self, Load, Parties, Ports, Report};

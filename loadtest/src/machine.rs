@@ -76,8 +76,9 @@ pub struct Machinery {
 impl Machinery {
     /// From both stretches.
     pub fn new(measured: Spent, idle: Spent) -> Self {
+        // The kernel counts in ticks of 10 ms: less than ten of them tell nothing.
         let rate = match idle.seconds {
-            seconds if seconds > 0.0 => (idle.busy_seconds - idle.generator_seconds) / seconds,
+            seconds if seconds > 0.1 => (idle.busy_seconds - idle.generator_seconds) / seconds,
             _ => 0.0,
         };
         let left_seconds = measured.busy_seconds - measured.generator_seconds - rate * measured.seconds;
@@ -181,5 +182,30 @@ mod tests {
         assert!(error.to_string().contains("strowger-no-such"), "{error}");
         assert!(in_namespace(Some("../net"), || Ok(())).is_err());
         assert_eq!(in_namespace(None, || Ok(5)).unwrap(), 5);
+    }
+
+    #[test]
+    fn work_in_a_namespace_leaves_everybody_else_where_they_are() {
+        let name = format!("strowger-test-{}", std::process::id());
+        let ip = |word: &str| {
+            let output = std::process::Command::new("ip").args(["netns", word, &name]).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        if !ip("add") {
+            return show("no network namespace can be made here (root, iproute2): not tested in one");
+        }
+        let place = || std::fs::read_link("/proc/thread-self/ns/net");
+        let (outside, inside) = (place().unwrap(), in_namespace(Some(&name), place));
+        let socket = in_namespace(Some(&name), || std::net::UdpSocket::bind("0.0.0.0:0"));
+        assert!(ip("delete"));
+        assert_ne!(inside.unwrap(), outside);
+        assert_eq!(place().unwrap(), outside);
+        // It lives as long as the socket does; nobody out here hears it.
+        assert!(socket.unwrap().connect("192.0.2.1:9").is_err());
+    }
+
+    #[expect(clippy::print_stderr, reason = "a test says what it leaves out")]
+    fn show(text: &str) {
+        eprintln!("{text}");
     }
 }

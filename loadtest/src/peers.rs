@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -79,6 +80,15 @@ pub fn free_port() -> io::Result<SocketAddr> {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+/// An address of loopback that no other peer of this machine has: rtpengine shares its ports (`SO_REUSEADDR`), so that two of
+/// them at one address take each other's packets.
+fn own_address() -> IpAddr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 + (count / 250 % 128) as u8, high ^ (count % 250) as u8, low.clamp(1, 254)).into()
+}
+
 /// A child process, ended when it is dropped: by closing its input where that is ours, else by a signal.
 #[derive(Debug)]
 pub struct Process {
@@ -140,18 +150,18 @@ impl RtpEngine {
     /// # Errors
     /// It does not start.
     pub fn start() -> io::Result<Option<RtpEngine>> {
-        Self::start_at(Ipv4Addr::LOCALHOST.into(), &[])
+        Self::start_with(&[])
     }
 
-    /// The same with media at an address of one's own, and with more arguments.
+    /// The same with more arguments.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start_at(media: IpAddr, arguments: &[String]) -> io::Result<Option<RtpEngine>> {
+    pub fn start_with(arguments: &[String]) -> io::Result<Option<RtpEngine>> {
         if !is_installed("rtpengine") {
             return Ok(None);
         }
-        let ng = free_port()?;
+        let (ng, media) = (free_port()?, own_address());
         let folder = Folder::new("rtpengine")?;
         let child = on_tested("rtpengine")
             .args(["--foreground", "--table=-1", "--log-stderr", "--log-level=3"])
