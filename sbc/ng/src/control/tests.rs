@@ -1,3 +1,5 @@
+//! What requests do to the media of a call, told by the spec, the orders and the answers that come of them.
+
 use super::*;
 use crate::facts::testing::{WALL, party, spec, two};
 use crate::options::{All, DtmfSecurity, Echo};

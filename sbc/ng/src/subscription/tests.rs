@@ -1,3 +1,5 @@
+//! Parties that only speak or only hear, beside two that talk.
+
 use super::*;
 use crate::facts::testing::{WALL, spec, two};
 use crate::options::{All, CodecName};

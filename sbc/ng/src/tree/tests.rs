@@ -1,3 +1,5 @@
+//! What is told of calls, against the layout of stock rtpengine 10.5 and the size of a datagram.
+
 use super::*;
 use crate::facts::testing::{WALL, party, two};
 use base::Duration;
