@@ -56,6 +56,24 @@ install_package() {
     fi
 }
 
+# install_service PROGRAM PACKAGE WHY: a program whose package brings a service of the system. The tests start it by
+# themselves; the service stays as it was: what was there before runs on, what comes now neither starts here nor at the
+# next boot.
+install_service() {
+    local program=$1 package=$2 why=$3
+    PATH="$PATH:/usr/sbin:/sbin"
+    if command -v "$program" >/dev/null; then
+        return
+    fi
+    install "$program" "$package" "$why"
+    if pgrep -x "$program" >/dev/null; then
+        say "a $program runs that the installation started: 'systemctl stop $package' ends it"
+    fi
+    if command -v systemctl >/dev/null; then
+        as_root systemctl disable --quiet "$package" 2>/dev/null || true
+    fi
+}
+
 # install_python PROGRAM PACKAGE WHY: nothing if the program is there; else into a folder of its own under target/, with
 # Debian's Python, whose own packages pip may not touch.
 install_python() {

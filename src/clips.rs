@@ -91,6 +91,19 @@ impl fmt::Display for ClipError {
     }
 }
 
+impl ClipError {
+    /// The same in a few fixed words.
+    pub fn in_short(&self) -> &'static str {
+        match self {
+            ClipError::NotFound => "there is no such sound",
+            ClipError::NotAllowed => "sounds are files below the folder of sounds",
+            ClipError::Unreachable(_) => "the sound cannot be fetched",
+            ClipError::NotSound(_) => "the sound cannot be read",
+            ClipError::TooLong => "the sound is too long",
+        }
+    }
+}
+
 impl core::error::Error for ClipError {}
 
 impl From<io::Error> for ClipError {
@@ -144,6 +157,37 @@ impl Clips {
     /// There is none that can be played.
     pub async fn load(&self, source: &str) -> Result<Clip, ClipError> {
         if source.contains("://") { self.fetch(source).await } else { self.open(source).await }
+    }
+
+    /// The sound in a file below the folder of sounds, by its path there or by its whole path.
+    ///
+    /// # Errors
+    /// There is none that can be played.
+    pub async fn load_file(&self, path: &str) -> Result<Clip, ClipError> {
+        let folder = self.config.folder.as_deref().ok_or(ClipError::NotAllowed)?;
+        let whole = Path::new(path);
+        if !whole.is_absolute() {
+            // It looks like a name with a folder, and nothing is fetched for NG.
+            let is_url = path.contains("://");
+            return if is_url { Err(ClipError::NotAllowed) } else { self.open(path).await };
+        }
+        // Without links, so that `..` is seen by `open`; it looks at links, too.
+        let folder = std::path::absolute(folder)?;
+        let below = whole.strip_prefix(folder).map_err(|_| ClipError::NotAllowed)?;
+        self.open(below.to_str().ok_or(ClipError::NotAllowed)?).await
+    }
+
+    /// The sound in these bytes of a file.
+    ///
+    /// # Errors
+    /// They are none that can be played.
+    pub async fn decode(&self, bytes: Vec<u8>) -> Result<Clip, ClipError> {
+        if bytes.len() > self.config.file_max {
+            return Err(ClipError::TooLong);
+        }
+        let _turn = self.decoding.acquire().await.expect("it is never closed");
+        let config = self.config.clone();
+        off_the_runtime(move || decode(&bytes, &config)).await
     }
 
     async fn open(&self, source: &str) -> Result<Clip, ClipError> {

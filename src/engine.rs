@@ -9,10 +9,12 @@ use api::standing::{GroupStatus, LimitStatus, TrunkStatus};
 use b2bua::Spec;
 use b2bua::spec::Source;
 use base::{Clock, Duration, Instant, Mailbox, Now, Wall};
-use command::{Command, Sound};
+use command::{Clip, Command, Sound, Ticket};
 use config::{Checked, Config, ConfigError, PoolBook};
 use edge::Input;
 use ledger::{Ask, Bans, Event, EventBus, Net, OrderId, RecordingRow, SignallingStats};
+use ng::counts::NgStats;
+use ng::desk::SoundSource;
 use routing::health::{Change, Health, Word};
 use shard::ShardStats;
 use std::collections::VecDeque;
@@ -21,12 +23,15 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 /// The parts that control may reach. Made by `run` when all of them stand.
 pub struct Running {
     pub clock: Clock,
     pub inboxes: Vec<Mailbox<Input>>,
     pub signalling: Vec<Arc<SignallingStats>>,
+    pub ng: Vec<Arc<NgStats>>,
     pub media: Vec<Arc<ShardStats>>,
     pub orders: Vec<Mailbox<Command>>,
     pub allow_panic: bool,
@@ -35,7 +40,7 @@ pub struct Running {
     pub cdrs: store::CdrReader,
     pub shared: b2bua::Shared,
     pub hooks: Arc<hook::HookStats>,
-    pub clips: Clips,
+    pub clips: Arc<Clips>,
     /// Where recordings are.
     pub recordings: PathBuf,
     pub logging: Logging,
@@ -49,6 +54,7 @@ pub struct Running {
 pub struct Configuration {
     pub config: Config,
     pub spec: Arc<Spec>,
+    pub ng_spec: Arc<ng::spec::Spec>,
     pub pools: PoolBook,
     pub versions: VecDeque<ConfigVersion>,
 }
@@ -58,7 +64,14 @@ pub const VERSIONS_MAX: usize = 32;
 /// Keys that only a start can change.
 const FIXED: [&str; 2] = ["listener.", "engine."];
 /// Those of them that a running engine can take all the same.
-const FREE: [&str; 4] = ["engine.log", "engine.route_order", "engine.orphan", "engine.emergency"];
+const FREE: [&str; 6] = [
+    "engine.log",
+    "engine.route_order",
+    "engine.orphan",
+    "engine.emergency",
+    "engine.ng_",
+    "engine.delete_delay",
+];
 
 impl Running {
     fn configuration(&self) -> MutexGuard<'_, Configuration> {
@@ -116,7 +129,9 @@ impl Running {
 
     /// Calls that exist now, all shards together.
     pub fn calls(&self) -> u64 {
-        self.signalling.iter().map(|s| s.calls_now.get()).sum()
+        let sip: u64 = self.signalling.iter().map(|s| s.calls_now.get()).sum();
+        let ng: u64 = self.ng.iter().map(|s| s.calls_now.get()).sum();
+        sip + ng
     }
 
     /// Tells every signalling shard; a full mailbox is tried again for a moment.
@@ -159,6 +174,9 @@ impl Engine for Running {
         let spec = self.spec();
         for (index, stats) in self.media.iter().enumerate() {
             metrics::media_shard(page, index, stats, &spec);
+        }
+        if !self.configuration().config.engine.ng.is_empty() {
+            self.ng.iter().for_each(|stats| metrics::ng(page, stats));
         }
         metrics::hooks(page, &self.hooks);
         metrics::recordings(page, &self.shared.recordings);
@@ -256,7 +274,8 @@ impl Engine for Running {
     }
 
     fn limits(&self) -> Vec<LimitStatus> {
-        standing::limits(&self.spec())
+        let configuration = self.configuration();
+        standing::limits(&configuration.spec, &configuration.ng_spec)
     }
 
     fn reset_fraud(&self, policy: &str, key: &str) -> bool {
@@ -338,12 +357,14 @@ impl Engine for Running {
         }
         let version = current + 1;
         let spec = Arc::new(checked.spec(version, &mut configuration.pools));
+        let ng_spec = Arc::new(checked.ng_spec(&mut configuration.pools));
         let filter = checked.engine().log.0.clone();
         if filter != self.logging.filter() && filter != configuration.config.engine.log.0 {
             self.logging.set_filter(&filter).map_err(ApplyError::Refused)?;
         }
         configuration.config = checked.into_config();
         configuration.spec = Arc::clone(&spec);
+        configuration.ng_spec = Arc::clone(&ng_spec);
         let applied = self.clock.now().wall;
         let new = ConfigVersion { version, applied, text: text.into() };
         crate::keeping::save_version(&self.store, &new, "api");
@@ -352,7 +373,7 @@ impl Engine for Running {
             configuration.versions.pop_front();
         }
         drop(configuration);
-        self.tell_all(|| Input::Apply(Arc::clone(&spec)));
+        self.tell_all(|| Input::Apply(Arc::clone(&spec), Arc::clone(&ng_spec)));
         tracing::info!(version, changes = changes.len(), "configuration applied");
         Ok(version)
     }
@@ -404,5 +425,47 @@ impl edge::Hooks for ToHooks {
         let inbox = self.inboxes[shard].clone();
         // A full mailbox drops the answer; the shard gives the question up by itself.
         self.hooks.ask(*question, move |answer| drop(inbox.send(Input::Hooked(ticket, answer))));
+    }
+}
+
+/// Who reads the sounds that NG wants played: the clips, on control's runtime.
+pub struct ToClips {
+    clips: Arc<Clips>,
+    runtime: Handle,
+    inboxes: Vec<Mailbox<Input>>,
+    places: Arc<Semaphore>,
+}
+
+/// Sounds of NG that are read, or wait for it, at a time.
+const SOUNDS_MAX: usize = 64;
+
+impl ToClips {
+    /// Reads on this runtime, answers into these mailboxes.
+    pub fn new(clips: Arc<Clips>, runtime: Handle, inboxes: Vec<Mailbox<Input>>) -> ToClips {
+        ToClips { clips, runtime, inboxes, places: Arc::new(Semaphore::new(SOUNDS_MAX)) }
+    }
+}
+
+impl edge::Sounds for ToClips {
+    fn load(&self, shard: usize, ticket: Ticket, source: SoundSource) {
+        let (clips, inbox) = (Arc::clone(&self.clips), self.inboxes[shard].clone());
+        let tell = move |sound: Result<Clip, &'static str>| {
+            // A full mailbox drops it; the request is given up by who asked.
+            drop(inbox.send(Input::NgSound(ticket, sound)));
+        };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return tell(Err("too many sounds are being read"));
+        };
+        self.runtime.spawn(async move {
+            let sound = match source {
+                SoundSource::File(path) => clips.load_file(&path).await,
+                SoundSource::Blob(bytes) => clips.decode(bytes).await,
+            };
+            if let Err(error) = &sound {
+                tracing::info!(%error, "no sound for NG");
+            }
+            tell(sound.map_err(|error| error.in_short()));
+            drop(place);
+        });
     }
 }

@@ -6,6 +6,7 @@ use codec::registry::CODECS;
 use command::Verdict;
 use hook::HookStats;
 use media::Kind;
+use ng::counts::NgStats;
 use shard::ShardStats;
 
 /// All of one media shard.
@@ -43,6 +44,23 @@ pub fn media_shard(page: &mut Page, index: usize, stats: &ShardStats, spec: &Spe
             page.add(&f::PORTS_USED, &labels, of().map(|l| l.used.get()).sum::<u64>() as f64);
         }
     }
+}
+
+/// NG on one signalling shard; its calls have no trunk, and one leg that the peer has asked for.
+pub fn ng(page: &mut Page, stats: &NgStats) {
+    let calls = stats.calls_now.get();
+    page.add(&f::CALLS_CURRENT, &[], calls as f64);
+    page.add(&f::CALLS_ACTIVE, &["ng", "in"], calls as f64);
+    page.labelled(&f::NG_REQUESTS, &stats.requests);
+    page.count(&f::NG_REPEATED, &["replayed"], stats.replayed.get());
+    page.count(&f::NG_REPEATED, &["waited"], stats.waited.get());
+    page.count(&f::NG_DROPPED, &[], stats.dropped.get());
+    page.histogram(&f::NG_TIME, &[], &stats.seconds);
+    for (how, count) in stats.ended.snapshot() {
+        page.add(&f::CALLS, &["ng", "in", how[0].as_str()], count as f64);
+    }
+    page.count(&f::CALLS_REFUSED, &["load_limit"], stats.load_limited.get());
+    page.add(&f::LIMIT_DRIFT, &[], stats.limit_drift.get() as f64);
 }
 
 /// Recordings that run.

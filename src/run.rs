@@ -1,7 +1,7 @@
 //! `strowger run`: reads the configuration, builds the parts and the rings between them, supervises, stops in order.
 
 use crate::clips::{Clips, ClipsConfig};
-use crate::engine::{Configuration, Running, ToHooks, ToStore};
+use crate::engine::{Configuration, Running, ToClips, ToHooks, ToStore};
 use crate::forks::WebSockets;
 use crate::keeping;
 use crate::{logging, usage};
@@ -10,16 +10,18 @@ use api::engine::Engine;
 use b2bua::{Spec, Transport};
 use base::{Clock, Mailbox, Now};
 use command::Event;
-use config::engine::{Backend, CdrSink, Complexity, Dns, Pin, Role, Shards};
+use config::engine::{Backend, CdrSink, Complexity, Dns, NgCarrier, Pin, Role, Shards};
+use config::value::Word;
 use config::{Checked, Config, PoolBook};
 use core::net::SocketAddr;
 use edge::blocked::Blocked;
 use edge::gate::Gate;
 use edge::input::Bell;
+use edge::ng_stream::{NgSpeaks, NgStreams};
 use edge::resolver::{Resolver, Servers};
 use edge::stream::{StreamGuard, Streams};
 use edge::udp::{Listening, Paths, UdpSocket};
-use edge::{EdgeConfig, Input};
+use edge::{EdgeConfig, Input, NgEdge};
 use ledger::{Ask, Bans, SignallingStats};
 use shard::recorder::{Recorder, RecorderConfig};
 use shard::{BackendChoice, MediaListener, ShardConfig, ShardHandle};
@@ -120,6 +122,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     let version = versions.back().map_or(1, |version| version.version);
     let mut pools = PoolBook::with_key(secret.hash_key("limits")); // strangers choose the keys
     let spec = Arc::new(checked.spec(version, &mut pools));
+    let ng_spec = Arc::new(checked.ng_spec(&mut pools));
     warn_about_ports(&spec);
 
     // Mailboxes first, since everybody needs those of others.
@@ -142,11 +145,13 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     let bans = Arc::clone(&shared.bans);
     keeping::load_bans(clock, &store, &bans);
     let (sockets, listeners, bound) = bind(&spec, shards, &gate, &blocked)?;
+    let ng_bound = bind_ng(&engine, shards)?;
 
     let steering = secret.hash_key("steering");
     let _entered = runtime.enter();
     let guard = StreamGuard { gate: Arc::clone(&gate), bans: Arc::clone(&bans), clock };
     let streams = Streams::start(listeners, inboxes.clone(), steering, guard)?;
+    let ng_streams = NgStreams::start(ng_bound.listeners, inboxes.clone(), steering)?;
     let servers = match &engine.dns {
         Dns::System => Servers::System,
         Dns::Servers(list) => Servers::Given(list.iter().map(|d| d.0).collect()),
@@ -161,8 +166,13 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     let hooks = hook::Hooks::start(hook::Limits::default());
 
     let stats: Vec<Arc<SignallingStats>> = (0..shards).map(|_| Arc::default()).collect();
+    let ng_stats: Vec<Arc<ng::counts::NgStats>> = (0..shards).map(|_| Arc::default()).collect();
+    let ng_book = Arc::new(ng::book::Book::default());
+    let clips = Arc::new(Clips::new(ClipsConfig::new(Some(engine.sounds.0.clone())), clock));
+    let sounds = Arc::new(ToClips::new(Arc::clone(&clips), runtime.handle().clone(), inboxes.clone()));
     let mut threads = Vec::new();
-    for (index, (bell, sockets)) in bells.into_iter().zip(sockets).enumerate() {
+    let all = bells.into_iter().zip(sockets).zip(ng_bound.sockets);
+    for (index, ((bell, sockets), ng_sockets)) in all.enumerate() {
         let config = b2bua::Config {
             node: 0,
             shard: index as u8,
@@ -177,6 +187,24 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             allow_panic: arguments.allow_panic,
             shared: shared.clone(),
         };
+        let ng = (!engine.ng.is_empty()).then(|| NgEdge {
+            config: ng::desk::Config {
+                node: config.node,
+                shard: config.shard,
+                media_shards: config.media_shards,
+                generation: config.generation,
+                calls_max: config.calls_max,
+                secret: secret.hash_key("ng"),
+                recordings: Arc::clone(&shared.recordings),
+                events: Arc::clone(&shared.events),
+                book: Arc::clone(&ng_book),
+            },
+            spec: Arc::clone(&ng_spec),
+            sockets: ng_sockets,
+            streams: ng_streams.clone(),
+            sounds: Arc::clone(&sounds) as Arc<dyn edge::Sounds>,
+            stats: Arc::clone(&ng_stats[index]),
+        });
         threads.push(edge::spawn(EdgeConfig {
             clock,
             config,
@@ -196,6 +224,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
             hooks: Arc::new(ToHooks { hooks: hooks.clone(), inboxes: inboxes.clone() }),
             streams: streams.clone(),
             resolver: resolver.clone(),
+            ng,
             stats: Arc::clone(&stats[index]),
         })?);
     }
@@ -204,6 +233,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
         clock,
         inboxes,
         signalling: stats,
+        ng: ng_stats,
         media: media.iter().map(|m| Arc::clone(m.stats())).collect(),
         orders: media.iter().map(|m| m.commands().clone()).collect(),
         allow_panic: arguments.allow_panic,
@@ -212,13 +242,14 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
         cdrs: store.reader()?,
         shared,
         hooks: Arc::clone(hooks.stats()),
-        clips: Clips::new(ClipsConfig::new(Some(engine.sounds.0.clone())), clock),
+        clips,
         recordings: engine.recordings.0.clone(),
         logging,
         draining: AtomicBool::new(false),
         configuration: Mutex::new(Configuration {
             config: checked.into_config(),
             spec: Arc::clone(&spec),
+            ng_spec,
             pools,
             versions,
         }),
@@ -233,7 +264,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
         api::Limits::default(),
     )?;
 
-    let ready = ready_line(&spec, &bound, &media, api.address(), descriptors);
+    let ready = ready_line(&spec, &bound, &ng_bound.ready, &media, api.address(), descriptors);
     println!("{ready}");
     tracing::info!(%ready, "ready");
     runtime.block_on(supervise(arguments, file, &running))?;
@@ -395,6 +426,72 @@ fn bind(spec: &Spec, shards: usize, gate: &Gate, blocked: &Blocked) -> Result<(S
     Ok((sockets, listeners, bound))
 }
 
+/// What is bound for NG.
+struct NgBound {
+    /// Of each signalling shard.
+    sockets: Vec<Vec<UdpSocket>>,
+    listeners: Vec<(NgSpeaks, std::net::TcpListener)>,
+    ready: Vec<(NgCarrier, SocketAddr)>,
+}
+
+/// Binds the addresses of NG: datagram sockets once for each signalling shard, streams once. HTTP and WebSockets on one
+/// address are one server.
+fn bind_ng(engine: &config::Engine, shards: usize) -> Result<NgBound> {
+    let sockets = (0..shards).map(|_| Vec::new()).collect();
+    let mut bound = NgBound { sockets, listeners: Vec::new(), ready: Vec::new() };
+    let mut web: Vec<(SocketAddr, SocketAddr)> = Vec::new();
+    for ng in &engine.ng {
+        let place = || format!("engine.ng {}", ng.word());
+        let listen = || -> Result<_> {
+            let listener = std::net::TcpListener::bind(ng.address).with_context(place)?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let address = match ng.carrier {
+            NgCarrier::Udp => {
+                let sockets = UdpSocket::bind_shards(ng.address, shards).with_context(place)?;
+                let address = sockets[0].local();
+                warn_about_queue(address, &sockets[0]);
+                for (shard, socket) in bound.sockets.iter_mut().zip(sockets) {
+                    shard.push(socket);
+                }
+                address
+            }
+            NgCarrier::Tcp => {
+                let (listener, address) = listen()?;
+                bound.listeners.push((NgSpeaks::Tcp, listener));
+                address
+            }
+            NgCarrier::Http | NgCarrier::Ws => {
+                let known = web.iter().find(|(wanted, _)| *wanted == ng.address && wanted.port() != 0);
+                match known {
+                    Some((_, address)) => *address,
+                    None => {
+                        let (listener, address) = listen()?;
+                        bound.listeners.push((NgSpeaks::Web, listener));
+                        web.push((ng.address, address));
+                        address
+                    }
+                }
+            }
+        };
+        bound.ready.push((ng.carrier, address));
+    }
+    Ok(bound)
+}
+
+/// A burst of a thousand requests is lost where the kernel grants a queue of a few hundred.
+fn warn_about_queue(address: SocketAddr, socket: &UdpSocket) {
+    if let Ok((granted, wanted)) = socket.queue_len()
+        && granted < wanted
+    {
+        tracing::warn!(
+            %address, granted, wanted,
+            "the kernel grants a short queue to NG: bursts may be lost; set net.core.rmem_max"
+        );
+    }
+}
+
 fn warn_undivided(listener: &str, address: SocketAddr, error: &std::io::Error) {
     tracing::warn!(
         listener, %address, %error,
@@ -489,6 +586,7 @@ fn stop(running: &Running, threads: Vec<JoinHandle<()>>) {
 fn ready_line(
     spec: &Spec,
     bound: &Bound,
+    ng: &[(NgCarrier, SocketAddr)],
     media: &[ShardHandle],
     api: SocketAddr,
     descriptors: u64,
@@ -503,6 +601,12 @@ fn ready_line(
                     "listener": listener.name, "transport": transport.param(), "address": address.to_string(),
                 })
             })
+        })
+        .collect();
+    let ng: Vec<_> = ng
+        .iter()
+        .map(|(carrier, address)| {
+            serde_json::json!({ "carrier": carrier.word(), "address": address.to_string() })
         })
         .collect();
     let ranges = spec.listeners.iter().flat_map(|l| &l.media);
@@ -525,6 +629,7 @@ fn ready_line(
         "ready": {
             "pid": std::process::id(),
             "sip": sip,
+            "ng": ng,
             "api": api.to_string(),
             "media_shards": media.len(),
             "backend": media.first().map(ShardHandle::back_end),

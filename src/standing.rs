@@ -88,8 +88,9 @@ fn pick(pick: Pick) -> &'static str {
 }
 
 /// Every limit that a call may meet, each once, by name.
-pub fn limits(spec: &Spec) -> Vec<LimitStatus> {
+pub fn limits(spec: &Spec, of_ng: &ng::spec::Spec) -> Vec<LimitStatus> {
     let mut known = Known::default();
+    of_ng.pools.iter().for_each(|pool| known.pool(pool));
     for limit in spec.limits() {
         match limit {
             ledger::Limit::Pool(pool) => known.pool(pool),
@@ -208,7 +209,9 @@ mod tests {
         let bounds =
             Bounds { calls: 10, reserved: 2, rate: Some(ledger::Rate::each(40, Duration::from_secs(1), 80)) };
         spec.trunks[1].limits_out = vec![Limit::Shared(Pool::with("paced", bounds))];
-        let limits = limits(&spec);
+        let mut of_ng = ng::spec::Spec::default();
+        of_ng.pools = vec![Pool::with("media", Bounds { calls: 7, ..Bounds::default() })];
+        let limits = limits(&spec, &of_ng);
         let names: Vec<_> = limits.iter().map(|limit| (limit.limit.as_str(), limit.max)).collect();
         assert_eq!(
             names,
@@ -216,11 +219,12 @@ mod tests {
                 ("acme", Some(5)),
                 ("beta", None),
                 ("divert", Some(20)),
+                ("media", Some(7)),
                 ("paced", Some(10)),
                 ("pstn", Some(30))
             ]
         );
-        let paced = &limits[3];
+        let paced = &limits[4];
         assert_eq!((paced.reserved, paced.rate, paced.burst), (2, Some(40.0), Some(80)));
     }
 }

@@ -171,6 +171,11 @@ fn the_examples_of_media_work() {
     works("media.md");
 }
 
+#[test]
+fn the_examples_of_ng_work() {
+    works("ng.md");
+}
+
 fn works(page: &str) {
     let (configurations, commands) = check(page);
     assert!(configurations > 0 && commands > 0, "{page}: {configurations} examples, {commands} commands");

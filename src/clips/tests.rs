@@ -36,6 +36,29 @@ fn files_are_loaded_at_their_rate_or_the_next_higher_one() {
 }
 
 #[test]
+fn sounds_come_from_bytes_and_from_whole_paths_below_the_folder() {
+    let folder = Folder::new("bytes");
+    let clips = || Clips::new(ClipsConfig::new(Some(folder.path.clone())), Clock::start());
+    let pcm = tone(8_000, 8_000);
+    let clip = run(clips().decode(wav_file(8_000, &pcm))).unwrap();
+    assert_eq!((clip.rate, &clip.samples[..]), (8_000, &pcm[..]));
+    assert_eq!(run(clips().decode(opus_file(16_000, &tone(16_000, 16_000)))).unwrap().rate, 16_000);
+    assert!(matches!(run(clips().decode(b"no sound".to_vec())), Err(ClipError::NotSound(_))));
+    let short = ClipsConfig { file_max: 1_000, ..ClipsConfig::new(None) };
+    let long = run(Clips::new(short, Clock::start()).decode(wav_file(8_000, &pcm)));
+    assert_eq!(long.unwrap_err(), ClipError::TooLong);
+    folder.put("in/a.wav", &wav_file(8_000, &pcm));
+    let whole = folder.path.join("in/a.wav");
+    for path in ["in/a.wav", whole.to_str().unwrap()] {
+        assert_eq!(run(clips().load_file(path)).unwrap().samples.len(), 8_000, "{path}");
+    }
+    let outside = folder.path.join("../a.wav");
+    for path in ["/etc/hostname", outside.to_str().unwrap(), "http://127.0.0.1:9/a.wav"] {
+        assert_eq!(run(clips().load_file(path)).unwrap_err(), ClipError::NotAllowed, "{path}");
+    }
+}
+
+#[test]
 fn opus_is_known_by_its_bytes_and_decoded_at_the_rate_that_was_encoded() {
     let folder = Folder::new("opus");
     for rate in [8_000, 16_000, 48_000] {

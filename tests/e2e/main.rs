@@ -31,6 +31,7 @@ mod tshark; // what leaves the engine, as tshark sees it
 mod transcode; // sides that speak different codecs
 mod srtp; // media that is encrypted on one side or both
 mod digits; // digits as events, INFO and tones
+mod ng; // calls that a client of rtpengine directs
 mod api; // the API and the commands
 mod play; // sounds, digits, mute and hold by the API
 mod record; // recordings of calls

@@ -24,7 +24,7 @@ pub use engine::Engine;
 pub use ladder::Role;
 pub use net::{Folder, Net};
 pub use phone::{Phone, field, status};
-pub use sipp::Sipp;
+pub use sipp::{Setup as SippSetup, Sipp};
 pub use stage::{PAIR, Stage};
 
 use std::path::PathBuf;

@@ -2,8 +2,10 @@
 
 use b2bua::{Hop, Query, Spec};
 use base::{Key, Wake};
+use command::{Clip, Ticket};
 use core::net::{IpAddr, SocketAddr};
 use ledger::{Ask, Cdr, HookAnswer, HookQuestion};
+use ng::frame::{Frame, Origin};
 use sip::flow::{Flow, FlowId};
 use sip::stack::ClientTx;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -26,10 +28,14 @@ pub enum Input {
     StreamClosed(FlowId),
     /// The answer of a route's hook.
     Hooked(Key, HookAnswer),
+    /// A request of NG, from a stream or from another signalling thread, that is ours by its Call-ID or nobody's.
+    Ng(NgRequest),
+    /// A sound that NG wants played, or why there is none.
+    NgSound(Ticket, Result<Clip, &'static str>),
     /// A question of control.
     Ask(Ask),
-    /// A new configuration.
-    Apply(Arc<Spec>),
+    /// A new configuration, for SIP and for NG.
+    Apply(Arc<Spec>, Arc<ng::spec::Spec>),
     /// Stop the thread.
     Stop,
 }
@@ -49,6 +55,38 @@ pub trait Records: Send + Sync {
 pub trait Hooks: Send + Sync {
     /// Asks for a call of this shard.
     fn ask(&self, shard: usize, ticket: Key, question: Box<HookQuestion>);
+}
+
+/// Who reads the sounds that NG wants played; never blocks. The sound comes to the shard's mailbox as
+/// [`Input::NgSound`].
+pub trait Sounds: Send + Sync {
+    /// Reads one for a call of this shard.
+    fn load(&self, shard: usize, ticket: Ticket, source: ng::desk::SoundSource);
+}
+
+/// A request of NG as it came, with where it came from.
+#[derive(Debug)]
+pub struct NgRequest {
+    /// Where its reply goes.
+    pub origin: Origin,
+    /// Of the cookie, which a blank follows; 0 for a request without one.
+    cookie_len: usize,
+    bytes: Box<[u8]>,
+}
+
+impl NgRequest {
+    /// Copies a request.
+    pub fn new(origin: Origin, frame: Frame<'_>) -> NgRequest {
+        let Frame { cookie, payload } = frame;
+        let bytes = if cookie.is_empty() { payload.into() } else { [cookie, b" ", payload].concat().into() };
+        NgRequest { origin, cookie_len: cookie.len(), bytes }
+    }
+
+    /// The request.
+    pub fn frame(&self) -> Frame<'_> {
+        let (cookie, rest) = self.bytes.split_at(self.cookie_len);
+        Frame { cookie, payload: if cookie.is_empty() { rest } else { &rest[1..] } }
+    }
 }
 
 /// An eventfd that wakes a thread out of epoll.

@@ -9,10 +9,14 @@ pub mod input; // what others put into a signalling thread's mailbox
 pub mod strangers; // what strangers may cost
 pub mod gate; // who is known, told to the kernel
 pub mod blocked; // who is banned, told to the kernel
+pub mod ng_stream; // NG on connections on the control threads, and TCP among them
+mod ng_web; // HTTP and WebSockets among them
 pub mod stream; // TCP connections on the control threads
 pub mod resolver; // RFC 3263 look-ups on the control threads
+mod ng_turn; // NG's part of a turn
 pub mod run; // the loop of a signalling thread
 pub mod spawn; // its start, its death, its restart
 
-pub use input::{Hooks, Input, Records};
+pub use input::{Hooks, Input, Records, Sounds};
+pub use ng_turn::NgEdge;
 pub use spawn::{EdgeConfig, spawn};

@@ -4,6 +4,7 @@
 use crate::blocked::Blocked;
 use crate::gate::{Gate, Told};
 use crate::input::{Hooks, Input, Records};
+use crate::ng_turn::NgWorld;
 use crate::resolver::{Resolver, is_literal};
 use crate::strangers::{Allowance, MAILBOX_FILL, may_be_sip};
 use crate::stream::{StreamOut, Streams};
@@ -32,6 +33,9 @@ pub(crate) struct Turner<'a> {
     pub clock: Clock,
     pub shard: usize,
     pub switch: Switch,
+    /// Calls of the NG protocol, where it is spoken.
+    pub ng: Option<ng::desk::Ng>,
+    pub ng_stats: Option<Arc<ng::counts::NgStats>>,
     pub world: &'a mut World,
 }
 
@@ -64,6 +68,7 @@ pub(crate) struct World {
     /// Commands for a media shard whose ring was full; `Close` must not be lost.
     pub backlog: Vec<VecDeque<Command>>,
     pub sources: Sources,
+    pub ng: Option<NgWorld>,
     pub stop: bool,
     pub load: Load,
 }
@@ -96,8 +101,12 @@ impl Turner<'_> {
         self.take_inputs(now);
         self.take_events(now);
         self.take_datagrams(now);
+        self.take_ng_datagrams(now);
         self.take_strangers(now);
         self.switch.handle_timeout(now);
+        if let Some(ng) = &mut self.ng {
+            ng.handle_timeout(now);
+        }
         self.flush(now);
         self.measure(now);
         if !self.world.stop {
@@ -124,9 +133,19 @@ impl Turner<'_> {
                 }
                 Input::SendFailed(client) => self.switch.handle_send_failed(now, client),
                 Input::StreamClosed(stream) => self.switch.handle_stream_failed(now, stream),
-                Input::Ask(ask) => self.switch.handle_ask(now, ask),
+                Input::Ng(request) => self.handle_ng(now, request.origin, request.frame()),
+                Input::NgSound(ticket, sound) => {
+                    if let Some(ng) = &mut self.ng {
+                        ng.handle_sound(now, ticket, sound);
+                    }
+                }
+                Input::Ask(ask) => self.handle_ask(now, ask),
                 Input::Hooked(ticket, answer) => self.switch.handle_hooked(now, ticket, &answer),
-                Input::Apply(spec) => {
+                Input::Apply(spec, of_ng) => {
+                    if let (Some(ng), Some(world)) = (&mut self.ng, &mut self.world.ng) {
+                        world.spec = Arc::clone(&of_ng);
+                        ng.apply(of_ng);
+                    }
                     self.world.resolver.watch(&spec);
                     if self.shard == 0 {
                         self.world.gate.apply(&spec);
@@ -141,7 +160,7 @@ impl Turner<'_> {
     fn take_events(&mut self, now: Now) {
         for _ in 0..INPUTS {
             let Some(event) = self.world.events.receive() else { return };
-            self.switch.handle_media(now, event);
+            self.handle_media(now, event);
             self.flush(now);
         }
     }
@@ -294,8 +313,8 @@ impl Turner<'_> {
         }
     }
 
-    /// Does all that the switch wants done.
-    fn flush(&mut self, now: Now) {
+    /// Does all that the switch and NG's calls want done.
+    pub(crate) fn flush(&mut self, now: Now) {
         while let Some(output) = self.switch.poll_output() {
             match output {
                 Output::Send(transmit) => self.send(now, transmit),
@@ -306,6 +325,7 @@ impl Turner<'_> {
                 Output::Ended(cdr) => self.world.records.ended(cdr),
             }
         }
+        self.flush_ng(now);
         for shard in 0..self.world.backlog.len() {
             while let Some(command) = self.world.backlog[shard].pop_front() {
                 if let Err(command) = self.world.media[shard].send(command) {
@@ -365,7 +385,7 @@ impl Turner<'_> {
         }
     }
 
-    fn ask_media(&mut self, now: Now, shard: usize, command: Command) {
+    pub(crate) fn ask_media(&mut self, now: Now, shard: usize, command: Command) {
         let Some(ring) = self.world.media.get(shard) else { return };
         let backlog = &mut self.world.backlog[shard];
         let refused = if backlog.is_empty() { ring.send(command).err() } else { Some(command) };
@@ -375,7 +395,7 @@ impl Turner<'_> {
             Some(Command::Open { bridge, .. }) => {
                 self.switch.stats().queue_dropped.add(&["media_open"], 1);
                 let why = command::OpenRefusal::Full;
-                self.switch.handle_media(now, Event::Refused { bridge, why });
+                self.handle_media(now, Event::Refused { bridge, why });
             }
             Some(command) => backlog.push_back(command),
         }
@@ -414,12 +434,17 @@ impl Turner<'_> {
         let was_slow = core::mem::replace(&mut load.was_slow, is_slow);
         let behind = is_slow && was_slow || self.world.inbox.fill() > 0.8 || self.world.events.fill() > 0.8;
         self.switch.set_overloaded(behind);
+        if let Some(ng) = &mut self.ng {
+            ng.set_overloaded(behind);
+        }
     }
 
     fn sleep(&mut self) {
         let may_sleep = self.world.inbox.sleep() & self.world.events.sleep();
         let has_backlog = self.world.backlog.iter().any(|b| !b.is_empty());
-        let mut timeout = match (may_sleep, self.switch.poll_timeout()) {
+        let due = [self.switch.poll_timeout(), self.ng.as_ref().and_then(ng::desk::Ng::poll_timeout)];
+        let due = due.into_iter().flatten().min_by_key(|(at, _)| *at);
+        let mut timeout = match (may_sleep, due) {
             (false, _) => 0,
             (true, _) if has_backlog => 1,
             // Rounded up, so that a timer is due when we wake; at least once a second for what is published.
@@ -488,6 +513,9 @@ impl World {
             if let Some(strangers) = &paths.strangers {
                 self.poll.watch_once(strangers.raw(), Path::Strangers.token(index))?;
             }
+        }
+        if let Some(ng) = &self.ng {
+            ng.watch(&self.poll)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use crate::blocked::Blocked;
 use crate::gate::{Gate, Told};
 use crate::input::{Bell, Hooks, Input, Records};
+use crate::ng_turn::{NgEdge, NgWorld};
 use crate::resolver::Resolver;
 use crate::run::{Load, Sources, Turner, World};
 use crate::strangers::Allowance;
@@ -57,6 +58,8 @@ pub struct EdgeConfig {
     pub streams: Streams,
     /// DNS.
     pub resolver: Resolver,
+    /// The NG protocol, where it is spoken.
+    pub ng: Option<NgEdge>,
     /// Its counters.
     pub stats: Arc<SignallingStats>,
 }
@@ -68,6 +71,7 @@ pub struct EdgeConfig {
 pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
     let poll = Poll::new()?;
     let media = edge.media.len();
+    let (mut ng_start, ng_world) = edge.ng.map(NgStart::split).unzip();
     let mut world = World {
         sockets: edge.sockets,
         waiting: VecDeque::new(),
@@ -92,6 +96,7 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
         ready: Vec::with_capacity(64),
         backlog: (0..media).map(|_| VecDeque::new()).collect(),
         sources: Sources::default(),
+        ng: ng_world,
         stop: false,
         load: Load::default(),
     };
@@ -109,7 +114,10 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
             let mut switch =
                 Switch::new(now, config.clone(), Arc::clone(&spec), rng.fork(), Arc::clone(&stats));
             switch.set_bound(bound.clone());
-            let mut turner = Turner { clock, shard, switch, world: &mut world };
+            let ng = ng_start.as_ref().zip(world.ng.as_ref());
+            let ng = ng.map(|(start, world)| start.calls(now, Arc::clone(&world.spec), &mut rng));
+            let ng_stats = ng_start.as_ref().map(|start| Arc::clone(&start.stats));
+            let mut turner = Turner { clock, shard, switch, ng, ng_stats, world: &mut world };
             let died = catch_unwind(AssertUnwindSafe(|| turner.run())).is_err();
             spec = turner.switch.spec();
             if !died {
@@ -123,6 +131,9 @@ pub fn spawn(edge: EdgeConfig) -> std::io::Result<JoinHandle<()>> {
             stats.calls_now.set(0);
             stats.restarts.add(1);
             config.generation += 1;
+            if let Some(start) = &mut ng_start {
+                start.again(config.generation);
+            }
             world.buffers = Buffers::default();
         }
     })
@@ -135,5 +146,29 @@ fn say_hello(world: &mut World, config: &Config) {
         if let Err(hello) = ring.send(hello) {
             world.backlog[shard].push_back(hello);
         }
+    }
+}
+
+/// What calls of the NG protocol are started with.
+struct NgStart {
+    config: ng::desk::Config,
+    stats: Arc<ng::counts::NgStats>,
+}
+
+impl NgStart {
+    fn split(edge: NgEdge) -> (NgStart, NgWorld) {
+        let NgEdge { config, spec, sockets, streams, sounds, stats } = edge;
+        let world = NgWorld { spec, sockets, streams, sounds, events: [None, None] };
+        (NgStart { config, stats }, world)
+    }
+
+    fn calls(&self, now: base::Now, spec: Arc<ng::spec::Spec>, rng: &mut Rng) -> ng::desk::Ng {
+        ng::desk::Ng::new(now, self.config.clone(), spec, rng.fork(), Arc::clone(&self.stats))
+    }
+
+    /// Its calls have gone with the thread.
+    fn again(&mut self, generation: u32) {
+        self.stats.calls_now.set(0);
+        self.config.generation = generation;
     }
 }

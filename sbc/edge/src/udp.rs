@@ -117,6 +117,33 @@ impl UdpSocket {
         Ok(known.into_iter().zip(strangers).map(|(known, s)| Paths { known, strangers: Some(s) }).collect())
     }
 
+    /// Binds one address once a shard; nobody else may have it. The kernel gives all that one peer sends from one port to
+    /// the same of them, so that it stays in order.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub fn bind_shards(address: SocketAddr, shards: usize) -> io::Result<Vec<UdpSocket>> {
+        let first = UdpSocket::bind(address, 0)?;
+        first.socket.set_reuse_port(true)?;
+        let address = first.local;
+        let mut sockets = vec![first];
+        for _ in 1..shards {
+            let socket = Self::open(address, 0, QUEUE_KNOWN)?;
+            socket.set_reuse_port(true)?;
+            sockets.push(Self::bound(socket, address)?);
+        }
+        Ok(sockets)
+    }
+
+    /// Bytes that may wait for the thread: what the kernel has granted of what was asked for.
+    ///
+    /// # Errors
+    /// As `getsockopt`.
+    pub fn queue_len(&self) -> io::Result<(usize, usize)> {
+        // The kernel doubles what is asked for, for its own bookkeeping.
+        Ok((self.socket.recv_buffer_size()?, QUEUE_KNOWN as usize * 2))
+    }
+
     /// Another handle on the same socket, to tell its address's program.
     ///
     /// # Errors
@@ -571,6 +598,37 @@ mod tests {
         let (len, from) = peer.recv_from(&mut bytes).unwrap();
         assert_eq!((&bytes[..len], from), (&b"back"[..], got.local));
         assert_eq!((socket.new_drops(5), socket.new_drops(7)), (5, 2));
+    }
+
+    #[test]
+    fn shards_share_an_address_and_each_peer_stays_with_one_of_them() {
+        let mut sockets = UdpSocket::bind_shards("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let address = sockets[0].local();
+        assert!(sockets.iter().all(|socket| socket.local() == address));
+        assert!(UdpSocket::bind(address, 0).is_err(), "it is ours");
+        let peers: Vec<_> = (0..16).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        for _ in 0..20 {
+            peers.iter().for_each(|peer| assert_eq!(peer.send_to(b"c d1:xi1ee", address).unwrap(), 10));
+        }
+        let mut buffers = Buffers::default();
+        let mut seen = std::collections::BTreeMap::<SocketAddr, Vec<(usize, usize)>>::new();
+        for (index, socket) in sockets.iter_mut().enumerate() {
+            while socket.receive(&mut buffers).is_ok() && !buffers.received.is_empty() {
+                for datagram in &buffers.received {
+                    let places = seen.entry(datagram.remote).or_default();
+                    match places.iter_mut().find(|(at, _)| *at == index) {
+                        Some((_, count)) => *count += 1,
+                        None => places.push((index, 1)),
+                    }
+                }
+            }
+        }
+        assert!(
+            seen.len() == 16 && seen.values().all(|places| places.len() == 1 && places[0].1 == 20),
+            "{seen:?}"
+        );
+        let used: std::collections::BTreeSet<_> = seen.values().map(|places| places[0].0).collect();
+        assert!(used.len() > 1, "{used:?}");
     }
 
     #[test]

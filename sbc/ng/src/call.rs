@@ -5,6 +5,7 @@ mod party; // who is there, and which ports face whom
 mod find; // whom a request means
 mod offer; // offers, and the ports they need
 mod answer; // answers, and forks
+mod watch; // parties that only speak or only hear
 mod place; // where ports are bound and what SDPs say of them
 mod bridge; // the spec that follows from what was agreed
 mod delete; // what delete is for, its delay
@@ -20,6 +21,7 @@ use crate::desk::NOT_FOUND;
 use crate::failure::Failure;
 use crate::request::{Command as Verb, Request};
 use crate::spec::Spec;
+use crate::subscription::Subscriptions;
 use crate::tools::{Asked, Said, Tools};
 use crate::value::{Dict, Value};
 use base::{Instant, Key, Now, Wall};
@@ -70,6 +72,10 @@ pub(crate) struct Call {
     queue: VecDeque<(Request, Asked)>,
     /// Who waits for a report of media.
     awaiting: Vec<(Ticket, Awaiting)>,
+    /// Parties that only speak or only hear.
+    subscriptions: Subscriptions,
+    /// When all of it goes, if nobody calls it back.
+    deleted_at: Option<Instant>,
     /// Made when something is first asked.
     controls: Option<Box<Controls>>,
     /// Requests that wait for what the controls have asked.
@@ -178,6 +184,8 @@ impl Call {
             work: None,
             queue: VecDeque::new(),
             awaiting: Vec::new(),
+            subscriptions: Subscriptions::default(),
+            deleted_at: None,
             controls: None,
             later: Vec::new(),
             steps: Vec::new(),
@@ -230,6 +238,7 @@ impl Call {
             Verb::Answer => self.answer(tools, now, &request, asked),
             Verb::Delete => self.delete(tools, now, &request, asked),
             Verb::Query => self.query(tools, now, &request, asked),
+            command if Subscriptions::knows(command) => self.watch(tools, now, request, asked),
             command if Controls::knows(command) => self.control(tools, now, &request, asked),
             _ => tools.answer(now, asked, Failure::UnsupportedCommand),
         }

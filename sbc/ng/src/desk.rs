@@ -14,7 +14,7 @@ use crate::tree;
 use crate::value::{Dict, Value};
 use base::hash::KeyedMap;
 use base::{Duration, HashKey, Instant, Key, Now, Rng, Slab, Wheel};
-use command::{BridgeId, Clip, Command, Event, Ticket};
+use command::{BridgeId, Clip, Command, Ended as Ending, Event, Outcome, Ticket};
 use core::net::SocketAddr;
 use ledger::{
     Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, EventBus, Lease, Limit, Part, Recordings,
@@ -97,6 +97,8 @@ pub struct Ng {
 
 /// Calls wake exactly to this.
 const TICK: Duration = Duration::from_millis(10);
+/// Calls wake at least so often while something of them will be due.
+const ALARM_MAX: Duration = Duration::from_secs(20);
 /// How often the books of the limits are recounted while there are calls.
 const AUDIT: Duration = Duration::from_secs(5);
 /// What `delete` says where there is nothing to delete.
@@ -275,7 +277,7 @@ impl Ng {
             | Event::Closed { bridge, .. } => *bridge,
         };
         if let Event::Ended { ticket, ended, .. } = &event
-            && let Some(late) = self.tools.late.remove(ticket)
+            && let Some((_, late)) = self.tools.late.remove(ticket)
         {
             return late.end(now, *ended);
         }
@@ -289,6 +291,11 @@ impl Ng {
         let lost: Vec<Key> = lost.map(|(key, _)| key).collect();
         for key in lost {
             self.with_call(now, key, |call, tools| call.lose_media(tools, now));
+        }
+        // Nobody will tell of its files.
+        let ended = Ending::after(Outcome::Failed, Duration::ZERO);
+        for (_, (_, late)) in self.tools.late.extract_if(.., |_, (of, _)| *of == shard) {
+            late.end(now, ended);
         }
     }
 
@@ -399,7 +406,9 @@ impl Ng {
             self.tools.stats.calls_now.set(self.calls.len() as u64);
             return;
         }
-        if let Some(at) = call.poll_timeout()
+        // Timers cannot be taken back: those of calls that end soon must not lie about until an hour has passed.
+        let soon = now.mono + ALARM_MAX;
+        if let Some(at) = call.poll_timeout().map(|at| at.min(soon))
             && at < call.alarm
         {
             call.alarm = at;

@@ -182,6 +182,11 @@ impl Reader {
             "repeat-times" => number_in(&mut media.play.times, value, 0..=u32::MAX),
             "repeat-duration" | "duration" => number_in(&mut media.play.duration_ms, value, 0..=u32::MAX),
             "start-pos" => number_in(&mut media.play.start_ms, value, 0..=u32::MAX),
+            // Between digits; or a recording is to be paused rather than stopped.
+            "pause" if value.as_int().is_none() && switch(value) == Some(true) => {
+                media.pause_recording = true;
+                true
+            }
             "pause" => number_in(&mut media.play.pause_ms, value, 0..=u32::MAX),
             "code" | "digit" => set(&mut media.play.code, string(value)),
             // Decibels below full scale, with a minus or without.
@@ -396,6 +401,7 @@ impl Reader {
             "reuse-codecs" | "no-codec-renegotiation" => options.codec.reuse = true,
 
             "record-call" => options.media.record = Some(true),
+            "pause" => options.media.pause_recording = true,
             "inject-dtmf" => options.media.inject_dtmf = true,
             "block-dtmf" => options.media.block_dtmf = true,
             "detect-dtmf" => options.media.detect_dtmf = true,

@@ -1,5 +1,7 @@
 //! Entries for fuzzers: plain functions on bytes that must neither panic nor break what they state.
 
+pub use crate::exchange::fuzz::exchange;
+
 use crate::bencode::{BencodeError, Value, Writer};
 use crate::frame::{self, Cutter, Frame, Notation};
 use crate::request::{NAME_LEN_MAX, Request, UNKNOWN_LEN_MAX, UNKNOWN_MAX};
@@ -25,6 +27,12 @@ pub fn bencode(bytes: &[u8]) {
             assert_eq!(Value::read_first(&longer).unwrap_err(), error);
         }
     }
+}
+
+/// Somebody publishes an SDP, others hear it and answer with the same: whatever it says, what fails changes nothing, and
+/// what succeeds is an SDP that can be read.
+pub fn subscribe(bytes: &[u8]) {
+    crate::subscription::fuzz(bytes);
 }
 
 /// What is JSON to us is written and read again, and means the same.

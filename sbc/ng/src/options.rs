@@ -282,7 +282,9 @@ pub struct MediaOptions {
     pub record: Option<bool>,
     /// `recording-file`, `recording-pattern` …: a name that is wished for.
     pub recording_file: Option<String>,
-    /// `pause`, `discard` and the like come as commands of their own.
+    /// `pause`: `stop recording` means `pause recording`.
+    pub pause_recording: bool,
+    /// `inject-DTMF`.
     pub inject_dtmf: bool,
     /// `block-DTMF`.
     pub block_dtmf: bool,

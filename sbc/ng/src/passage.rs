@@ -21,7 +21,7 @@ pub(crate) fn pairs<'f>(
             party.lines.iter().filter(|l| l.kind == line.kind && !l.is_refused && l.line < line.line);
         earlier.for_each(|l| {
             if !before.contains(&l.line) {
-                before.push(l.line)
+                before.push(l.line);
             }
         });
         before.len()

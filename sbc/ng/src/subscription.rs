@@ -521,5 +521,69 @@ fn new_tag(rng: &mut Rng) -> Vec<u8> {
     tag
 }
 
+/// See [`crate::fuzz::subscribe`].
+pub(crate) fn fuzz(bytes: &[u8]) {
+    const MAKEABLE: [Makeable; 1] =
+        [Makeable { name: "PCMU", clock: 8_000, channels: 1, fmtp: "", number: 0, ptimes: &[20] }];
+    let mut subscriptions = Subscriptions::default();
+    let facts = |subscriptions: &Subscriptions| CallFacts {
+        call_id: b"call".to_vec(),
+        created: Wall(0),
+        last_signal: Wall(0),
+        parties: subscriptions.parties().collect(),
+    };
+    let (mut parties, mut ports) = (0, 0_u16);
+    let mut rng = Rng::from_seed(1);
+    let steps = [Command::Publish, Command::SubscribeRequest, Command::SubscribeAnswer];
+    for command in steps.into_iter().chain(steps) {
+        let request = Request {
+            command,
+            call_id: Some(b"call".to_vec()),
+            from_tag: Some(b"P".to_vec()),
+            to_tag: Some(b"S".to_vec()),
+            via_branch: None,
+            sdp: Some(bytes.to_vec()),
+            options: Options::default(),
+            unknown: Vec::new(),
+        };
+        let known = facts(&subscriptions);
+        let Ok(wanted) = subscriptions.ports_wanted(&request, &known) else { continue };
+        assert!(wanted <= sdp::parse::MEDIA_MAX);
+        let opened: Vec<OpenLine> = (0..wanted)
+            .map(|_| {
+                ports += 2;
+                let local = SocketAddr::new(core::net::IpAddr::from([127, 0, 0, 1]), 30_000 + ports);
+                let place = Place { address: local.ip(), port: local.port() };
+                OpenLine { port: PortIndex(ports / 2 - 1), local, place }
+            })
+            .collect();
+        let mut new_party = || {
+            parties += 1;
+            Party(parties)
+        };
+        let keys = || sdp::crypto::KeySource::from_seed([1; 32]);
+        let mut new_exchange = || Exchange::new(std::sync::Arc::from(MAKEABLE), keys(), 1);
+        let mut helper = Helper {
+            wall: Wall(0),
+            new_party: &mut new_party,
+            new_exchange: &mut new_exchange,
+            rng: &mut rng,
+            said: &|_| None,
+            makeable: &MAKEABLE,
+        };
+        match subscriptions.handle(&request, &known, &opened, &mut helper) {
+            Ok(dict) => {
+                let told = dict.get("sdp").and_then(Value::as_text);
+                assert!(told.is_none_or(|told| Sdp::parse(told).is_ok()), "what is told can be read");
+            }
+            Err(_) => assert_eq!(facts(&subscriptions), known, "what fails changes nothing"),
+        }
+        let mut spec = BridgeSpec::default();
+        subscriptions.apply(0, &mut spec);
+        let is_named = |port: PortIndex| spec.ports.iter().any(|spec| spec.port == port);
+        assert!(spec.edges.iter().all(|edge| is_named(edge.from) && is_named(edge.to)));
+    }
+}
+
 #[cfg(test)]
 mod tests;

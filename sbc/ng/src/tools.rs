@@ -26,8 +26,8 @@ pub(crate) struct Tools {
     pub call_ids: CallIds,
     pub stats: Arc<NgStats>,
     pub replay: Replay,
-    /// Recordings whose files outlast their calls.
-    pub late: BTreeMap<Ticket, LateRecording>,
+    /// Recordings whose files outlast their calls, with the media shard that writes them.
+    pub late: BTreeMap<Ticket, (usize, LateRecording)>,
     /// Sounds that are being loaded, and who wants them.
     pub sounds: BTreeMap<Ticket, Key>,
     bridges_made: u64,
@@ -110,6 +110,10 @@ impl Tools {
     }
 
     /// Answers a request, and everybody who has asked the same meanwhile.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a request that is answered is gone, so that it is answered once"
+    )]
     pub fn answer(&mut self, now: Now, asked: Asked, said: impl Into<Said>) {
         let (result, mut reply) = match said.into() {
             Said::Ok(mut body) => {
@@ -136,9 +140,12 @@ impl Tools {
         self.stats.requests.add(&[command, result], 1);
         self.stats.seconds.record(now.mono.nanos_since(asked.at), 1);
         let bytes = frame::write_reply(&asked.cookie, asked.notation, &reply.into_dict());
-        for origin in self.replay.answered(asked.replay, bytes.clone()) {
+        let mut origins = self.replay.answered(asked.replay, bytes.clone());
+        let last = origins.pop();
+        for origin in origins {
             self.output.push_back(Output::Reply { origin, bytes: bytes.clone() });
         }
+        self.output.extend(last.map(|origin| Output::Reply { origin, bytes }));
     }
 }
 

@@ -17,10 +17,16 @@ use codec::payload::{Kind, by_name};
 use codec::pcm;
 use codec::registry;
 use codec::resample::Resampler;
-use command::{DigitsTowards, Payload, Verdict, Voice, VoiceReport};
+use command::{DigitsTowards, Ended, Payload, Ticket, Verdict, Voice, VoiceReport};
 
 /// Samples of the longest tick at the highest rate.
 pub(super) const TICK_SAMPLES: usize = 960;
+
+/// Samples of a tick at a rate.
+pub(super) fn tick_samples(rate: u32, tick: Duration) -> usize {
+    (u64::from(rate) * tick.as_millis() as u64 / 1000) as usize
+}
+
 /// Delay of what is played: little, for people talk; recordings have time.
 const DELAY_MIN: Duration = Duration::from_millis(20);
 const DELAY_MAX: Duration = Duration::from_millis(500);
@@ -156,7 +162,7 @@ impl Ear {
         reference: Option<&[i16]>,
         mut found: impl FnMut(Found),
     ) {
-        self.len = (u64::from(self.rate) * tick.as_millis() as u64 / 1000) as usize;
+        self.len = tick_samples(self.rate, tick);
         let pcm = &mut self.pcm[..self.len];
         self.pulled = self.playout.pull(now, pcm);
         if let Some(echo) = &mut self.echo {
@@ -361,6 +367,12 @@ impl Mouth {
     pub fn block(&mut self, len: usize) -> &mut [i16] {
         self.len = len.min(TICK_SAMPLES);
         &mut self.pcm[..self.len]
+    }
+
+    /// Puts what is played to this peer over the block of this tick.
+    pub fn sound(&mut self, len: usize, ended: impl FnMut(Ticket, Ended)) {
+        let len = len.min(TICK_SAMPLES);
+        self.sounds.render(&mut self.pcm[..len], ended);
     }
 
     /// Says the block of this tick: tones of digits over it, then coded and sent.

@@ -3,7 +3,7 @@
 //! nothing drifts.
 
 use super::Bridges;
-use super::audio::TICK_SAMPLES;
+use super::audio::{TICK_SAMPLES, tick_samples};
 use super::domain::Room;
 use crate::mixer::{Heard, SeatConfig, SeatKey};
 use base::{Duration, Instant};
@@ -279,7 +279,7 @@ impl Bridges {
         let Bridges { crossings, counters, .. } = self;
         for guest in &room.guests {
             let mut block = [0; TICK_SAMPLES];
-            let len = (u64::from(guest.terms.rate) * tick.as_millis() as u64 / 1000) as usize;
+            let len = tick_samples(guest.terms.rate, tick);
             let block = &mut block[..len.min(TICK_SAMPLES)];
             if room.mixer.take(guest.seat, block) != Heard::Nothing {
                 let what = What::Mix { who: guest.who, frame: Frame::of(guest.terms.rate, block) };

@@ -17,7 +17,7 @@ use crate::reporter::{Cname, Reporter};
 use crate::wire::rtp::{HEADER_LEN, Header};
 use base::{Duration, Instant, Key};
 use codec::registry;
-use command::{DigitsTowards, Ended, Event, Outcome, Payload, RoomSpec};
+use command::{DigitsTowards, Ended, Event, Outcome, Payload, RoomSpec, Voice};
 
 /// Tones for a peer that takes no events are made for so long after the last digit.
 const TONES_LINGER: Duration = Duration::from_secs(5);
@@ -114,11 +114,11 @@ impl Bridges {
 
     /// Whether digits of this port reach somebody who takes no events.
     fn lacks_events(&self, port: &Port) -> bool {
-        has_events(port)
+        port.has_events()
             && port.edges().any(|edge| {
                 edge.wanted != Wanted::Drop
                     && self.ports.at(edge.sink).is_some_and(|(_, sink)| {
-                        !sink.payloads.is_empty() && !has_events(sink) && widest(&sink.payloads).is_some()
+                        !sink.payloads.is_empty() && !sink.has_events() && widest(&sink.payloads).is_some()
                     })
             })
     }
@@ -128,9 +128,8 @@ impl Bridges {
         let none = Need { place, mixed: false, making: None, ear: None, keys: false };
         let Some((_, port)) = self.ports.at(place) else { return none };
         let Some((_, bandwidth)) = widest(&port.payloads).filter(|_| port.named) else { return none };
-        let mixed = self.is_mixed(now, port);
-        let feeders =
-            || port.feeders.iter().filter_map(|feeder| self.ports.at(*feeder)).map(|(_, feeder)| feeder);
+        let mixed = self.is_mixed(now, place);
+        let feeders = || self.feeders(port);
         let transcodes = feeders().find_map(|feeder| {
             feeder.edges().find(|edge| edge.sink == place).and_then(|edge| match edge.wanted {
                 Wanted::Transcode { to_payload, ptime_ms } => Some((to_payload, ptime_ms)),
@@ -173,38 +172,39 @@ impl Bridges {
     /// Whether all that it is fed is G.711, converted in place.
     fn is_law(&self, port: &Port, place: u32, making: &Making) -> bool {
         !port.repacketises
-            && port.feeders.iter().filter_map(|feeder| self.ports.at(*feeder)).all(|(_, feeder)| {
-                feeder.more_edges.is_empty() && law_of(feeder, port, place, making).is_some()
-            })
+            && self
+                .feeders(port)
+                .all(|feeder| feeder.more_edges.is_empty() && law_of(feeder, port, place, making).is_some())
     }
 
     /// Whether what a port's peer hears is made at the tick.
-    pub(super) fn is_mixed(&self, now: Instant, port: &Port) -> bool {
-        let wants_of = |port: &Port| port.audio.as_ref().map(|audio| audio.wants.clone()).unwrap_or_default();
-        let wants = wants_of(port);
-        let towards = wants.digits.towards;
+    pub(super) fn is_mixed(&self, now: Instant, place: u32) -> bool {
+        let Some((_, port)) = self.ports.at(place) else { return false };
+        let wants =
+            |port: &Port, is: fn(&Voice) -> bool| port.audio.as_ref().is_some_and(|audio| is(&audio.wants));
+        let towards = port.audio.as_ref().map(|audio| audio.wants.digits.towards).unwrap_or_default();
         let is_busy = port
             .audio
             .as_ref()
             .is_some_and(|audio| audio.holds || audio.mouth.as_ref().is_some_and(|mouth| mouth.is_busy()));
-        let by_feeder = port.feeders.iter().filter_map(|feeder| self.ports.at(*feeder)).any(|(_, feeder)| {
-            let of = wants_of(feeder);
-            let found = of.digits.listen_inband && has_events(port);
-            of.echo_cancel
+        let by_feeder = self.feeders(port).any(|feeder| {
+            let found = wants(feeder, |of| of.digits.listen_inband) && port.has_events();
+            wants(feeder, |of| of.echo_cancel)
                 || found && matches!(towards, DigitsTowards::Auto | DigitsTowards::Events)
-                || towards == DigitsTowards::Tones && has_events(feeder)
+                || towards == DigitsTowards::Tones && feeder.has_events()
         });
         let tones = port.tones_until.is_some_and(|until| now < until);
         // Silence in a codec that the source does not send has to be made.
-        let silence = port.feeders.iter().filter_map(|feeder| self.ports.at(*feeder)).any(|(_, feeder)| {
-            let silenced = |edge: &Edge| edge.wanted == Wanted::Silence && self.leads_to(edge, port);
+        let silence = self.feeders(port).any(|feeder| {
+            let silenced = |edge: &Edge| edge.wanted == Wanted::Silence && edge.sink == place;
             feeder.edges().any(silenced) && !shares_speech(feeder, port)
         });
-        wants.seat.is_some() || wants.echo_cancel || is_busy || tones || by_feeder || silence
+        wants(port, |own| own.seat.is_some() || own.echo_cancel) || is_busy || tones || by_feeder || silence
     }
 
-    fn leads_to(&self, edge: &Edge, sink: &Port) -> bool {
-        self.ports.at(edge.sink).is_some_and(|(_, port)| core::ptr::eq(port, sink))
+    /// The ports with an edge to this one.
+    fn feeders(&self, port: &Port) -> impl Iterator<Item = &Port> {
+        port.feeders.iter().filter_map(|feeder| self.ports.at(*feeder)).map(|(_, feeder)| feeder)
     }
 
     /// What a port needs to decode, and whether its events are looked at.
@@ -230,7 +230,7 @@ impl Bridges {
             echo_cancel: wants.echo_cancel,
             listens_inband: wants.digits.listen_inband || masks,
         });
-        let keys = has_events(port)
+        let keys = port.has_events()
             && (wants.digits.report || wants.digits.block || need.is_some() || self.lacks_events(port));
         (need, keys)
     }
@@ -647,10 +647,6 @@ fn shares_speech(from: &Port, to: &Port) -> bool {
         .iter()
         .filter(|payload| is_makeable(payload))
         .any(|a| to.payloads.iter().any(|b| same(a, b)))
-}
-
-fn has_events(port: &Port) -> bool {
-    port.payloads.iter().any(|payload| payload.encoding == "telephone-event")
 }
 
 /// The conversion in place from a feeder, if that is all that is needed.

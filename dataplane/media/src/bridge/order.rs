@@ -1,7 +1,7 @@
 //! Orders to a bridge or room: play, digits, recordings, forks, and what ends them. Each that is taken ends once; what a file
 //! needs is the shard's.
 
-use super::audio::{TICK_SAMPLES, widest};
+use super::audio::{TICK_SAMPLES, tick_samples, widest};
 use super::domain::Room;
 use super::fit::is_makeable;
 use super::sounds::Play;
@@ -462,7 +462,7 @@ impl Recorder {
         scratch: &mut Scratch,
         hear: impl Fn(u32) -> Option<HeardOf<'a>>,
     ) {
-        let len = ((u64::from(self.rate) * tick.as_millis() as u64 / 1000) as usize).min(TICK_SAMPLES);
+        let len = tick_samples(self.rate, tick).min(TICK_SAMPLES);
         self.ends_in = self.ends_in.map(|left| left.saturating_sub(tick));
         let skips = !self.skips.is_zero();
         self.skips = self.skips.saturating_sub(tick);
@@ -473,7 +473,7 @@ impl Recorder {
             let Some((room, (seat, rate))) = room.and_then(|room| Some((room, room.recorder?))) else {
                 return;
             };
-            let from = (u64::from(rate) * tick.as_millis() as u64 / 1000) as usize;
+            let from = tick_samples(rate, tick);
             room.mixer.take(seat, &mut scratch.first[..from]);
             if let Some(resampler) = &mut self.to_room {
                 let len = resampler.process(&scratch.first[..from], &mut scratch.second).min(len);

@@ -297,9 +297,8 @@ impl Bridges {
     fn takes_events(&self, sink: u32) -> bool {
         let Some((_, sink)) = self.ports.at(sink) else { return true };
         let towards = sink.audio.as_ref().map(|audio| audio.wants.digits.towards).unwrap_or_default();
-        let has_events = sink.payloads.iter().any(|payload| payload.encoding == "telephone-event");
         sink.payloads.is_empty()
-            || has_events && matches!(towards, DigitsTowards::Auto | DigitsTowards::Events)
+            || sink.has_events() && matches!(towards, DigitsTowards::Auto | DigitsTowards::Events)
     }
 
     /// Several sinks: those that want the bytes as they are share them, each of the others gets a copy of its own.

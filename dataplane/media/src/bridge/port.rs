@@ -500,6 +500,11 @@ impl Port {
         self.active.as_ref().map_or(RemoteTag::default(), |active| active.tag)
     }
 
+    /// Whether its peer takes digits as events.
+    pub fn has_events(&self) -> bool {
+        self.payloads.iter().any(|payload| payload.encoding == "telephone-event")
+    }
+
     pub fn edges(&self) -> impl Iterator<Item = &Edge> {
         self.edge.iter().chain(&self.more_edges)
     }

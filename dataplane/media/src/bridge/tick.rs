@@ -1,6 +1,6 @@
 //! One tick: what all say is heard, mixed, and said to each. No allocation, whatever the size of the room.
 
-use super::audio::{Audio, Mouth, TICK_SAMPLES};
+use super::audio::{Audio, Mouth, TICK_SAMPLES, tick_samples};
 use super::domain::{Domain, Room};
 use super::order::{HeardOf, Recorder};
 use super::{Bridges, Pulse};
@@ -50,8 +50,8 @@ impl Bridges {
         let Some(bridge) = self.bridges.get(key) else { return false };
         bridge.domain.as_ref().is_some_and(|domain| {
             domain.mouths.iter().any(|place| {
-                let port = self.ports.at(*place).map(|(_, port)| port);
-                port.is_some_and(|port| port.audio.is_some() && !self.is_mixed(domain.next, port))
+                let has_audio = self.ports.at(*place).is_some_and(|(_, port)| port.audio.is_some());
+                has_audio && !self.is_mixed(domain.next, *place)
             })
         })
     }
@@ -130,22 +130,11 @@ impl Bridges {
     fn mix(&mut self, id: BridgeId, tick: Duration, room: &mut Room) {
         let rate = 16_000;
         if !room.sounds.is_empty() {
-            let len = (u64::from(rate) * tick.as_millis() as u64 / 1000) as usize;
             let mut block = [0; TICK_SAMPLES];
-            let block = &mut block[..len];
-            let mut ended = [None; super::sounds::SOUNDS_MAX];
-            let mut count = 0;
-            room.sounds.render(block, |ticket, how| {
-                if let Some(place) = ended.get_mut(count) {
-                    *place = Some((ticket, how));
-                    count += 1;
-                }
-            });
+            let block = &mut block[..tick_samples(rate, tick)];
+            room.sounds.render(block, |ticket, ended| self.tell(Event::Ended { bridge: id, ticket, ended }));
             if let Some(seat) = room.announcer(rate) {
                 room.mixer.put(seat, block, None);
-            }
-            for (ticket, ended) in ended.into_iter().flatten() {
-                self.tell(Event::Ended { bridge: id, ticket, ended });
             }
         }
         room.mixer.mix();
@@ -162,9 +151,10 @@ impl Bridges {
         let Some((_, port)) = self.ports.at_mut(place) else { return };
         let (bridge, complexity) = (port.bridge, self.complexity);
         let Some(mut mouth) = port.audio.as_mut().and_then(|audio| audio.mouth.take()) else { return };
+        let id = self.bridges.get(bridge).map(|bridge| bridge.id);
         let rate =
             port.audio.as_ref().and_then(|audio| audio.maker.as_ref()).map_or(8_000, |maker| maker.rate());
-        let len = (u64::from(rate) * tick.as_millis() as u64 / 1000) as usize;
+        let len = tick_samples(rate, tick);
         let mut common = None;
         match (room, mouth.seat) {
             (Some(room), Some((_, seat))) => {
@@ -181,43 +171,36 @@ impl Bridges {
             _ if mouth.abroad.is_some() => mouth.listen_abroad(len),
             _ => self.listen(&mut mouth, len),
         }
-        let mut ended = [None; super::sounds::SOUNDS_MAX];
-        let mut count = 0;
+        let mut tell = |ticket, ended| {
+            if let Some(bridge) = id {
+                self.tell(Event::Ended { bridge, ticket, ended });
+            }
+        };
         if common.is_none() {
-            mouth.sounds.render(mouth_block(&mut mouth.pcm, len), |ticket, how| {
-                if let Some(room) = ended.get_mut(count) {
-                    *room = Some((ticket, how));
-                    count += 1;
-                }
-            });
+            mouth.sound(len, &mut tell);
         }
         let Bridges { ports, made, .. } = self;
         let mut failed = None;
-        if let Some((_, port)) = ports.at_mut(place) {
-            if let Some((maker, mut leave)) = port.leave(nominal, made) {
-                maker.set_complexity(complexity);
-                let said = match common {
-                    Some((group, room)) => say_common(room, group, maker, &mut leave, tick, &mut mouth, len),
-                    None => mouth.say(maker, &mut leave, tick),
-                };
-                failed = said.err();
-            }
-            while let Some((ticket, how)) = mouth.keys.poll_ended() {
-                if let Some(room) = ended.iter_mut().find(|room| room.is_none()) {
-                    *room = Some((ticket, how));
-                }
-            }
-            if let Some(audio) = &mut port.audio {
-                audio.mouth = Some(mouth);
-            }
+        if let Some((_, port)) = ports.at_mut(place)
+            && let Some((maker, mut leave)) = port.leave(nominal, made)
+        {
+            maker.set_complexity(complexity);
+            let said = match common {
+                Some((group, room)) => say_common(room, group, maker, &mut leave, tick, &mut mouth, len),
+                None => mouth.say(maker, &mut leave, tick),
+            };
+            failed = said.err();
         }
         if let Some(verdict) = failed {
             self.count_drop_of(place, verdict);
         }
-        if let Some(id) = self.bridges.get(bridge).map(|bridge| bridge.id) {
-            for (ticket, ended) in ended.into_iter().flatten() {
-                self.tell(Event::Ended { bridge: id, ticket, ended });
+        while let Some((ticket, ended)) = mouth.keys.poll_ended() {
+            if let Some(bridge) = id {
+                self.tell(Event::Ended { bridge, ticket, ended });
             }
+        }
+        if let Some(audio) = self.ports.at_mut(place).and_then(|(_, port)| port.audio.as_mut()) {
+            audio.mouth = Some(mouth);
         }
     }
 
@@ -352,7 +335,7 @@ impl Bridges {
         }
         for sink in sinks.into_iter().filter(|sink| *sink != u32::MAX) {
             let Some((_, port)) = self.ports.at_mut(sink) else { continue };
-            let takes_events = port.payloads.iter().any(|payload| payload.encoding == "telephone-event");
+            let takes_events = port.has_events();
             let audio = port.audio.as_deref_mut();
             let by_info =
                 audio.as_ref().is_some_and(|audio| audio.wants.digits.towards == DigitsTowards::Nothing);
@@ -374,11 +357,6 @@ impl Bridges {
     fn count_drop_of(&mut self, place: u32, verdict: Verdict) {
         self.count_drop(super::Place::new(place, false), verdict);
     }
-}
-
-fn mouth_block(pcm: &mut [i16], len: usize) -> &mut [i16] {
-    let len = len.min(pcm.len());
-    &mut pcm[..len]
 }
 
 /// What all silent listeners hear is encoded once.

@@ -3,6 +3,7 @@ mod world; // two peers and a bridge between them
 
 mod captures;
 mod classes;
+mod echoes;
 mod forks;
 mod learning;
 mod lifetime;

@@ -28,6 +28,9 @@ pub struct World {
     ms: u64,
 }
 
+/// A packet that left: the socket's number, the target, and its bytes.
+pub type Passed = (u32, String, Vec<u8>);
+
 /// Where a packet went: the socket's number and the target.
 pub type Outcome = Result<(u32, String), Verdict>;
 
@@ -169,13 +172,17 @@ impl World {
     }
 
     /// A packet comes; where it goes and how it looks then.
-    pub fn pass(&mut self, slot: u32, source: &str, bytes: &[u8]) -> Result<(u32, String, Vec<u8>), Verdict> {
+    pub fn pass(&mut self, slot: u32, source: &str, bytes: &[u8]) -> Result<Passed, Verdict> {
+        self.take(slot, source, bytes).map(|passed| passed.expect("it passes rather than being decoded"))
+    }
+
+    /// The same; `None` if it is decoded.
+    pub fn take(&mut self, slot: u32, source: &str, bytes: &[u8]) -> Result<Option<Passed>, Verdict> {
         let mut buffer = [0; 2048];
         buffer[..bytes.len()].copy_from_slice(bytes);
         let mut packet = Packet { buffer: &mut buffer, len: bytes.len(), truncated: false };
         let hop = self.bridges.handle_packet(now(self.ms), Slot(slot), address(source), &mut packet)?;
-        let hop = hop.expect("it passes rather than being decoded");
-        Ok((hop.slot.0, hop.target.to_string(), packet.buffer[..packet.len].to_vec()))
+        Ok(hop.map(|hop| (hop.slot.0, hop.target.to_string(), packet.buffer[..packet.len].to_vec())))
     }
 
     /// Packets `from..to` of one stream, 20 ms apart; the outcome of the last.

@@ -94,6 +94,7 @@ impl Call {
         dialogue.answer = answers;
         let is_revived = dialogue.deleted_at.take().is_some();
         let (sets, party) = (dialogue.sets, dialogue.party(answerer));
+        self.deleted_at = None;
         for set in sets {
             self.set_mut(set).active = Some(id);
         }

@@ -17,6 +17,12 @@ impl Call {
     /// The whole wanted state of its bridge.
     pub(super) fn bridge_spec(&self) -> BridgeSpec {
         let mut spec = self.agreed_spec();
+        if !self.subscriptions.is_empty() {
+            let listener = self.spec.listeners.iter().find(|listener| !listener.media.is_empty());
+            let dscp = self.dscp.unwrap_or_else(|| listener.map_or(0, |listener| listener.dscp));
+            self.subscriptions.apply(dscp, &mut spec);
+            spec.ports.sort_unstable_by_key(|port| port.port);
+        }
         if let Some(controls) = &self.controls {
             controls.apply(&self.facts(), self.tells_digits(), &mut spec);
         } else if self.tells_digits() {

@@ -66,7 +66,7 @@ impl Call {
         let bridge = self.bridge;
         match ask {
             MediaAsk::Order { ticket, order } => {
-                tools.media(bridge, Command::Order { bridge, ticket, order })
+                tools.media(bridge, Command::Order { bridge, ticket, order });
             }
             MediaAsk::Report { ticket } => tools.media(bridge, Command::Report { bridge, ticket }),
             MediaAsk::Sound { ticket, source } => {
@@ -154,7 +154,8 @@ impl Call {
     pub(super) fn close_controls(&mut self, tools: &mut Tools, now: Now) {
         if self.controls.is_some() {
             let late = self.with_controls(tools, now, |controls, _, effects| controls.close(effects));
-            tools.late.extend(late.into_iter().map(|late| (late.ticket, late)));
+            let shard = self.bridge.media_shard();
+            tools.late.extend(late.into_iter().map(|late| (late.ticket, (shard, late))));
         }
         for (_, asked) in core::mem::take(&mut self.later) {
             tools.answer(now, asked, Failure::UnknownCall);

@@ -4,18 +4,26 @@ use super::find::{branch_of, tag};
 use super::party::Dialogue;
 use super::{Call, What};
 use crate::book::Ended;
-use crate::control::Effects;
 use crate::desk::NOT_FOUND;
+use crate::facts::Role;
 use crate::failure::Failure;
 use crate::request::Request;
 use crate::tools::{Asked, Tools};
 use crate::value::{Dict, Value};
 use base::{Duration, Instant, Now};
+use command::Party;
 
 impl Call {
     pub(super) fn delete(&mut self, tools: &mut Tools, now: Now, request: &Request, asked: Asked) {
         let meant = self.find_deleted(request);
-        if meant.is_empty() && !self.dialogues.is_empty() {
+        let is_all = tag(&request.from_tag).is_none()
+            && branch_of(request).is_empty()
+            && tag(&request.to_tag).filter(|_| request.options.to_tag).is_none();
+        if meant.is_empty() && !is_all {
+            if self.delete_watching(tools, now, request) {
+                tools.answer(now, asked, Ok(Dict::new()));
+                return self.end_if_empty(tools, now);
+            }
             let said = match request.options.fatal {
                 true => Err(Failure::Value(NOT_FOUND)),
                 false => Ok(Dict::new().with("warning", Value::text(NOT_FOUND))),
@@ -30,7 +38,33 @@ impl Call {
         for dialogue in self.dialogues.iter_mut().filter(|dialogue| meant.contains(&dialogue.id)) {
             dialogue.deleted_at = Some(dialogue.deleted_at.map_or(at, |earlier| earlier.min(at)));
         }
+        if is_all {
+            self.deleted_at = Some(self.deleted_at.map_or(at, |earlier| earlier.min(at)));
+        }
         self.remove_deleted(tools, now);
+    }
+
+    /// Ends what a tag publishes or subscribes to; whether there was something. There is no delay: nobody calls it back.
+    fn delete_watching(&mut self, tools: &mut Tools, now: Now, request: &Request) -> bool {
+        let named = tag(&request.to_tag).filter(|_| request.options.to_tag).or(tag(&request.from_tag));
+        let Some(party) = named.and_then(|tag| self.subscriptions.delete(tag)) else { return false };
+        self.forget(tools, now, party);
+        self.set_media(tools);
+        true
+    }
+
+    fn forget(&mut self, tools: &mut Tools, now: Now, party: Party) {
+        self.tell(now, What::PartyLeft(party.0));
+        if self.controls.is_some() {
+            self.with_controls(tools, now, |controls, _, effects| controls.forget(party, effects));
+        }
+    }
+
+    /// A call in which nobody is left ends.
+    pub(super) fn end_if_empty(&mut self, tools: &mut Tools, now: Now) {
+        if self.is_empty() && self.work.is_none() {
+            self.end(tools, now, Ended::Deleted);
+        }
     }
 
     /// The dialogues that a `delete` is for: all of them if it names nobody.
@@ -58,6 +92,9 @@ impl Call {
 
     /// Dialogues whose delay is over go; with the last one, the call.
     pub(super) fn remove_deleted(&mut self, tools: &mut Tools, now: Now) {
+        if self.deleted_at.is_some_and(|at| at <= now.mono) {
+            return self.end(tools, now, Ended::Deleted);
+        }
         let is_due = |dialogue: &Dialogue| dialogue.deleted_at.is_some_and(|at| at <= now.mono);
         self.remove(tools, now, Ended::Deleted, is_due);
     }
@@ -74,17 +111,13 @@ impl Call {
         if !self.dialogues.iter().any(&is_due) || self.work.is_some() {
             return;
         }
-        if self.dialogues.iter().all(&is_due) {
+        let is_published = self.subscriptions.parties().any(|party| party.role == Role::Publishes);
+        if self.dialogues.iter().all(&is_due) && !is_published {
             // The parties stay, for whoever asks what there was.
             return self.end(tools, now, why);
         }
         for party in self.remove_dialogues(true, is_due) {
-            self.tell(now, What::PartyLeft(party.0));
-            if self.controls.is_some() {
-                self.with_controls(tools, now, |controls, _, effects: &mut Effects<'_>| {
-                    controls.forget(party, effects)
-                });
-            }
+            self.forget(tools, now, party);
         }
         self.set_media(tools);
     }
@@ -96,12 +129,14 @@ impl Call {
             (Some(deleted), Some(unanswered)) => Some(deleted.min(unanswered)),
             (one, other) => one.or(other),
         };
-        self.dialogues.iter().filter_map(at).min()
+        self.dialogues.iter().filter_map(at).chain(self.deleted_at).min()
     }
 
     /// Whether all of it is deleted and only its delay still runs.
     pub(super) fn is_deleted(&self) -> bool {
-        !self.dialogues.is_empty() && self.dialogues.iter().all(|dialogue| dialogue.deleted_at.is_some())
+        let mut dialogues = self.dialogues.iter();
+        self.deleted_at.is_some()
+            || !self.is_empty() && dialogues.all(|dialogue| dialogue.deleted_at.is_some())
     }
 }
 

@@ -13,7 +13,10 @@ impl Call {
             call_id: self.name.to_vec(),
             created: self.created.wall,
             last_signal: self.last_signal,
-            parties: self.parties.iter().map(|party| self.party_facts(party)).collect(),
+            parties: {
+                let watching = self.subscriptions.parties();
+                self.parties.iter().map(|party| self.party_facts(party)).chain(watching).collect()
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 use super::find::tag;
 use super::party::{Dialogue, PORTS_MAX, PortSet, SetId};
 use super::place::{self, Bound};
+use super::watch::Watching;
 use super::{Call, Media, What};
 use crate::book::Ended;
 use crate::exchange::Exchange;
@@ -18,14 +19,21 @@ use sdp::Side;
 /// A request that waits for its ports.
 #[derive(Debug)]
 pub(super) struct Work {
-    request: Request,
-    asked: Asked,
-    plan: Plan,
+    pub request: Request,
+    pub asked: Asked,
+    pub plan: Plan,
+}
+
+/// What it wants the ports for.
+#[derive(Debug)]
+pub(super) enum Plan {
+    Offer(Offering),
+    Watch(Watching),
 }
 
 /// What an offer does.
 #[derive(Debug)]
-struct Plan {
+pub(super) struct Offering {
     dialogue: u32,
     from: Side,
     /// Made for this offer: it goes if the offer fails.
@@ -50,7 +58,7 @@ impl Call {
         let want = plan.missing.iter().map(want).collect();
         tools.media(self.bridge, Command::Open { bridge: self.bridge, want });
         self.media = Media::Opening { has_bridge: self.media == Media::Open };
-        self.work = Some(Box::new(Work { request, asked, plan }));
+        self.work = Some(Box::new(Work { request, asked, plan: Plan::Offer(plan) }));
     }
 
     fn plan(
@@ -59,7 +67,7 @@ impl Call {
         now: Now,
         request: &Request,
         warnings: &mut Vec<String>,
-    ) -> Result<Plan, Failure> {
+    ) -> Result<Offering, Failure> {
         let from = tag(&request.from_tag).ok_or(Failure::NoFromTag)?;
         if tag(&request.to_tag) == Some(from) {
             return Err(Failure::Dialogue);
@@ -75,8 +83,8 @@ impl Call {
             }
             None => (self.begin_dialogue(tools, now, party, request, warnings)?, Side::A, true),
         };
-        let mut plan = Plan { dialogue, from: side, is_new, missing: Vec::new() };
-        match self.find_missing(dialogue, lines) {
+        let mut plan = Offering { dialogue, from: side, is_new, missing: Vec::new() };
+        match self.find_missing(dialogue, self.lines_wanted(dialogue, side, lines)) {
             Ok(missing) => plan.missing = missing,
             Err(failure) => {
                 self.undo(&plan);
@@ -84,6 +92,15 @@ impl Call {
             }
         }
         Ok(plan)
+    }
+
+    /// How many lines a dialogue has with an offer of so many: lines that its sender cannot see stay.
+    fn lines_wanted(&self, dialogue: u32, from: Side, offered: usize) -> usize {
+        let known = self.dialogue(dialogue).filter(|dialogue| dialogue.is_answered());
+        let said = known.and_then(|known| Some((known, known.exchange.said(from)?)));
+        let Some((known, said)) = said else { return offered };
+        let seen = Exchange::lines_wanted(said).unwrap_or(0);
+        offered.max(known.lines.len() + offered.saturating_sub(seen))
     }
 
     /// Whose ports are missing so that so many m-lines can pass. Ports of nobody come first.
@@ -191,12 +208,20 @@ impl Call {
         }
         let Some(work) = work else { return };
         let Work { request, asked, plan } = *work;
-        for (id, port) in plan.missing.iter().zip(opened) {
-            if let Some(set) = self.sets.iter_mut().find(|set| set.id == *id) {
-                set.ports.push(port.port);
+        match plan {
+            Plan::Offer(plan) => {
+                for (id, port) in plan.missing.iter().zip(opened) {
+                    if let Some(set) = self.sets.iter_mut().find(|set| set.id == *id) {
+                        set.ports.push(port.port);
+                    }
+                }
+                self.finish_offer(tools, now, &request, asked, &plan);
+            }
+            Plan::Watch(mut watching) => {
+                watching.ports.extend(opened.iter().map(|port| port.port));
+                self.finish_watch(tools, now, &request, asked, &watching);
             }
         }
-        self.finish_offer(tools, now, &request, asked, &plan);
     }
 
     /// No port could be opened.
@@ -213,12 +238,19 @@ impl Call {
         }
         let Some(work) = work else { return };
         let Work { asked, plan, .. } = *work;
-        self.undo(&plan);
+        self.undo_any(&plan);
         self.fail(tools, now, asked, Failure::NoPorts);
     }
 
     /// All ports are there.
-    fn finish_offer(&mut self, tools: &mut Tools, now: Now, request: &Request, asked: Asked, plan: &Plan) {
+    fn finish_offer(
+        &mut self,
+        tools: &mut Tools,
+        now: Now,
+        request: &Request,
+        asked: Asked,
+        plan: &Offering,
+    ) {
         match self.exchange_offer(request, plan) {
             Ok(told) => {
                 self.after_offer(tools, now, request, plan);
@@ -231,7 +263,7 @@ impl Call {
         }
     }
 
-    fn exchange_offer(&mut self, request: &Request, plan: &Plan) -> Result<Vec<u8>, Failure> {
+    fn exchange_offer(&mut self, request: &Request, plan: &Offering) -> Result<Vec<u8>, Failure> {
         let sdp = request.sdp.as_deref().ok_or(Failure::NoSdp)?;
         let far = self.dialogue(plan.dialogue).ok_or(Failure::Internal)?.set(plan.from.other());
         let places = self.places(far, request.options.media_address);
@@ -240,11 +272,12 @@ impl Call {
     }
 
     /// The offer was taken: what it says beside its SDP holds from now on.
-    fn after_offer(&mut self, tools: &mut Tools, now: Now, request: &Request, plan: &Plan) {
+    fn after_offer(&mut self, tools: &mut Tools, now: Now, request: &Request, plan: &Offering) {
         let Some(dialogue) = self.dialogues.iter_mut().find(|dialogue| dialogue.id == plan.dialogue) else {
             return;
         };
         let is_revived = dialogue.deleted_at.take().is_some();
+        self.deleted_at = None;
         dialogue.offerer = plan.from;
         dialogue.offered_at = now.mono;
         let [from, to] = [dialogue.party(plan.from), dialogue.party(plan.from.other())];
@@ -280,8 +313,15 @@ impl Call {
         self.controls_take_options(tools, from, options);
     }
 
+    fn undo_any(&mut self, plan: &Plan) {
+        match plan {
+            Plan::Offer(plan) => self.undo(plan),
+            Plan::Watch(watching) => self.give_back(watching),
+        }
+    }
+
     /// Takes back what was made for an offer that failed.
-    fn undo(&mut self, plan: &Plan) {
+    fn undo(&mut self, plan: &Offering) {
         if plan.is_new {
             self.remove_dialogues(false, |dialogue| dialogue.id == plan.dialogue);
         }
@@ -291,7 +331,7 @@ impl Call {
     pub(super) fn fail(&mut self, tools: &mut Tools, now: Now, asked: Asked, failure: Failure) {
         self.tell(now, What::Failed(failure));
         tools.answer(now, asked, failure);
-        if self.dialogues.is_empty() {
+        if self.dialogues.is_empty() && self.subscriptions.is_empty() {
             self.end(tools, now, Ended::Refused);
         }
     }
@@ -300,7 +340,7 @@ impl Call {
     pub(super) fn give_up_work(&mut self, tools: &mut Tools, now: Now, failure: Failure) {
         if let Some(work) = self.work.take() {
             let Work { asked, plan, .. } = *work;
-            self.undo(&plan);
+            self.undo_any(&plan);
             tools.answer(now, asked, failure);
         }
     }

@@ -9,7 +9,7 @@ use crate::request::{Command, Request};
 use crate::value::{Dict, Value};
 use base::Rng;
 use command::spec::{Audience, Rewrite};
-use command::{BridgeSpec, EdgeSpec, Party, PortIndex, Transform};
+use command::{BridgeSpec, EdgeSpec, MediaClass, Party, PortIndex, Transform};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Connections of one call at most; a request for more is refused.
@@ -113,9 +113,8 @@ impl Marks {
         if options.media.detect_dtmf {
             self.tell(from, true);
         }
-        match options.media.echo {
-            Some(echo) => _ = self.echoes.insert(from, echo),
-            None => {}
+        if let Some(echo) = options.media.echo {
+            self.echoes.insert(from, echo);
         }
     }
 
@@ -272,14 +271,16 @@ impl Marks {
         }
         let is_silent = self.silenced.means(party.party, party.party);
         for line in party.lines.iter().filter(|line| !line.is_refused) {
-            let is_named = spec.ports.iter().any(|port| port.port == line.port);
-            if !is_named || spec.edges.iter().any(|edge| edge.from == line.port && edge.to == line.port) {
+            let Some(port) = spec.ports.iter().find(|port| port.port == line.port) else { continue };
+            // What is no RTP has no name; what others have encrypted cannot be given one.
+            let has_name = port.class == MediaClass::Rtp && !port.remotes.iter().any(|remote| remote.sealed);
+            if spec.edges.iter().any(|edge| edge.from == line.port && edge.to == line.port) {
                 continue;
             }
             let rewrite = Rewrite { ssrc: self.name_of(line.port), ..Rewrite::default() };
             let transform = match is_silent {
                 true => Transform::Silence,
-                false => Transform::Relay { payload_map: Vec::new(), rewrite: Some(rewrite) },
+                false => Transform::Relay { payload_map: Vec::new(), rewrite: has_name.then_some(rewrite) },
             };
             // What nobody gets is not worth an edge of its own.
             spec.edges.retain(|edge| edge.from != line.port || edge.transform != Transform::Drop);

@@ -137,12 +137,12 @@ impl Orders {
                 self.keep(&request.options);
                 self.start_recording(now, facts, effects)
             }
-            Command::StopRecording => {
+            Command::StopRecording if !request.options.media.pause_recording => {
                 self.keep(&request.options);
                 self.stop_recording(effects);
                 Ok(done(Dict::new()))
             }
-            Command::PauseRecording => {
+            Command::StopRecording | Command::PauseRecording => {
                 self.keep(&request.options);
                 self.pause_recording(now, effects);
                 Ok(done(Dict::new()))

@@ -8,6 +8,9 @@ use command::{BridgeId, Ended, Outcome, PortIndex, Sound, Transform, Voice};
 use ledger::{CallIds, RecordingState};
 use proptest::prelude::*;
 
+/// Requests that waited, and what they are answered.
+type Answered = Vec<(Ticket, Result<Dict, Failure>)>;
+
 struct World {
     controls: Controls,
     facts: CallFacts,
@@ -34,7 +37,7 @@ impl World {
     fn with<R>(
         &mut self,
         act: impl FnOnce(&mut Controls, Now, &CallFacts, &mut Effects<'_>) -> R,
-    ) -> (R, Vec<MediaAsk>, Vec<(Ticket, Result<Dict, Failure>)>) {
+    ) -> (R, Vec<MediaAsk>, Answered) {
         let tickets = &mut self.tickets;
         let mut new_ticket = || {
             *tickets += 1;
@@ -74,8 +77,8 @@ impl World {
         edge.map(|edge| edge.transform.clone())
     }
 
-    fn event(&mut self, event: Event) -> Vec<(Ticket, Result<Dict, Failure>)> {
-        let (taken, asks, answered) = self.with(|c, now, _, effects| c.handle_media(now, &event, effects));
+    fn event(&mut self, event: &Event) -> Answered {
+        let (taken, asks, answered) = self.with(|c, now, _, effects| c.handle_media(now, event, effects));
         assert!(taken && asks.is_empty(), "{event:?}");
         answered
     }
@@ -307,6 +310,20 @@ fn echo_goes_back_to_whom_it_is_meant_for() {
 }
 
 #[test]
+fn an_echo_of_what_cannot_be_renamed_goes_back_as_it_came() {
+    let mut world = World::new(two());
+    let mut options = Options::default();
+    options.media.echo = Some(Echo::Both);
+    world.controls.take_options(Party(0), &options);
+    let mut spec = spec(&world.facts);
+    spec.ports[0].class = command::MediaClass::Udptl;
+    spec.ports[1].remotes[0].sealed = true;
+    world.controls.apply(&world.facts, false, &mut spec);
+    let back = spec.edges.iter().filter(|edge| edge.from == edge.to).map(|edge| edge.transform.clone());
+    assert_eq!(back.collect::<Vec<_>>(), [relay().unwrap(), relay().unwrap()]);
+}
+
+#[test]
 fn parties_that_are_connected_hear_each_other_and_nobody_else() {
     let mut facts = two();
     facts.parties.push(party(2, "C", &[3]));
@@ -370,7 +387,7 @@ fn a_sound_is_loaded_played_and_answered_when_media_has_taken_it() {
     };
     assert_eq!((*port, *mode, *times), (Some(PortIndex(0)), command::PlayMode::Replace, Some(3)));
     assert_eq!((*start, answered.len()), (Duration::from_millis(500), 0));
-    let answered = world.event(report(*fence));
+    let answered = world.event(&report(*fence));
     assert_eq!(answered, [(Ticket(1), Ok(Dict::new().with("duration", Value::Int(2_000))))]);
     // 2.1 s later it is in its second round.
     world.now.mono += Duration::from_millis(2_100);
@@ -408,7 +425,7 @@ fn a_new_sound_takes_the_place_of_the_old_one() {
         orders = asks.iter().filter_map(of).map(|(ticket, _)| ticket).collect();
         assert_eq!(asks.iter().filter_map(of).map(|(_, port)| port).collect::<Vec<_>>(), [0, 1]);
     }
-    assert!(world.event(ended(orders[0], Outcome::Done)).is_empty());
+    assert!(world.event(&ended(orders[0], Outcome::Done)).is_empty());
     let (answer, asks) = world.ask(&from(Command::StopMedia, "A"));
     assert_eq!((answer, asks.len()), (Answer::Now(Err(FAILED("Not currently playing media"))), 0));
 }
@@ -442,8 +459,8 @@ fn what_cannot_be_played_is_answered_with_the_reason() {
     };
     let bridge = BridgeId::new(0, 0, 0, 1);
     let refused = Event::Unsupported { bridge, ticket: Some(order), what: "a format that cannot be made" };
-    assert!(world.event(refused).is_empty());
-    assert_eq!(world.event(report(fence)), [(ticket, Err(FAILED("a format that cannot be made")))]);
+    assert!(world.event(&refused).is_empty());
+    assert_eq!(world.event(&report(fence)), [(ticket, Err(FAILED("a format that cannot be made")))]);
     // The call ends while somebody waits.
     let (Answer::Later(ticket), _) = world.ask(&play) else { panic!() };
     let (late, _, answered) = world.with(|c, _, _, effects| c.close(effects));
@@ -490,8 +507,8 @@ fn digits_of_a_party_go_to_whom_it_talks_with() {
             Order::Dtmf { port: PortIndex(1), digits: digit.into(), duration_ms: 250, gap_ms: 100 };
         assert_eq!(order, &expected);
         let Answer::Later(waits) = answer else { panic!() };
-        assert_eq!(world.event(report(*fence)), [(waits, Ok(Dict::new()))]);
-        assert!(world.event(ended(*ticket, Outcome::Done)).is_empty());
+        assert_eq!(world.event(&report(*fence)), [(waits, Ok(Dict::new()))]);
+        assert!(world.event(&ended(*ticket, Outcome::Done)).is_empty());
     }
     for code in ["16", "x", "", "55x", "-1"] {
         play.options.media.play.code = Some(code.into());
@@ -504,7 +521,7 @@ fn digits_of_a_party_go_to_whom_it_talks_with() {
     let MediaAsk::Order { order: Order::Dtmf { duration_ms, gap_ms, .. }, .. } = asks[0] else { panic!() };
     assert_eq!((duration_ms, gap_ms), (5_000, 100));
     let MediaAsk::Report { ticket: fence } = asks[1] else { panic!() };
-    let [(ticket, Ok(reply))] = &world.event(report(fence))[..] else { panic!() };
+    let [(ticket, Ok(reply))] = &world.event(&report(fence))[..] else { panic!() };
     let warning = "duration=9999 is out of range, 5000 ms is used; pause=1 is out of range, 100 ms is used; \
                    volume is not in effect for digits";
     assert_eq!((*ticket, reply.get("warning")), (waits, Some(&Value::text(warning))));
@@ -538,7 +555,7 @@ fn a_recording_begins_pauses_goes_on_and_ends_in_the_book() {
         panic!("{asks:?}")
     };
     assert!(recording.path.ends_with("-1-mycall1"), "{}", recording.path);
-    assert_eq!(world.event(report(*fence)), [(waits, Ok(Dict::new()))]);
+    assert_eq!(world.event(&report(*fence)), [(waits, Ok(Dict::new()))]);
     let row = |world: &World| world.recordings.unsaved().into_iter().next().unwrap();
     let first = row(&world);
     assert_eq!((first.state, first.metadata.as_deref()), (RecordingState::Recording, Some("case 7")));
@@ -552,12 +569,18 @@ fn a_recording_begins_pauses_goes_on_and_ends_in_the_book() {
         let [MediaAsk::Order { order: sent, .. }] = &asks[..] else { panic!("{asks:?}") };
         assert_eq!((answer, sent, row(&world).state), (Answer::Now(Ok(Dict::new())), &order, state));
     }
+    let mut pause = request(Command::StopRecording);
+    pause.options.media.pause_recording = true;
+    let (_, asks) = world.ask(&pause);
+    assert!(
+        matches!(asks[..], [MediaAsk::Order { order: Order::Pause { started }, .. }] if started == *ticket)
+    );
     let mut stop = request(Command::StopRecording);
     stop.options.metadata = Some(b"case 8".to_vec());
     let (_, asks) = world.ask(&stop);
     let [MediaAsk::Order { order: Order::Stop { started }, .. }] = &asks[..] else { panic!("{asks:?}") };
     assert_eq!((started, world.controls.is_recorded()), (ticket, false));
-    world.event(ended(*ticket, Outcome::Stopped));
+    world.event(&ended(*ticket, Outcome::Stopped));
     let last = row(&world);
     assert_eq!((last.state, last.length), (RecordingState::Done, Duration::from_secs(3)));
     assert_eq!(last.metadata.as_deref(), Some("case 8"));

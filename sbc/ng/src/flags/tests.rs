@@ -70,6 +70,8 @@ fn codec(name: &str) -> CodecName {
 #[test]
 fn flags_mean_the_same_wherever_they_stand() {
     flag("all", |o| o.selector.all = Some(All::All));
+    flag("pause", |o| o.media.pause_recording = true);
+    key("pause", "yes", |o| o.media.pause_recording = true);
     flag("directional", |o| o.selector.directional = true);
     flag("bidirectional", |o| o.selector.bidirectional = true);
     flag("egress", |o| o.selector.egress = true);

@@ -135,10 +135,9 @@ fn control(figures: &Figures) -> Dict {
     let mut dict = Dict::new();
     dict.put("proxies", Value::List(Vec::new()));
     for (command, word) in COMMANDS.into_iter().chain([("unsubscribe", "unsub")]) {
-        // As it is counted: by the command's word, however its spaces are written.
-        let spelled =
-            [command.to_owned(), command.replace(' ', "_"), command.to_lowercase().replace(' ', "_")];
-        let n = spelled.iter().find_map(|name| counts.get(name.as_str())).copied().unwrap_or(0);
+        // As it is counted: by the command's word with hyphens.
+        let counted = command.to_lowercase().replace(' ', "-");
+        let n = counts.get(counted.as_str()).copied().unwrap_or(0);
         dict.put(format!("total{word}count"), Value::Int(n));
     }
     dict.put("totalerrorcount", Value::Int(errors));

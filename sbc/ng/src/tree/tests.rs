@@ -241,7 +241,7 @@ fn calls_are_listed_up_to_the_limit() {
 #[test]
 fn statistics_count_calls_and_requests() {
     let requests =
-        [("offer", "ok", 5), ("offer", "bad_sdp", 1), ("start recording", "ok", 2), ("ping", "pong", 3)];
+        [("offer", "ok", 5), ("offer", "bad_sdp", 1), ("start-recording", "ok", 2), ("ping", "pong", 3)];
     let requests = requests.map(|(command, result, n)| (vec![command.to_owned(), result.to_owned()], n));
     let totals = crate::book::Totals {
         now: 2,

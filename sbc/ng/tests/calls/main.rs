@@ -11,4 +11,5 @@ mod waiting; // order, repetitions, bounds
 mod lives; // limits, timeouts, restarts
 mod looks; // what control sees
 mod controls; // blocking, playing, digits
+mod watching; // publish and subscribe
 mod any_order; // whatever comes, in any order
