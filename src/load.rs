@@ -1,4 +1,8 @@
-//! `strowger demo` and `strowger load`: calls with media against an engine of our own, or against any SIP system.
+//! `strowger demo` and `strowger load`: calls with media against an engine of our own, or against any SIP system
+//! or NG media proxy.
+mod compare; // two media proxies in turns
+mod ng; // one media proxy
+mod voices; // what parties say in codecs that the generator has not
 
 use crate::usage;
 use anyhow::{Context, Result, anyhow, bail};
@@ -44,6 +48,14 @@ enum LoadTarget {
         after_help = "Example: strowger load sip --to sip:127.0.0.1:5060 --calls 100 --cps 20 --seconds 30 --uas 127.0.0.3:5060"
     )]
     Sip(LoadSipArguments),
+    /// Any media proxy that speaks rtpengine's NG protocol.
+    #[command(
+        after_help = "Example: strowger load ng --to 127.0.0.1:2223 --calls 500 --cps 250 --seconds 10 --pid 4711 --html report.html"
+    )]
+    Ng(Box<ng::Arguments>),
+    /// Two media proxies under the same load in turns: ratios and their spread.
+    #[command(after_help = "Example: strowger load compare --a strowger --b rtpengine --suite issue")]
+    Compare(Box<compare::Arguments>),
 }
 
 #[derive(clap::Args)]
@@ -231,7 +243,11 @@ fn table() -> impl FnMut(&Progress) {
 
 /// `strowger load`.
 pub fn load(arguments: &LoadArguments) -> ExitCode {
-    let LoadTarget::Sip(arguments) = &arguments.target;
+    let arguments = match &arguments.target {
+        LoadTarget::Sip(arguments) => arguments,
+        LoadTarget::Ng(arguments) => return ng::run(arguments),
+        LoadTarget::Compare(arguments) => return compare::run(arguments),
+    };
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(error) => return usage(format!("load sip: {error:#}")),

@@ -2,13 +2,13 @@
 //! loops: the same generator, the same judge, taking turns.
 
 use crate::Options;
-use crate::figures::Rounds;
-use crate::peers::{Engine, GENERATOR, RtpEngine, sample, tested};
+use crate::peers::{Engine, GENERATOR, rtpengine, sample, tested};
 use anyhow::{Context, Result, bail};
 use base::Rng;
 use loadtest::bare;
 use loadtest::dialog::Output;
-use loadtest::ng::{self, LoadNg};
+use loadtest::figures::Rounds;
+use loadtest::ng::{self, LoadNg, Says};
 use loadtest::relay::{self, Load, Parties, Ports, Report};
 use loadtest::session::Remote;
 use loadtest::speech::Codec;
@@ -180,15 +180,15 @@ fn run(candidate: Candidate, calls: usize, seed: u64, seconds: f64, row: &mut Ro
             }
         }
         Candidate::RtpEngine => {
-            let Some(proxy) = RtpEngine::start()? else { return Ok(()) };
-            let load = LoadNg {
-                to: proxy.ng,
-                calls,
-                parties: [CALLERS, CALLEES],
-                load: Load { pid: Some(proxy.pid()), ..load },
-            };
-            let report = ng::run(&load)?;
-            row.add(&report.relay, report.bytes_per_call.zip(report.descriptors_per_call));
+            let Some(proxy) = rtpengine()? else { return Ok(()) };
+            let mut plan = LoadNg::new(proxy.ng, calls, 250.0, (load.warm_up + load.measure).as_secs_f64());
+            plan.media = Some([Says::Speech(load.media.codec), Says::Speech(load.media.codec)]);
+            plan.warm_up = load.warm_up.as_secs_f64();
+            (plan.parties, plan.pid, plan.idle) = ([CALLERS, CALLEES], Some(proxy.pid()), 0.0);
+            (plan.seed, plan.rtcp, plan.cpu) = (load.media.seed, load.media.rtcp, load.media.cpu);
+            let report = ng::run(&plan, |_| ())?;
+            let relayed = report.relay().context("the run was not measured")?;
+            row.add(&relayed, report.bytes_per_call.zip(report.descriptors_per_call));
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ pub mod sys; // thin, safe wrappers of the system calls used here
 pub mod figures; // percentiles, MOS
 pub mod speech; // speech-like audio as G.711
 pub mod process; // CPU, memory and descriptors of the process under test
+pub mod machine; // how busy the whole machine is, namespaces, its clock
 pub mod media; // N calls of RTP, sent on time and judged on arrival
 pub mod bare; // the least relay loops there can be, as yardstick
 pub mod relay; // media alone, through a relay whose ports are known
@@ -21,3 +22,5 @@ pub mod run; // a whole run of calls
 pub mod report; // what it found, for machines and people
 pub mod bencode; // the notation of the NG protocol
 pub mod ng; // media proxies that speak rtpengine's NG protocol
+pub mod peers; // engines to compare with, as child processes
+pub mod compare; // two engines under the same load, in turns

@@ -3,14 +3,16 @@
 use rtp::header::Header;
 use webrtc_util::marshal::{Marshal, MarshalSize, Unmarshal};
 
-use super::Counts;
+use super::heard::Heard;
+use super::words::Words;
+use super::{Counts, Side};
 use crate::figures::Times;
-use crate::speech::{Codec, Speech};
 use crate::sys::Target;
 
-/// Nanoseconds between two packets of a stream.
+/// Nanoseconds between two packets of a stream whose clock is right.
 pub(super) const PERIOD_NS: u64 = 20_000_000;
-pub(super) const PACKET_BYTES: usize = 12 + Speech::FRAME;
+/// The longest packet that is sent.
+pub(super) const PACKET_BYTES: usize = 1_500;
 
 /// Packets whose time of sending is remembered: 5.1 s. What is later than that counts as lost.
 const REMEMBERED: u64 = 256;
@@ -21,8 +23,14 @@ pub(super) struct Birth {
     pub ssrc: u32,
     pub first_seq: u16,
     pub first_timestamp: u32,
-    /// Where in the recording it begins, in samples.
-    pub speech_start: usize,
+    /// Where in the recording it begins: samples of speech, packets of a recording.
+    pub start: usize,
+    pub side: Side,
+    pub words: Words,
+    /// The number that the other side wants for what is said.
+    pub payload_type: u8,
+    /// By its own clock.
+    pub period_ns: u64,
     pub socket: usize,
     pub target: Target,
     pub rtcp_target: Target,
@@ -31,6 +39,7 @@ pub(super) struct Birth {
 pub(super) struct Stream {
     birth: Birth,
     /// The stream of the other party, once that has begun.
+    pub side: Side,
     pub peer: Option<u32>,
     pub hushed: bool,
     pub next_rtcp_ns: u64,
@@ -42,10 +51,12 @@ pub(super) struct Stream {
     /// By number modulo `REMEMBERED`: when it was sent, and whether it has arrived.
     times: Box<[u64]>,
     /// One more than the highest number that has arrived.
-    heard: u64,
+    heard_to: u64,
     jitter_ns: f64,
     last_transit_ns: Option<u64>,
     pub counts: Counts,
+    /// What its party hears, where that has been converted.
+    pub heard: Option<Box<Heard>>,
 }
 
 /// What the other side's reports need to know (RFC 3550 section 6.4.1).
@@ -74,13 +85,29 @@ impl Arrived {
     pub(super) fn ssrc(&self) -> u32 {
         self.header.ssrc
     }
+
+    pub(super) fn sequence(&self) -> u16 {
+        self.header.sequence_number
+    }
+
+    pub(super) fn timestamp(&self) -> u32 {
+        self.header.timestamp
+    }
+
+    pub(super) fn payload_type(&self) -> u8 {
+        self.header.payload_type
+    }
+
+    pub(super) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(self.payload_at..).unwrap_or_default()
+    }
 }
 
 impl Stream {
-    pub(super) fn new(birth: Birth, codec: Codec) -> Self {
+    pub(super) fn new(birth: Birth) -> Self {
         let header = Header {
             version: 2,
-            payload_type: codec.payload_type(),
+            payload_type: birth.payload_type,
             sequence_number: birth.first_seq,
             timestamp: birth.first_timestamp,
             ssrc: birth.ssrc,
@@ -90,7 +117,8 @@ impl Stream {
         header.marshal_to(&mut bytes).expect("12 bytes are a header without extras");
         Stream {
             header: bytes,
-            payload_type: codec.payload_type(),
+            payload_type: birth.payload_type,
+            side: birth.side,
             birth,
             peer: None,
             hushed: false,
@@ -98,15 +126,20 @@ impl Stream {
             reports: Reports::default(),
             sent: 0,
             times: vec![0; REMEMBERED as usize].into(),
-            heard: 0,
+            heard_to: 0,
             jitter_ns: 0.0,
             last_transit_ns: None,
             counts: Counts { streams: 1, ..Counts::default() },
+            heard: None,
         }
     }
 
     pub(super) fn ssrc(&self) -> u32 {
         self.birth.ssrc
+    }
+
+    pub(super) fn period_ns(&self) -> u64 {
+        self.birth.period_ns
     }
 
     pub(super) fn socket(&self) -> usize {
@@ -128,7 +161,7 @@ impl Stream {
 
     /// Packets sent, and one more than the highest that arrived, both in extended sequence numbers from 0.
     pub(super) fn progress(&self) -> (u64, u64) {
-        (self.sent, self.heard)
+        (self.sent, self.heard_to)
     }
 
     /// First sequence number, for turning [`Stream::progress`] into what RTCP says.
@@ -151,58 +184,72 @@ impl Stream {
         self.last_transit_ns.unwrap_or(0)
     }
 
-    /// Writes the next packet, to be sent at once: `now_ns` is what its arrival will be compared with.
-    pub(super) fn write(&mut self, now_ns: u64, speech: &Speech, packet: &mut [u8; PACKET_BYTES]) {
+    /// Writes the next packet, to be sent at once, and returns its length: `now_ns` is what its arrival will be compared
+    /// with.
+    pub(super) fn write(&mut self, now_ns: u64, packet: &mut [u8; PACKET_BYTES]) -> usize {
         let number = self.sent;
         packet[..12].copy_from_slice(&self.header);
         packet[1] |= if number == 0 { 0x80 } else { 0 }; // marker: a talk spurt begins (RFC 3551 section 4.1)
         packet[2..4].copy_from_slice(&self.seq_of(number).to_be_bytes());
         packet[4..8].copy_from_slice(&self.timestamp_of(number).to_be_bytes());
-        packet[12..].copy_from_slice(speech.frame(self.birth.speech_start, number));
+        let payload = self.birth.words.payload(self.birth.start, number);
+        let len = 12 + payload.len().min(PACKET_BYTES - 12);
+        packet[12..len].copy_from_slice(&payload[..len - 12]);
         self.times[(number % REMEMBERED) as usize] = now_ns;
         self.sent += 1;
         self.counts.sent += 1;
+        len
     }
 
     /// Judges a packet of this stream that arrived, and records how long it took.
-    pub(super) fn arrive(
-        &mut self,
-        arrived: &Arrived,
-        bytes: &[u8],
-        at_ns: u64,
-        speech: &Speech,
-        times: &mut Times,
-    ) {
+    pub(super) fn arrive(&mut self, arrived: &Arrived, bytes: &[u8], at_ns: u64, times: &mut Times) {
         let Some(number) = self.number_of(arrived.header.sequence_number) else {
             self.counts.unknown += 1;
             return;
         };
+        if !self.tick_off(number, at_ns, times) {
+            return;
+        }
+        let intact = arrived.header.payload_type == self.payload_type
+            && arrived.header.timestamp == self.timestamp_of(number)
+            && *arrived.payload(bytes) == *self.birth.words.payload(self.birth.start, number);
+        if !intact {
+            self.counts.corrupted += 1;
+        }
+    }
+
+    /// What was made of packet `number` elsewhere has arrived.
+    pub(super) fn arrive_converted(&mut self, number: u64, at_ns: u64, times: &mut Times) {
+        if self.sent.checked_sub(number).is_none_or(|age| age == 0 || age > REMEMBERED) {
+            self.counts.unknown += 1;
+        } else {
+            self.tick_off(number, at_ns, times);
+        }
+    }
+
+    /// Whether it is the first of this number.
+    fn tick_off(&mut self, number: u64, at_ns: u64, times: &mut Times) -> bool {
         let time = &mut self.times[(number % REMEMBERED) as usize];
         if *time & ARRIVED != 0 {
             self.counts.duplicated += 1;
-            return;
+            return false;
         }
         let transit_ns = at_ns.saturating_sub(*time);
         *time |= ARRIVED;
         self.counts.received += 1;
         times.record(transit_ns);
         self.on_transit(transit_ns);
-        if number < self.heard {
+        if number < self.heard_to {
             self.counts.reordered += 1;
         } else {
-            self.heard = number + 1;
+            self.heard_to = number + 1;
         }
-        let intact = arrived.header.payload_type == self.payload_type
-            && arrived.header.timestamp == self.timestamp_of(number)
-            && bytes[arrived.payload_at..] == *speech.frame(self.birth.speech_start, number);
-        if !intact {
-            self.counts.corrupted += 1;
-        }
+        true
     }
 
     /// Packets that are missing before the highest that arrived.
     pub(super) fn missing(&self) -> u64 {
-        self.heard.saturating_sub(self.counts.received)
+        self.heard_to.saturating_sub(self.counts.received)
     }
 
     /// Closes the books: what has not come by now is lost.
@@ -218,7 +265,7 @@ impl Stream {
     }
 
     fn timestamp_of(&self, number: u64) -> u32 {
-        self.birth.first_timestamp.wrapping_add((number as u32).wrapping_mul(Speech::FRAME as u32))
+        self.birth.first_timestamp.wrapping_add((number as u32).wrapping_mul(self.birth.words.step()))
     }
 
     /// The packet's number, if one with this sequence number was sent lately.
@@ -239,8 +286,9 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::speech::{Codec, Speech};
     use proptest::prelude::*;
-    use std::sync::LazyLock;
+    use std::sync::{Arc, LazyLock};
 
     fn stream(first_seq: u16) -> Stream {
         let target = Target::from(std::net::SocketAddr::from(([127, 0, 0, 1], 4000)));
@@ -248,15 +296,19 @@ mod tests {
             ssrc: 77,
             first_seq,
             first_timestamp: u32::MAX - 100,
-            speech_start: 12_345,
+            start: 12_345,
+            side: Side::A,
+            words: Words::Speech { speech: Arc::clone(&SPEECH), codec: Codec::Pcma },
+            payload_type: 8,
+            period_ns: PERIOD_NS,
             socket: 0,
             target,
             rtcp_target: target,
         };
-        Stream::new(birth, Codec::Pcma)
+        Stream::new(birth)
     }
 
-    static SPEECH: LazyLock<Speech> = LazyLock::new(|| Speech::new(5, Codec::Pcma));
+    static SPEECH: LazyLock<Arc<Speech>> = LazyLock::new(|| Arc::new(Speech::new(5, Codec::Pcma)));
 
     struct Bench {
         stream: Stream,
@@ -268,18 +320,18 @@ mod tests {
             Bench { stream: stream(first_seq), times: Times::default() }
         }
 
-        fn sent(&mut self, count: u64) -> Vec<[u8; PACKET_BYTES]> {
+        fn sent(&mut self, count: u64) -> Vec<Vec<u8>> {
             let write = |i: u64| {
                 let mut packet = [0; PACKET_BYTES];
-                self.stream.write(i * PERIOD_NS, &SPEECH, &mut packet);
-                packet
+                let len = self.stream.write(i * PERIOD_NS, &mut packet);
+                packet[..len].to_vec()
             };
             (0..count).map(write).collect()
         }
 
         fn arrive(&mut self, packet: &[u8], at_ns: u64) {
             let arrived = Arrived::parse(packet).unwrap();
-            self.stream.arrive(&arrived, packet, at_ns, &SPEECH, &mut self.times);
+            self.stream.arrive(&arrived, packet, at_ns, &mut self.times);
         }
     }
 
@@ -302,11 +354,11 @@ mod tests {
             bench.arrive(&packets[number], number as u64 * PERIOD_NS + 1_000); // 5 never comes, 4 comes twice
         }
         assert_eq!(bench.stream.missing(), 1);
-        let mut bitten = packets[7];
+        let mut bitten = packets[7].clone();
         bitten[171] ^= 1;
         bench.arrive(&bitten, 8 * PERIOD_NS);
         bench.arrive(&packets[8][..171], 9 * PERIOD_NS); // cut short
-        let mut other = packets[9];
+        let mut other = packets[9].clone();
         other[2..4].copy_from_slice(&20_000u16.to_be_bytes());
         bench.arrive(&other, 9 * PERIOD_NS);
         let counts = *bench.stream.close();
@@ -345,7 +397,7 @@ mod tests {
             let mut bench = Bench::new(1);
             bench.sent(3);
             if let Some(arrived) = Arrived::parse(&bytes) {
-                bench.stream.arrive(&arrived, &bytes, 5, &SPEECH, &mut bench.times);
+                bench.stream.arrive(&arrived, &bytes, 5, &mut bench.times);
             }
         }
     }

@@ -201,6 +201,8 @@ fn faxes_and_unknown_media_pass() {
     let mut world = World::new();
     let told = world.offer(A, &format!("{ALICE}m=data 4000 udp x y\na=fmtp:x z\n"), &none).unwrap();
     assert!(told.ends_with("m=data 30000 udp x y\nc=IN IP4 203.0.113.9\na=fmtp:x z\na=sendrecv\n"), "{told}");
+    let told = world.offer(A, &format!("{ALICE}m=audio 4000 RTP/AVP x:y\n"), &none).unwrap();
+    assert!(told.contains("m=audio 30000 RTP/AVP x:y\n"), "{told}");
     // What is not over UDP is not ours: it passes as it is.
     let text = "m=message 4000 TCP/MSRP *\na=accept-types:text/plain\na=path:msrp://192.0.2.1:4000/x;tcp\n";
     let told = world.offer(A, &(audio(ALICE, 4000) + text), &none).unwrap();

@@ -226,3 +226,18 @@ fn ways_around_us_are_not_passed_on() {
     assert!(!told.contains("192.0.2.1") && !told.contains("a=ice") && !told.contains("bundle"), "{told}");
     assert!(told.contains("a=kept:1\n"));
 }
+
+#[test]
+fn rtcp_that_goes_with_rtp_is_told_so_in_later_offers() {
+    let mut world = World::new();
+    let (none, mux) = (Options::default(), "a=rtcp-mux\n");
+    world.offer(A, &(audio(ALICE, 4000) + mux), &none).unwrap();
+    world.answer(B, &(audio(BOB, 5000) + mux), &none).unwrap();
+    let told = world.offer(A, &(audio(ALICE, 4000) + mux), &none).unwrap();
+    assert_eq!(line(&told, "a=rtcp:"), Some("a=rtcp:30000"));
+    // It may still be refused.
+    world.answer(B, &audio(BOB, 5000), &none).unwrap();
+    assert_eq!(world.exchange.lines()[0].sides[1].mux, RtcpMux::Separate);
+    let told = world.offer(A, &(audio(ALICE, 4000) + mux), &none).unwrap();
+    assert_eq!(line(&told, "a=rtcp:"), Some("a=rtcp:30001"));
+}
