@@ -129,7 +129,7 @@ impl Request {
 pub const DIGIT_NS: u64 = 200_000_000;
 
 /// The named scenarios: name and kinds, each with weight, answer and steps.
-const NAMED: &[(&str, &[(&str, u32, Option<u16>, &[&str])])] = &[
+const NAMED: &[(&str, &[Named])] = &[
     ("basic", &[BASIC]),
     ("hold", &[HOLD]),
     ("reinvite", &[REINVITE]),

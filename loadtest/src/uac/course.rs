@@ -412,7 +412,7 @@ impl Uac {
                 self.advance(call, now);
             }
             Some(status) if status >= 300 => {
-                self.on_step_refused(call, now, "refer", &format!("then {status}"))
+                self.on_step_refused(call, now, "refer", &format!("then {status}"));
             }
             _ => (),
         }
