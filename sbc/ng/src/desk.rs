@@ -208,6 +208,7 @@ impl Ng {
                     uptime: now.mono.since(Instant(0)),
                     totals: book.totals(),
                     requests: book.requests(),
+                    clients: book.clients(),
                 };
                 return self.tools.answer(now, asked, Said::Ok(tree::statistics(&figures)));
             }

@@ -102,7 +102,7 @@ pub(crate) fn sources<'f>(request: &Request, facts: &'f CallFacts) -> Result<Vec
         selector.from_tags.iter().filter_map(|tag| facts.tagged(tag)).collect()
     };
     match found.is_empty() {
-        true => Err(Failure::Media("No medias found (no monologues matched)")),
+        true => Err(Failure::Media("No call participant specified")),
         false => Ok(found),
     }
 }

@@ -1,3 +1,5 @@
+//! Parties that only speak or only hear, beside two that talk.
+
 use super::*;
 use crate::facts::testing::{WALL, spec, two};
 use crate::options::{All, CodecName};
@@ -319,7 +321,7 @@ fn a_publisher_may_encrypt() {
 #[test]
 fn what_cannot_be_heard_is_refused_and_changes_nothing() {
     let mut world = World::new();
-    let none = Failure::Media("No medias found (no monologues matched)");
+    let none = Failure::Media("No call participant specified");
     assert_eq!(world.ask(&Request { from_tag: None, ..subscribe("", "S") }), Err(none));
     let unknown = Failure::Media("From-tag given, but no such tag exists");
     assert_eq!(world.ask(&subscribe("X", "S")), Err(unknown));

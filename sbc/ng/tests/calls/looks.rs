@@ -149,6 +149,19 @@ fn list_and_statistics_know_the_calls() {
     let statistics = world.get(&request("statistics", &[]));
     assert_eq!(number(&statistics, &["statistics", "totalstatistics", "regularterminatedsessions"]), 1);
     assert_eq!(number(&statistics, &["statistics", "totalstatistics", "relayedpackets"]), 20);
+    let control = |key: &str| {
+        let all = statistics.get("statistics").and_then(Value::as_dict).unwrap();
+        all.get("controlstatistics").and_then(Value::as_dict).unwrap().get(key).unwrap().clone()
+    };
+    assert_eq!((control("totaloffercount"), control("totaldeletecount")), (Value::Int(2), Value::Int(1)));
+    // The client, by its address.
+    let clients = control("proxies");
+    let [Value::Dict(client)] = clients.as_list().unwrap() else { panic!("{clients:?}") };
+    assert_eq!(client.get("proxy"), Some(&Value::text("192.0.2.7")));
+    assert_eq!(
+        (client.get("offercount"), client.get("errorcount")),
+        (Some(&Value::Int(2)), Some(&Value::Int(0)))
+    );
 }
 
 #[test]
