@@ -9,6 +9,7 @@ use loadtest::bare;
 use loadtest::dialog::Output;
 use loadtest::figures::Rounds;
 use loadtest::ng::{self, LoadNg, Says};
+use loadtest::profile::{Gaps, Profile, Shape};
 use loadtest::relay::{self, Load, Parties, Ports, Report};
 use loadtest::session::Remote;
 use loadtest::speech::Codec;
@@ -16,6 +17,7 @@ use loadtest::uac::{Plan, Uac};
 use loadtest::uas::{Ring, Script, Uas};
 use loadtest::{media, sys};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where calling parties are.
@@ -260,13 +262,17 @@ impl Phones {
             media: addresses(&parties.a),
             codec: Codec::Pcmu,
             calls_max: calls,
-            cps: 250.0,
-            poisson: false,
-            place_for_ns: u64::MAX / 4,
+            profile: Profile::new(Shape::Steady, 250.0, Duration::from_secs(100_000)),
+            gaps: Gaps::Even,
             total: calls as u32,
-            hold_ns: u64::MAX / 4,
+            talk_ns: u64::MAX / 4,
             settle_ns: 0,
             ring_max_ns: 10_000_000_000,
+            scenario: Arc::default(),
+            seed: 1,
+            strict: false,
+            account: None,
+            register: false,
         };
         let script = Script {
             local: uas.local_addr()?,
@@ -275,6 +281,10 @@ impl Phones {
             ring: Ring::Ringing,
             answer_after_ns: 0,
             refuse: None,
+            scenario: Arc::default(),
+            seed: 1,
+            talk_ns: u64::MAX / 4,
+            settle_ns: 0,
         };
         let (caller, callee) = (Uac::new(plan, sys::real_ns(), rng.fork()), Uas::new(script, rng.fork()));
         Ok(Phones { uac: (caller, uac), uas: (callee, uas), calls: vec![[None, None]; calls] })
@@ -328,7 +338,7 @@ fn perform(output: Output, socket: &UdpSocket, calls: &mut [Spoken], side: usize
         Output::Send { to, bytes } => {
             let _ = socket.send_to(&bytes, to);
         }
-        Output::Speak { call, socket, remote } => calls[call as usize][side] = Some((socket, remote)),
-        Output::Hush(_) => {}
+        Output::Speak { call, socket, remote, .. } => calls[call as usize][side] = Some((socket, remote)),
+        Output::Hush(_) | Output::Rest(_) | Output::Dial { .. } => {}
     }
 }

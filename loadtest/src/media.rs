@@ -3,6 +3,7 @@
 mod stream; // one SSRC: its packets, their times, and the verdict on each arrival
 mod words; // what streams say
 mod heard; // the verdict on a stream that was converted on the way
+mod digits; // digits within a stream (RFC 4733)
 mod rtcp; // sender reports with one report block (RFC 3550 section 6.4)
 mod engine; // the thread's loop
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub codec: Codec,
     /// Phases, SSRCs, sequence numbers and audio follow from it.
     pub seed: u64,
+    /// In what else parties may speak.
+    pub also: Vec<Codec>,
     /// Whether each stream sends a sender report every 5 s.
     pub rtcp: bool,
     /// The run is invalid when 1 % of the packets left later than this after their intended time.
@@ -63,6 +66,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             codec: Codec::Pcmu,
+            also: Vec::new(),
             seed: 1,
             rtcp: true,
             lateness_max: Duration::from_millis(5),
@@ -145,6 +149,8 @@ impl Party {
 enum Command {
     Speak(Party, Option<u8>),
     Hush(u32),
+    Pause(u32, Side),
+    Dial(u32, Side, Box<str>),
     ResetTimes,
     Finish,
 }
@@ -163,7 +169,8 @@ pub struct Media {
 pub struct Switchboard(Sender<Command>);
 
 impl Switchboard {
-    /// `party` begins to speak, at a phase of its own within the next 20 ms. At most 4,000 times in 20 ms, please.
+    /// `party` begins to speak, at a phase of its own within the next 20 ms. At most 4,000 times in 20 ms, please. A party
+    /// that speaks already, or pauses, goes on where this says.
     pub fn speak(&self, party: Party) {
         // A send fails only when the media thread is gone; its own join tells of that.
         let _ = self.0.send(Command::Speak(party, None));
@@ -172,6 +179,16 @@ impl Switchboard {
     /// The same under the payload type that the other side asked for.
     pub fn speak_as(&self, party: Party, payload_type: u8) {
         let _ = self.0.send(Command::Speak(party, Some(payload_type)));
+    }
+
+    /// A party is silent until it speaks again; its stream stays the same.
+    pub fn pause(&self, call: u32, side: Side) {
+        let _ = self.0.send(Command::Pause(call, side));
+    }
+
+    /// A party that speaks sends these digits (RFC 4733), 200 ms each.
+    pub fn dial(&self, call: u32, side: Side, digits: &str) {
+        let _ = self.0.send(Command::Dial(call, side, digits.into()));
     }
 
     /// Both parties of `call` stop speaking; what is under way still counts.
@@ -283,6 +300,10 @@ pub struct Counts {
     pub silent_streams: u64,
     /// Streams of which something was lost.
     pub lossy_streams: u64,
+    /// Digits sent within streams.
+    pub digits_sent: u64,
+    /// Digits that arrived in their order.
+    pub digits_heard: u64,
     /// Sender reports sent.
     pub rtcp_sent: u64,
     /// RTCP packets received that name a stream of this run.
@@ -310,6 +331,8 @@ impl Counts {
         self.send_errors += other.send_errors;
         self.silent_streams += other.silent_streams;
         self.lossy_streams += other.lossy_streams;
+        self.digits_sent += other.digits_sent;
+        self.digits_heard += other.digits_heard;
         self.rtcp_sent += other.rtcp_sent;
         self.rtcp_received += other.rtcp_received;
         self.own_drops += other.own_drops;

@@ -16,7 +16,7 @@ use super::words::{TONES, Words};
 use super::{Command, Config, Counts, Live, Measured, Party, Phases, Report, Side, Socket};
 use crate::figures::Times;
 use crate::machine::ClockWatch;
-use crate::speech::Speech;
+use crate::speech::{Codec, Speech};
 use crate::sys::{self, Datagram, Epoll, Inbox, Target};
 
 /// How often sockets are looked at. Arrivals are stamped by the kernel, so fetching them late costs no truth; waking
@@ -32,6 +32,8 @@ pub(super) struct Engine {
     epoll: Epoll,
     sockets: Vec<Socket>,
     book: Book,
+    /// In what else parties may speak.
+    also: Vec<Words>,
     rng: Rng,
     /// By the time at which they send next.
     schedule: BinaryHeap<Reverse<(u64, u32)>>,
@@ -87,6 +89,9 @@ impl Engine {
             Some(recording) => Words::Recording(recording),
             None => Words::Speech { speech: Arc::clone(&speech), codec: config.codec },
         });
+        let also = config.also.clone().into_iter().filter(|&codec| codec != Codec::Opus);
+        let seed = config.seed;
+        let also = also.map(|codec| Words::Speech { speech: Arc::new(Speech::new(seed, codec)), codec });
         let by_socket = config.converted.then(|| vec![None; sockets.len()]);
         Ok(Engine {
             inbox,
@@ -95,6 +100,7 @@ impl Engine {
             epoll,
             sockets,
             book: Book::new(words, by_socket),
+            also: also.collect(),
             rng,
             schedule: BinaryHeap::new(),
             ending: VecDeque::new(),
@@ -149,6 +155,16 @@ impl Engine {
             match self.inbox.try_recv() {
                 Ok(Command::Speak(party, payload_type)) => self.speak(&party, payload_type),
                 Ok(Command::Hush(call)) => self.hush(call),
+                Ok(Command::Pause(call, side)) => {
+                    if let Some(stream) = self.book.stream_of(call, side) {
+                        stream.paused = true;
+                    }
+                }
+                Ok(Command::Dial(call, side, digits)) => {
+                    if let Some(stream) = self.book.stream_of(call, side) {
+                        stream.dial(&digits);
+                    }
+                }
                 Ok(Command::ResetTimes) => {
                     self.lateness.reset();
                     self.book.latency.reset();
@@ -169,12 +185,27 @@ impl Engine {
             return;
         }
         let now = sys::real_ns();
+        if let Some(stream) = self.book.stream_of(party.call, party.side) {
+            stream.take_up(now, party.socket, party.send_to.into(), party.rtcp_to.into());
+            self.switch(party, payload_type);
+            return;
+        }
         let Some(index) = self.book.open(party, payload_type, &mut self.rng, &self.config) else { return };
         let due = match self.config.phases {
             Phases::Random => now + self.rng.below(PERIOD_NS),
             Phases::Burst => (now / PERIOD_NS + 1) * PERIOD_NS,
         };
         self.schedule.push(Reverse((due, index)));
+    }
+
+    /// Lets `party` speak what it is to speak, if that is one of the others that there are.
+    fn switch(&mut self, party: &Party, payload_type: Option<u8>) {
+        let own = &self.book.words[usize::from(party.side == Side::B)];
+        let is_wanted = |words: &&Words| Some(words.payload_type()) == payload_type;
+        let Some(words) = self.also.iter().chain([own]).find(is_wanted).cloned() else { return };
+        if let Some(stream) = self.book.stream_of(party.call, party.side) {
+            stream.switch(&words, words.payload_type());
+        }
     }
 
     fn hush(&mut self, call: u32) {
@@ -204,9 +235,14 @@ impl Engine {
             // The schedule keeps to intended times whatever happens here.
             self.schedule.push(Reverse((due + stream.period_ns(), index)));
             self.lateness.record(now - due);
-            let len = stream.write(now, &mut packet);
-            if sys::send_to(&self.sockets[stream.socket()].rtp, &packet[..len], stream.target()).is_err() {
-                stream.counts.send_errors += 1;
+            if stream.paused {
+                stream.pass();
+            } else {
+                let len = stream.write(now, &mut packet);
+                let socket = &self.sockets[stream.socket()].rtp;
+                if sys::send_to(socket, &packet[..len], stream.target()).is_err() {
+                    stream.counts.send_errors += 1;
+                }
             }
             if self.config.rtcp && now >= stream.next_rtcp_ns {
                 self.send_report(now, index);
@@ -311,6 +347,11 @@ impl Book {
 
     fn stream(&mut self, index: u32) -> Option<&mut Stream> {
         self.streams.get_mut(index as usize)?.as_mut()
+    }
+
+    fn stream_of(&mut self, call: u32, side: Side) -> Option<&mut Stream> {
+        let index = self.calls.get(&call)?[usize::from(side == Side::B)]?;
+        self.stream(index)
     }
 
     /// A new stream for `party`; `None` if it speaks already or there are too many.
@@ -457,12 +498,15 @@ impl Book {
             return;
         };
         let peer = stream.peer;
-        let place = peer.and_then(|peer| self.stream(peer)).map(|p| (p.socket(), p.target().address()));
+        let at_ns = datagram.arrived_ns;
+        let place = peer
+            .and_then(|peer| self.stream(peer))
+            .map(|p| (p.receives_at(socket, at_ns), p.hears_from(datagram.source, at_ns)));
         let stream = self.streams[index as usize].as_mut().expect("it was there three lines ago");
         // Before the other party has begun, nobody can say where packets ought to arrive.
-        if let Some((at, from)) = place {
-            stream.counts.wrong_party += u64::from(at != socket);
-            stream.counts.wrong_source += u64::from(at == socket && from != Some(datagram.source));
+        if let Some((place, source)) = place {
+            stream.counts.wrong_party += u64::from(!place);
+            stream.counts.wrong_source += u64::from(place && !source);
         }
         let before = stream.counts.received;
         stream.arrive(&arrived, datagram.bytes, datagram.arrived_ns, &mut self.latency);
