@@ -16,9 +16,7 @@ use command::Party;
 impl Call {
     pub(super) fn delete(&mut self, tools: &mut Tools, now: Now, request: &Request, asked: Asked) {
         let meant = self.find_deleted(request);
-        let is_all = tag(&request.from_tag).is_none()
-            && branch_of(request).is_empty()
-            && tag(&request.to_tag).filter(|_| request.options.to_tag).is_none();
+        let is_all = named(request).is_none() && branch_of(request).is_empty();
         if meant.is_empty() && !is_all {
             if self.delete_watching(tools, now, request) {
                 tools.answer(now, asked, Ok(Dict::new()));
@@ -46,8 +44,7 @@ impl Call {
 
     /// Ends what a tag publishes or subscribes to; whether there was something. There is no delay: nobody calls it back.
     fn delete_watching(&mut self, tools: &mut Tools, now: Now, request: &Request) -> bool {
-        let named = tag(&request.to_tag).filter(|_| request.options.to_tag).or(tag(&request.from_tag));
-        let Some(party) = named.and_then(|tag| self.subscriptions.delete(tag)) else { return false };
+        let Some(party) = named(request).and_then(|tag| self.subscriptions.delete(tag)) else { return false };
         self.forget(tools, now, party);
         self.set_media(tools);
         true
@@ -79,8 +76,7 @@ impl Call {
                 return on_branch;
             }
         }
-        let to_tag = tag(&request.to_tag).filter(|_| request.options.to_tag);
-        match to_tag.or(tag(&request.from_tag)) {
+        match named(request) {
             Some(tag) => match self.tagged(tag) {
                 Some(party) => ids(&|dialogue| dialogue.side(party).is_some()),
                 None => Vec::new(),
@@ -138,6 +134,12 @@ impl Call {
         self.deleted_at.is_some()
             || !self.is_empty() && dialogues.all(|dialogue| dialogue.deleted_at.is_some())
     }
+}
+
+/// Whom a `delete` names: `to-tag` counts if a flag says so, or if it is the only tag.
+pub(super) fn named(request: &Request) -> Option<&[u8]> {
+    let from = tag(&request.from_tag);
+    tag(&request.to_tag).filter(|_| request.options.to_tag || from.is_none()).or(from)
 }
 
 fn unanswered_at(dialogue: &Dialogue, unanswered: Duration) -> Option<Instant> {

@@ -133,6 +133,18 @@ fn a_fork_goes_by_its_tag() {
 }
 
 #[test]
+fn one_tag_by_itself_names_a_party_on_whichever_side_it_stands() {
+    for side in ["from-tag", "to-tag"] {
+        let mut world = World::new();
+        let offered = world.sdp(&offer("call", "a", &audio(A, 4_000)));
+        world.sdp(&answer("call", "a", "b1", &audio(B, 5_000)));
+        world.sdp(&answer("call", "a", "b2", &audio(C, 6_000)));
+        world.get(&request("delete", &[("call-id", "call"), (side, "b2"), ("delete-delay", "0")]));
+        assert_eq!((world.ng.len(), world.port(&offered).remotes.len()), (1, 1), "{side}");
+    }
+}
+
+#[test]
 fn fast_tells_no_figures() {
     let mut world = World::new();
     call(&mut world, "call");
