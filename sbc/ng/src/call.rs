@@ -64,7 +64,7 @@ pub(crate) struct Call {
     serial: u32,
     parties_made: u16,
     answers: u32,
-    /// `TOS` of the last offer, for all of it.
+    /// `TOS` for all of it.
     dscp: Option<u8>,
     /// The request that waits for ports.
     work: Option<Box<Work>>,

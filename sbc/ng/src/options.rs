@@ -61,10 +61,10 @@ pub struct Options {
     pub limit: Option<u32>,
 }
 
-/// `TOS`: only offers say it, for both directions.
+/// `TOS`, for both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tos {
-    /// Nothing said, or more than an octet: what the listener has.
+    /// Nothing said, or more than an octet: in an offer what the listener has.
     #[default]
     Listener,
     /// The whole octet; DSCP is its upper six bits.

@@ -293,10 +293,8 @@ impl Call {
         {
             party.tag = to_tag.into();
         }
-        match request.options.tos {
-            Tos::Listener => self.dscp = None,
-            Tos::Octet(octet) => self.dscp = Some(octet >> 2),
-            Tos::Unchanged => {}
+        if request.options.tos == Tos::Listener {
+            self.dscp = None;
         }
         self.take_options(tools, from, &request.options);
         self.tell(now, What::Offered(from.0));
@@ -307,8 +305,11 @@ impl Call {
         }
     }
 
-    /// What a request says of its sender.
+    /// What a request says of its sender and of the call. An answer that is silent about `TOS` leaves the offer's.
     pub(super) fn take_options(&mut self, tools: &mut Tools, from: Party, options: &crate::options::Options) {
+        if let Tos::Octet(octet) = options.tos {
+            self.dscp = Some(octet >> 2);
+        }
         if let Some(party) = self.party_mut(from) {
             party.source.take(options);
             if let Some(label) = options.selector.set_label.as_deref().or(options.selector.label.as_deref()) {

@@ -182,7 +182,7 @@ fn a_party_that_is_offered_to_another_gives_up_the_first() {
 }
 
 #[test]
-fn the_tos_of_the_last_offer_holds_for_both_directions() {
+fn the_tos_of_an_offer_holds_until_the_next_one() {
     let mut world = World::with(|spec| spec.listeners[0].dscp = 10);
     let tos = |mut request: ng::value::Dict, tos: i64| {
         request.put("TOS", tos);
