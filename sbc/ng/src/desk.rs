@@ -17,7 +17,7 @@ use base::{Duration, HashKey, Instant, Key, Now, Rng, Slab, Wheel};
 use command::{BridgeId, Clip, Command, Ended as Ending, Event, Outcome, Ticket};
 use core::net::SocketAddr;
 use ledger::{
-    Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, EventBus, Lease, Limit, Part, Recordings,
+    Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, EventBus, Lease, Limit, Part, Recordings, Why,
 };
 use std::sync::Arc;
 
@@ -241,8 +241,19 @@ impl Ng {
         }
         let shard = ledger::ng_shard(self.tools.config.shard);
         let parts = self.spec.pools.iter().map(Part::Pool);
-        let Ok(lease) = Lease::take(shard, now.mono, ledger::Class::Normal, parts) else {
-            return self.tools.answer(now, asked, full);
+        let lease = match Lease::take(shard, now.mono, ledger::Class::Normal, parts) {
+            Ok(lease) => lease,
+            Err(hit) => {
+                let refusal = if matches!(hit.why, Why::Fast { .. }) { "too_fast" } else { "limit_full" };
+                let event = ledger::Event::new(now.wall, "call.refused")
+                    .with("refusal", refusal)
+                    .with("trunk", "ng")
+                    .with("by", hit.limit)
+                    .with("rule", hit.why.name())
+                    .with("call_id", String::from_utf8_lossy(request.call_id.as_deref().unwrap_or_default()));
+                self.tools.config.events.publish(event);
+                return self.tools.answer(now, asked, full);
+            }
         };
         let Some(key) = self.calls.next_key() else {
             return self.tools.answer(now, asked, full);

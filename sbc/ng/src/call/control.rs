@@ -132,7 +132,7 @@ impl Call {
         self.with_controls(tools, now, |controls, _, effects| controls.handle_media(now, event, effects))
     }
 
-    /// A digit was heard: whoever listens to NG events is told.
+    /// A digit was heard: the world is told, and whoever listens to NG events.
     pub(super) fn on_digit(
         &self,
         tools: &mut Tools,
@@ -141,10 +141,18 @@ impl Call {
         digit: char,
         duration: Duration,
     ) {
+        let facts = self.facts();
+        let is_first = facts.owner(port).is_none_or(|party| party.party == Party(0));
+        let event = ledger::Event::new(now.wall, "dtmf.digit")
+            .with("call", self.id)
+            .with("leg", if is_first { "a" } else { "b" })
+            .with("digit", digit)
+            .with("duration_ms", duration.as_millis());
+        tools.config.events.publish(event);
         if self.spec.events_to.is_empty() {
             return;
         }
-        let Some(bytes) = notify::digit(now.wall, &self.facts(), port, digit, duration, None) else { return };
+        let Some(bytes) = notify::digit(now.wall, &facts, port, digit, duration, None) else { return };
         for to in &self.spec.events_to {
             tools.output.push_back(Output::Notify { to: *to, bytes: bytes.clone() });
         }

@@ -55,6 +55,8 @@ fn digits_are_told_to_whoever_listens() {
     let duration = Duration::from_millis(160);
     world.ng.handle_media(world.now, Event::Digit { bridge, port: PortIndex(0), digit: '5', duration });
     world.run();
+    let event = world.events.recent(1).pop().unwrap();
+    assert_eq!((event.event.kind, event.event.field("leg")), ("dtmf.digit", Some("a")));
     let (to, bytes) = world.notified.pop().unwrap();
     let told = String::from_utf8(bytes).unwrap();
     assert!(

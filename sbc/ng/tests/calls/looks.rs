@@ -98,9 +98,12 @@ fn media_of_an_ng_call_is_not_controls() {
 }
 
 #[test]
-fn the_end_of_a_call_is_told() {
+fn the_answer_and_the_end_of_a_call_are_told() {
     let mut world = World::new();
     call(&mut world, "call");
+    world.sdp(&answer("call", "a", "b", &audio(B, 5_000)));
+    let kinds: Vec<_> = world.events.recent(9).iter().map(|event| event.event.kind).collect();
+    assert_eq!(kinds, ["call.answered"], "once");
     world.get(&delete("call", "0"));
     let event = world.events.recent(1).pop().unwrap();
     assert_eq!(event.event.kind, "call.ended");
