@@ -194,8 +194,11 @@ pub struct Run {
 /// Above this share of a processor an engine counts as saturated.
 pub const SATURATED: f64 = 0.9;
 
-/// What can be read from a run. Less is better, but for the calls a core.
-const FIGURES: [(&str, fn(&Report) -> Option<f64>); 9] = [
+/// A figure's name with its unit, and how it is read from a run.
+type Figure = (&'static str, fn(&Report) -> Option<f64>);
+
+/// Less is better, but for the calls a core.
+const FIGURES: [Figure; 9] = [
     ("CPU a packet, ns", |r| r.steady.as_ref()?.cpu_ns_per_packet),
     ("converted calls a core, by CPU", |r| {
         // 50 packets a second each way.

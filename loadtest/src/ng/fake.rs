@@ -148,7 +148,7 @@ impl Leg {
             .replace(&party.ip().to_string(), "127.0.0.1");
         match fault {
             _ if converts => {
-                text = text.replace("PCMU", "PCMA").replace("AVP 0", "AVP 8").replace("map:0", "map:8")
+                text = text.replace("PCMU", "PCMA").replace("AVP 0", "AVP 8").replace("map:0", "map:8");
             }
             _ if side == 1 && self.formats[0] != self.formats[1] => {
                 text = text.replace("PCMA", "PCMU").replace("AVP 8", "AVP 0").replace("map:8", "map:0");

@@ -14,7 +14,6 @@ use super::report::{Found, Point, Report};
 use super::session::Format;
 use super::wire::{Transport, Wire};
 use super::{Client, Failed};
-use crate::figures::Times;
 use crate::machine::{self, Busy};
 use crate::media::{self, Live, Media, Phases, Recording, Socket};
 use crate::process::{Sample, sample_all};
@@ -386,7 +385,7 @@ impl<'a> Watch<'a> {
         let Ok(reading) = self.read() else { return };
         let (tally, offers) = {
             let mut seen = self.seen();
-            let offers = std::mem::replace(&mut seen.timings.recent, Times::default()).percentiles();
+            let offers = std::mem::take(&mut seen.timings.recent).percentiles();
             (seen.tally.clone(), offers)
         };
         let media = self.media.as_ref().map(Media::live);
