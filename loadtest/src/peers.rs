@@ -208,8 +208,9 @@ impl Strowger {
         let folder = Folder::new("engine")?;
         let file = folder.0.join("strowger.toml");
         let path = folder.0.display();
+        // Media below the ports that the system hands out, of which NG's is one.
         let text = format!(
-            "listener.main = {{ sip = \"udp:127.0.0.1:0\", media = \"127.0.0.1:30000-49999\" }}\n\
+            "listener.main = {{ sip = \"udp:127.0.0.1:0\", media = \"127.0.0.1:10000-29999\" }}\n\
              [engine]\napi = \"127.0.0.1:0\"\nlog = \"warn\"\nng = [\"udp:{ng}\"]\n\
              store = \"sqlite:{path}/strowger.db\"\ncdr = [\"jsonl:{path}/cdr.jsonl\"]\n{}\n",
             engine.join("\n")

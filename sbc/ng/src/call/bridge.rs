@@ -88,8 +88,8 @@ impl Call {
             active: Some(tag_of(active, side)),
             mux: said.mux,
             learn: learn(said, &source),
-            // The source of SIP counts only where a request says so, and then it is the remote's address.
-            signalling_source: None,
+            // Unlike for the B2BUA, the request says whether it counts.
+            signalling_source: source.signalling.filter(|_| source.is_signalled && !said.is_sealed),
             accept: self.accept(&source),
             send_to: if source.options.asymmetric { SendTo::Signalled } else { SendTo::Learned },
             payloads: if state.class == MediaClass::Rtp { said.payloads.clone() } else { Vec::new() },

@@ -16,7 +16,7 @@ use command::Party;
 impl Call {
     pub(super) fn delete(&mut self, tools: &mut Tools, now: Now, request: &Request, asked: Asked) {
         let meant = self.find_deleted(request);
-        let is_all = named(request).is_none() && branch_of(request).is_empty();
+        let is_all = self.named(request).is_none() && branch_of(request).is_empty();
         if meant.is_empty() && !is_all {
             if self.delete_watching(tools, now, request) {
                 tools.answer(now, asked, Ok(Dict::new()));
@@ -44,7 +44,9 @@ impl Call {
 
     /// Ends what a tag publishes or subscribes to; whether there was something. There is no delay: nobody calls it back.
     fn delete_watching(&mut self, tools: &mut Tools, now: Now, request: &Request) -> bool {
-        let Some(party) = named(request).and_then(|tag| self.subscriptions.delete(tag)) else { return false };
+        let Some(party) = self.named(request).and_then(|tag| self.subscriptions.delete(tag)) else {
+            return false;
+        };
         self.forget(tools, now, party);
         self.set_media(tools);
         true
@@ -64,6 +66,14 @@ impl Call {
         }
     }
 
+    /// Whom a `delete` names: whichever tag is known. `to-tag` counts, and goes first, if a flag says so or if it is the
+    /// only tag.
+    pub(super) fn named<'r>(&self, request: &'r Request) -> Option<&'r [u8]> {
+        let from = tag(&request.from_tag);
+        let to = tag(&request.to_tag).filter(|_| request.options.to_tag || from.is_none());
+        [to, from].into_iter().flatten().find(|tag| self.tagged(tag).is_some()).or(to).or(from)
+    }
+
     /// The dialogues that a `delete` is for: all of them if it names nobody.
     fn find_deleted(&self, request: &Request) -> Vec<u32> {
         let ids = |is_meant: &dyn Fn(&&Dialogue) -> bool| -> Vec<u32> {
@@ -76,7 +86,7 @@ impl Call {
                 return on_branch;
             }
         }
-        match named(request) {
+        match self.named(request) {
             Some(tag) => match self.tagged(tag) {
                 Some(party) => ids(&|dialogue| dialogue.side(party).is_some()),
                 None => Vec::new(),
@@ -134,12 +144,6 @@ impl Call {
         self.deleted_at.is_some()
             || !self.is_empty() && dialogues.all(|dialogue| dialogue.deleted_at.is_some())
     }
-}
-
-/// Whom a `delete` names: `to-tag` counts if a flag says so, or if it is the only tag.
-pub(super) fn named(request: &Request) -> Option<&[u8]> {
-    let from = tag(&request.from_tag);
-    tag(&request.to_tag).filter(|_| request.options.to_tag || from.is_none()).or(from)
 }
 
 fn unanswered_at(dialogue: &Dialogue, unanswered: Duration) -> Option<Instant> {
