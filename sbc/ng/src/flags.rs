@@ -95,7 +95,6 @@ impl Reader {
             [accept, consume, mask, set, transcode].into_iter().for_each(Vec::clear);
         }
         if command != Command::Offer {
-            codec.t38 = false;
             self.request.options.ptime = None;
             self.request.options.ptime_reverse = None;
         }
@@ -625,16 +624,14 @@ impl Reader {
         true
     }
 
+    /// There is no gateway that could be stopped or spared something; to be one is what cannot be asked of us.
     fn t38(&mut self, text: &[u8]) -> bool {
-        let word = Word::of(text);
-        let is_known = match word.as_str() {
-            "decode" | "force" | "stop" | "fec" | "no-ecm" | "no-iaf" => true,
+        match Word::of(text).as_str() {
+            "stop" | "fec" | "no-ecm" | "no-iaf" => true,
             word => word.strip_prefix("no-v").is_some_and(|number| {
                 ["17", "27ter", "29", "34"].contains(&number.strip_prefix('.').unwrap_or(number))
             }),
-        };
-        self.request.options.codec.t38 |= is_known;
-        is_known
+        }
     }
 
     fn supports(&mut self, text: &[u8]) -> bool {

@@ -266,8 +266,6 @@ pub struct CodecOptions {
     pub allow_transcoding: bool,
     /// `reuse-codecs`: a re-offer keeps what was agreed.
     pub reuse: bool,
-    /// `T.38`: its words; the gateway is not there, the words are known.
-    pub t38: bool,
 }
 
 /// `NAME/clock/channels/bitrate/ptime/fmtp`, or `all`, `full`, `any`.

@@ -49,6 +49,7 @@ impl Call {
             Ok(plan) => plan,
             Err(failure) => return self.fail(tools, now, asked, failure),
         };
+        self.warn_of_codecs(&request, &mut asked.warnings);
         if plan.missing.is_empty() {
             return self.finish_offer(tools, now, &request, asked, &plan);
         }
@@ -60,6 +61,17 @@ impl Call {
         tools.media(self.bridge, Command::Open { bridge: self.bridge, want });
         self.media = Media::Opening { has_bridge: self.media == Media::Open };
         self.work = Some(Box::new(Work { request, asked, plan: Plan::Offer(plan) }));
+    }
+
+    /// Codecs that are to be added to the offer, and that nobody here can make.
+    fn warn_of_codecs(&self, request: &Request, warnings: &mut Vec<String>) {
+        let is_made = |name: &str| {
+            let mut made = self.spec.makeable.iter();
+            name.eq_ignore_ascii_case("telephone-event") || made.any(|it| it.name.eq_ignore_ascii_case(name))
+        };
+        for codec in request.options.codec.transcode.iter().filter(|codec| !is_made(&codec.name)) {
+            warnings.push(format!("{:.32} cannot be made here", codec.name));
+        }
     }
 
     fn plan(

@@ -200,3 +200,12 @@ fn the_tos_of_an_offer_holds_until_the_next_one() {
     check(&tos(reoffer("call", "a", "b", &audio(A, 4_000)), 0), 0);
     check(&reoffer("call", "a", "b", &audio(A, 4_000)), 10);
 }
+
+#[test]
+fn a_codec_that_cannot_be_made_is_a_warning() {
+    let mut world = World::new();
+    let words = ["transcode-G729", "codec-transcode-pcma", "codec-transcode-telephone-event"];
+    let reply = world.get(&flags(offer("call", "a", &audio(A, 4_000)), &words));
+    assert_eq!(text(&reply, "warning"), "G729 cannot be made here");
+    assert!(text(&reply, "sdp").contains("RTP/AVP 0 8"));
+}
