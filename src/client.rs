@@ -227,6 +227,9 @@ pub enum ConfigurationCommand {
         #[arg(long, value_name = "N")]
         if_version: Option<u64>,
     },
+    /// Make a configuration of an rtpengine.conf
+    #[command(after_help = "Example: strowger config import /etc/rtpengine/rtpengine.conf > strowger.toml")]
+    Import(crate::import::Arguments),
     /// Put a kept version in force again
     #[command(after_help = "Example: strowger config rollback 2")]
     Rollback {
@@ -511,6 +514,7 @@ fn configuration(args: &Configuration, screen: &mut Screen<'_>) -> Result<(), Cl
             }
             Ok(screen.out.write_all(&answer.body)?)
         }
+        ConfigurationCommand::Import(arguments) => crate::import::import(arguments, screen.out),
         ConfigurationCommand::Versions => {
             let answer = api.get("/v1/config/versions")?;
             if api.json {

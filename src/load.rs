@@ -1,12 +1,15 @@
-//! `strowger demo` and `strowger load`: calls with media against an engine of our own, or against any SIP system.
+//! `strowger demo` and `strowger load`: calls with media against an engine of our own, or against any SIP system
+//! or NG media proxy.
+mod compare; // two media proxies in turns
+mod ng; // one media proxy
+mod sip; // any SIP system
+mod speech; // what parties of calls say
+mod voices; // what parties say in codecs that the generator has not
 
-use crate::usage;
 use anyhow::{Context, Result, anyhow, bail};
 use loadtest::run::{Lines, LoadSip, Progress};
-use loadtest::slo::Slo;
-use loadtest::speech::Codec;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -43,44 +46,15 @@ enum LoadTarget {
     #[command(
         after_help = "Example: strowger load sip --to sip:127.0.0.1:5060 --calls 100 --cps 20 --seconds 30 --uas 127.0.0.3:5060"
     )]
-    Sip(LoadSipArguments),
-}
-
-#[derive(clap::Args)]
-struct LoadSipArguments {
-    /// Where calls go: sip:HOST[:PORT].
-    #[arg(long)]
-    to: String,
-    /// Calls that live at the same time.
-    #[arg(long)]
-    calls: u32,
-    /// New calls a second.
-    #[arg(long)]
-    cps: f64,
-    /// How long calls are placed.
-    #[arg(long)]
-    seconds: f64,
-    /// What is said: pcmu, pcma or none.
-    #[arg(long, default_value = "pcmu")]
-    media: String,
-    /// Where our answering parties listen; without it somebody else answers.
-    #[arg(long)]
-    uas: Option<SocketAddr>,
-    /// Where our calling parties send from.
-    #[arg(long)]
-    uac: Option<SocketAddr>,
-    /// The process under test: its CPU and memory are reported.
-    #[arg(long)]
-    pid: Option<u32>,
-    /// Everything random follows from it.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// What decides, such as 'setup_p99<50ms,loss<0.01%,fail<0.1%'; without it everything must arrive.
-    #[arg(long, default_value = "")]
-    slo: String,
-    /// Writes the findings here.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    Sip(Box<sip::Arguments>),
+    /// Any media proxy that speaks rtpengine's NG protocol.
+    #[command(
+        after_help = "Example: strowger load ng --to 127.0.0.1:2223 --calls 500 --cps 250 --seconds 10 --pid 4711 --html report.html"
+    )]
+    Ng(Box<ng::Arguments>),
+    /// Two media proxies under the same load in turns: ratios and their spread.
+    #[command(after_help = "Example: strowger load compare --a strowger --b rtpengine --suite issue")]
+    Compare(Box<compare::Arguments>),
 }
 
 /// `strowger demo`.
@@ -231,45 +205,9 @@ fn table() -> impl FnMut(&Progress) {
 
 /// `strowger load`.
 pub fn load(arguments: &LoadArguments) -> ExitCode {
-    let LoadTarget::Sip(arguments) = &arguments.target;
-    let plan = match plan(arguments) {
-        Ok(plan) => plan,
-        Err(error) => return usage(format!("load sip: {error:#}")),
-    };
-    match loadtest::run::run(&plan, table()) {
-        Ok(report) => {
-            println!("{report}");
-            if let Some(file) = &arguments.json
-                && let Err(error) = std::fs::write(file, report.json())
-            {
-                return usage(format!("{}: {error}", file.display()));
-            }
-            ExitCode::from(report.exit_status())
-        }
-        Err(error) => usage(format!("load sip: {error}")),
+    match &arguments.target {
+        LoadTarget::Sip(arguments) => sip::load(arguments),
+        LoadTarget::Ng(arguments) => ng::run(arguments),
+        LoadTarget::Compare(arguments) => compare::run(arguments),
     }
-}
-
-fn plan(arguments: &LoadSipArguments) -> Result<LoadSip> {
-    let host = arguments.to.strip_prefix("sip:").unwrap_or(&arguments.to);
-    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:5060") };
-    let to = host.to_socket_addrs()?.next().ok_or_else(|| anyhow!("{host} has no address"))?;
-    if arguments.calls == 0 || arguments.cps <= 0.0 || arguments.seconds <= 0.0 {
-        bail!("--calls, --cps and --seconds must be more than 0");
-    }
-    let mut load = LoadSip::steady(to, arguments.calls, arguments.cps, arguments.seconds);
-    load.media = match arguments.media.as_str() {
-        "pcmu" => Some(Codec::Pcmu),
-        "pcma" => Some(Codec::Pcma),
-        "none" => None,
-        other => bail!("--media {other}: pcmu, pcma or none"),
-    };
-    load.uas = arguments.uas;
-    if let Some(uac) = arguments.uac {
-        load.uac = uac;
-    }
-    load.pid = arguments.pid;
-    load.seed = arguments.seed;
-    load.slo = arguments.slo.parse::<Slo>().map_err(|e| anyhow!("--slo: {e}"))?;
-    Ok(load)
 }

@@ -11,6 +11,7 @@ mod keeping; // bans, versions and the index of recordings, over restarts
 mod run; // `run`: builds the parts and the rings, supervises, stops
 mod check; // `check`, `inspect`, `doctor`
 mod explain; // `route explain --config`
+mod import; // `config import`
 mod client; // `calls`, `trunks`, `bans`, `events` and the like: the API from the terminal
 mod load; // `demo`, `load`
 

@@ -242,6 +242,21 @@ fn ng_payloads(ending: &str) -> Vec<Vec<u8>> {
     files("sbc/ng/tests/requests", ending)
 }
 
+#[test]
+fn ng_exchange() {
+    // Wishes, then what is offered and what answers it.
+    let pairs = descriptions();
+    let pair = |(n, sdp): (usize, &Vec<u8>)| {
+        let answer = &pairs[(n + 1) % pairs.len()];
+        [&[0, n as u8, 1, (n * 7) as u8, 0, (n * 31) as u8, 1, 0], &sdp[..], b"\r\n", answer].concat()
+    };
+    let mut seeds: Vec<Vec<u8>> = pairs.iter().enumerate().map(pair).collect();
+    let keys = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 8 96\r\na=rtpmap:96 opus/48000/2\r\n\
+        a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+    seeds.extend((0..=255).map(|wish| [&[0, wish, 0, wish, 1, 9, 0, 0], &keys[..], keys].concat()));
+    drive("ng_exchange", ng::fuzz::exchange, &seeds, SDP_WORDS);
+}
+
 /// An entry that nobody drives finds nothing.
 #[test]
 fn every_entry_is_driven() {

@@ -2,12 +2,12 @@
 //! No RTP flows: what is measured is signalling, and opening and closing ports.
 
 use crate::Options;
-use crate::figures::Rounds;
 use crate::peers::{
     Engine, Folder, Kamailio, Process, cpu_seconds, is_installed, kernel_drops, sample, spawn,
 };
 use crate::relay::{CALLEES, CALLERS};
 use anyhow::{Context, Result, bail};
+use loadtest::figures::Rounds;
 use loadtest::run::{Lines, LoadSip};
 use std::net::SocketAddr;
 use std::process::Command;

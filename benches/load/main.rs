@@ -7,7 +7,6 @@
 //! Without `--bench` (that is, as a test) it only shows that it works.
 #![expect(clippy::print_stdout, reason = "a bench tells what it found")]
 mod peers; // the systems under test, as child processes
-mod figures; // several rounds of one figure
 mod relay; // media: CPU a packet, latency, loss, memory, descriptors
 mod calls; // signalling: calls for each second of CPU, set-up times
 mod stamps; // the engine's own part of set-up, by the kernel's stamps

@@ -1,118 +1,23 @@
 //! The systems under test: child processes on the second processor, ended by their own numbers.
 
 use anyhow::{Context, Result, bail};
-use loadtest::process::Sample;
+pub use loadtest::peers::{
+    Folder, GENERATOR, Process, RtpEngine, free_port, is_installed, on_tested, stay_on_first_processor,
+    tested,
+};
+use loadtest::process::{Sample, sample_all};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
-
-/// The processor of the generator.
-pub const GENERATOR: usize = 0;
-/// The processor of the system under test; `None` where there is only one.
-pub fn tested() -> Option<usize> {
-    // Not the number of those that we may use: that is one as soon as we are pinned.
-    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
-    (online.trim() != "0" && !online.is_empty()).then_some(1)
-}
-
-/// This process and its later threads stay on the generator's processor, as far as `taskset` is there.
-pub fn stay_on_first_processor() {
-    let me = std::process::id().to_string();
-    let _ = Command::new("taskset")
-        .args(["-a", "-c", "-p", &GENERATOR.to_string(), &me])
-        .stdout(Stdio::null())
-        .status();
-}
-
-/// Whether a program is installed.
-pub fn is_installed(program: &str) -> bool {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    path.split(':').any(|folder| Path::new(folder).join(program).exists())
-}
-
-/// A command that runs on the processor of the system under test, where there is a way.
-pub fn on_tested(program: &str) -> Command {
-    match tested() {
-        Some(cpu) if is_installed("taskset") => {
-            let mut command = Command::new("taskset");
-            command.args(["-c", &cpu.to_string(), program]);
-            command
-        }
-        _ => Command::new(program),
-    }
-}
-
-/// A folder that goes with us.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    /// A new one.
-    pub fn new(name: &str) -> Result<Folder> {
-        let path = std::env::temp_dir().join(format!("strowger-bench-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path)?;
-        Ok(Folder(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Starts a program of the generator's side; its output goes to `folder`.
 pub fn spawn(command: &mut Command, folder: &Folder) -> Result<Process> {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.0.join("output"))?;
     let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-    Ok(Process { child, _folder: None })
-}
-
-/// A free UDP port of 127.0.0.1, free a moment ago at least.
-pub fn free_port() -> Result<SocketAddr> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-/// A child process, ended when it is dropped.
-pub struct Process {
-    child: Child,
-    _folder: Option<Folder>,
-}
-
-impl Process {
-    /// Its number.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits for its end.
-    pub fn wait(&mut self) -> Result<()> {
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(Some(_))) {
-            return;
-        }
-        // Closing its input ends our engine in order; the others are asked by signal.
-        if self.child.stdin.take().is_none() {
-            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        }
-        for _ in 0..500 {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    Ok(Process::new(child, None))
 }
 
 /// Our engine.
@@ -144,7 +49,7 @@ impl Engine {
             .stderr(fs::File::create(folder.0.join("log"))?)
             .spawn()?;
         let stdout = child.stdout.take().context("no output of the engine")?;
-        let process = Process { child, _folder: Some(folder) };
+        let process = Process::new(child, Some(folder));
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let ready: serde_json::Value = serde_json::from_str(&line).context("the engine did not start")?;
@@ -162,45 +67,13 @@ impl Engine {
     }
 }
 
-/// Debian's rtpengine in user space.
-pub struct RtpEngine {
-    process: Process,
-    /// Where it takes NG commands.
-    pub ng: SocketAddr,
-}
-
-impl RtpEngine {
-    /// Starts it; `None` where it is not installed.
-    pub fn start() -> Result<Option<RtpEngine>> {
-        if !is_installed("rtpengine") {
-            println!("rtpengine is not installed (apt install rtpengine-daemon): left out");
-            return Ok(None);
-        }
-        let ng = free_port()?;
-        let folder = Folder::new("rtpengine")?;
-        let child = on_tested("rtpengine")
-            .args(["--foreground", "--table=-1", "--interface=127.0.0.1", "--log-stderr", "--log-level=3"])
-            .args(["--port-min=10000", "--port-max=29999", "--config-file=none"])
-            .arg(format!("--listen-ng={ng}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.0.join("log"))?)
-            .spawn()?;
-        let process = Process { child, _folder: Some(folder) };
-        let mut client = loadtest::ng::Client::connect(ng)?;
-        for _ in 0..100 {
-            if client.ping().is_ok() {
-                return Ok(Some(RtpEngine { process, ng }));
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        bail!("rtpengine does not answer")
+/// Debian's rtpengine in user space; `None` where it is not installed.
+pub fn rtpengine() -> Result<Option<RtpEngine>> {
+    let rtpengine = RtpEngine::start()?;
+    if rtpengine.is_none() {
+        println!("rtpengine is not installed (apt install rtpengine-daemon): left out");
     }
-
-    /// Its process number.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
+    Ok(rtpengine)
 }
 
 /// Kamailio as a proxy with record-route and rtpengine for media.
@@ -218,7 +91,7 @@ impl Kamailio {
             println!("kamailio is not installed (apt install kamailio): left out");
             return Ok(None);
         }
-        let Some(rtpengine) = RtpEngine::start()? else { return Ok(None) };
+        let Some(rtpengine) = rtpengine()? else { return Ok(None) };
         let sip = free_port()?;
         let folder = Folder::new("kamailio")?;
         let file = folder.0.join("kamailio.cfg");
@@ -234,7 +107,7 @@ impl Kamailio {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let process = Process { child, _folder: Some(folder) };
+        let process = Process::new(child, Some(folder));
         let kamailio = Kamailio { process, rtpengine, sip };
         for _ in 0..100 {
             if is_bound(sip) {
@@ -300,20 +173,7 @@ fn udp_line(at: SocketAddr) -> Option<String> {
 
 /// Readings of processes and all their children.
 pub fn sample(pids: &[u32]) -> Vec<(u32, Sample)> {
-    let mut found = Vec::new();
-    let mut left = pids.to_vec();
-    while let Some(pid) = left.pop() {
-        if let Ok(sample) = Sample::of(pid) {
-            for (task, ..) in &sample.threads {
-                let children = fs::read_to_string(format!("/proc/{pid}/task/{task}/children"));
-                left.extend(
-                    children.unwrap_or_default().split_whitespace().filter_map(|n| n.parse::<u32>().ok()),
-                );
-            }
-            found.push((pid, sample));
-        }
-    }
-    found
+    sample_all(pids, true)
 }
 
 /// CPU seconds that they took between two readings.

@@ -2,13 +2,14 @@
 //! loops: the same generator, the same judge, taking turns.
 
 use crate::Options;
-use crate::figures::Rounds;
-use crate::peers::{Engine, GENERATOR, RtpEngine, sample, tested};
+use crate::peers::{Engine, GENERATOR, rtpengine, sample, tested};
 use anyhow::{Context, Result, bail};
 use base::Rng;
 use loadtest::bare;
 use loadtest::dialog::Output;
-use loadtest::ng::{self, LoadNg};
+use loadtest::figures::Rounds;
+use loadtest::ng::{self, LoadNg, Says};
+use loadtest::profile::{Gaps, Profile, Shape};
 use loadtest::relay::{self, Load, Parties, Ports, Report};
 use loadtest::session::Remote;
 use loadtest::speech::Codec;
@@ -16,6 +17,7 @@ use loadtest::uac::{Plan, Uac};
 use loadtest::uas::{Ring, Script, Uas};
 use loadtest::{media, sys};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where calling parties are.
@@ -180,15 +182,15 @@ fn run(candidate: Candidate, calls: usize, seed: u64, seconds: f64, row: &mut Ro
             }
         }
         Candidate::RtpEngine => {
-            let Some(proxy) = RtpEngine::start()? else { return Ok(()) };
-            let load = LoadNg {
-                to: proxy.ng,
-                calls,
-                parties: [CALLERS, CALLEES],
-                load: Load { pid: Some(proxy.pid()), ..load },
-            };
-            let report = ng::run(&load)?;
-            row.add(&report.relay, report.bytes_per_call.zip(report.descriptors_per_call));
+            let Some(proxy) = rtpengine()? else { return Ok(()) };
+            let mut plan = LoadNg::new(proxy.ng, calls, 250.0, (load.warm_up + load.measure).as_secs_f64());
+            plan.media = Some([Says::Speech(load.media.codec), Says::Speech(load.media.codec)]);
+            plan.warm_up = load.warm_up.as_secs_f64();
+            (plan.parties, plan.pid, plan.idle) = ([CALLERS, CALLEES], Some(proxy.pid()), 0.0);
+            (plan.seed, plan.rtcp, plan.cpu) = (load.media.seed, load.media.rtcp, load.media.cpu);
+            let report = ng::run(&plan, |_| ())?;
+            let relayed = report.relay().context("the run was not measured")?;
+            row.add(&relayed, report.bytes_per_call.zip(report.descriptors_per_call));
         }
     }
     Ok(())
@@ -260,13 +262,17 @@ impl Phones {
             media: addresses(&parties.a),
             codec: Codec::Pcmu,
             calls_max: calls,
-            cps: 250.0,
-            poisson: false,
-            place_for_ns: u64::MAX / 4,
+            profile: Profile::new(Shape::Steady, 250.0, Duration::from_secs(100_000)),
+            gaps: Gaps::Even,
             total: calls as u32,
-            hold_ns: u64::MAX / 4,
+            talk_ns: u64::MAX / 4,
             settle_ns: 0,
             ring_max_ns: 10_000_000_000,
+            scenario: Arc::default(),
+            seed: 1,
+            strict: false,
+            account: None,
+            register: false,
         };
         let script = Script {
             local: uas.local_addr()?,
@@ -275,6 +281,10 @@ impl Phones {
             ring: Ring::Ringing,
             answer_after_ns: 0,
             refuse: None,
+            scenario: Arc::default(),
+            seed: 1,
+            talk_ns: u64::MAX / 4,
+            settle_ns: 0,
         };
         let (caller, callee) = (Uac::new(plan, sys::real_ns(), rng.fork()), Uas::new(script, rng.fork()));
         Ok(Phones { uac: (caller, uac), uas: (callee, uas), calls: vec![[None, None]; calls] })
@@ -328,7 +338,7 @@ fn perform(output: Output, socket: &UdpSocket, calls: &mut [Spoken], side: usize
         Output::Send { to, bytes } => {
             let _ = socket.send_to(&bytes, to);
         }
-        Output::Speak { call, socket, remote } => calls[call as usize][side] = Some((socket, remote)),
-        Output::Hush(_) => {}
+        Output::Speak { call, socket, remote, .. } => calls[call as usize][side] = Some((socket, remote)),
+        Output::Hush(_) | Output::Rest(_) | Output::Dial { .. } => {}
     }
 }

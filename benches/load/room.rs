@@ -2,12 +2,12 @@
 //! else. From packets to packets, over loopback.
 
 use crate::Options;
-use crate::figures::Rounds;
 use crate::peers::{cpu_seconds, sample};
 use crate::plane::{Kind, Plane};
 use crate::relay::{CALLEES, CALLERS};
 use crate::streams::{Kept, Recording, Streams};
 use anyhow::{Result, bail};
+use loadtest::figures::Rounds;
 use loadtest::figures::Times;
 use loadtest::speech::Codec;
 use std::f64::consts::TAU;

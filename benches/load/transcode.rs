@@ -2,13 +2,13 @@
 //! they take. Both get the same packets; ours are opened by commands, rtpengine's by NG.
 
 use crate::Options;
-use crate::figures::Rounds;
-use crate::peers::{RtpEngine, sample};
+use crate::peers::{RtpEngine, rtpengine, sample};
 use crate::plane::{Kind, Plane};
 use crate::relay::{CALLEES, CALLERS};
 use crate::streams::{Outcome, Recording, Streams, opus_says};
 use anyhow::{Context, Result, bail};
 use loadtest::bencode::Value;
+use loadtest::figures::Rounds;
 use loadtest::ng::Client;
 use loadtest::session;
 use std::net::SocketAddr;
@@ -170,7 +170,7 @@ impl System {
     fn start(case: Case) -> Result<Option<System>> {
         let converter = match case.ours {
             Some(complexity) => Converter::Ours(Plane::start(complexity)?),
-            None => match RtpEngine::start()? {
+            None => match rtpengine()? {
                 Some(proxy) => {
                     let client = Box::new(Client::connect(proxy.ng)?);
                     Converter::Theirs(proxy, client)

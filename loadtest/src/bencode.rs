@@ -66,6 +66,11 @@ impl Value {
         let (value, rest) = read(bytes, 0)?;
         rest.is_empty().then_some(value)
     }
+
+    /// Reads the value that `bytes` begin with, and returns what stands after it; `None` if it is not whole.
+    pub fn read_first(bytes: &[u8]) -> Option<(Value, &[u8])> {
+        read(bytes, 0)
+    }
 }
 
 fn read(bytes: &[u8], depth: usize) -> Option<(Value, &[u8])> {

@@ -3,9 +3,11 @@
 
 use std::net::SocketAddr;
 
+use sip::message::write::Writer;
 use sip::message::{Message, Name, Uri};
 
 use crate::session::Remote;
+use crate::speech::Codec;
 
 /// T1 of RFC 3261 section 17.1.1.1, nanoseconds.
 pub(crate) const T1: u64 = 500_000_000;
@@ -13,8 +15,8 @@ pub(crate) const T1: u64 = 500_000_000;
 pub(crate) const T2: u64 = 4_000_000_000;
 /// Timers B, F and H.
 pub(crate) const GIVE_UP: u64 = 64 * T1;
-/// How long a call that is over still answers what comes late.
-pub(crate) const AFTERLIFE: u64 = 5_000_000_000;
+/// How long a call that is over still answers what comes late: three of the longest gaps between repetitions.
+pub(crate) const AFTERLIFE: u64 = 12_000_000_000;
 
 /// What a party wants done.
 #[derive(Debug)]
@@ -34,6 +36,17 @@ pub enum Output {
         socket: usize,
         /// Where to.
         remote: Remote,
+        /// In what.
+        codec: Codec,
+    },
+    /// This party is silent until it speaks again.
+    Rest(u32),
+    /// This party sends digits within its audio (RFC 4733).
+    Dial {
+        /// Number of the call.
+        call: u32,
+        /// What is dialled.
+        digits: String,
     },
     /// Both parties stop sending audio.
     Hush(u32),
@@ -54,6 +67,12 @@ impl Resend {
     /// For a message that is sent for the first time at `now`; gaps double up to `gap_max`.
     pub(crate) fn new(now: u64, bytes: Vec<u8>, to: SocketAddr, gap_max: u64) -> Self {
         Resend { bytes, to, at: now + T1, gap: T1, gap_max, give_up_at: now + GIVE_UP }
+    }
+
+    /// A provisional response came: nothing is sent again, and the end is `ns` away.
+    pub(crate) fn wait(&mut self, now: u64, ns: u64) {
+        self.give_up_at = now.saturating_add(ns);
+        self.at = self.give_up_at;
     }
 
     /// At its time: the datagram to send again, or `None` if it is time to give up.
@@ -96,6 +115,21 @@ impl Dialog {
     pub(crate) fn of_callee(invite: &Message<'_>, local: Vec<u8>, fallback: SocketAddr) -> Self {
         let routes = invite.record_routes().map(|route| route.raw.to_vec()).collect();
         Dialog { local, ..Self::new(invite, Name::To, Name::From, routes, fallback) }
+    }
+
+    /// A request within the dialog, to be completed.
+    pub(crate) fn request(&self, method: &str, via: &str, call_id: &[u8], cseq: u32) -> Writer {
+        let mut request = Writer::request(method.as_bytes(), &self.target);
+        request.header("Via", via).header("Max-Forwards", "70");
+        for route in &self.routes {
+            request.header("Route", route);
+        }
+        request
+            .header("From", &self.local)
+            .header("To", &self.remote)
+            .header("Call-ID", call_id)
+            .header("CSeq", format!("{cseq} {method}"));
+        request
     }
 
     fn new(

@@ -1,8 +1,13 @@
 //! RTP of many calls, driven and judged by one thread. Every stream sends at its own phase, at intended times that
 //! nothing can push back (open loop); every arrival is stamped by the kernel and compared with what was sent.
 mod stream; // one SSRC: its packets, their times, and the verdict on each arrival
+mod words; // what streams say
+mod heard; // the verdict on a stream that was converted on the way
+mod digits; // digits within a stream (RFC 4733)
 mod rtcp; // sender reports with one report block (RFC 3550 section 6.4)
 mod engine; // the thread's loop
+
+pub use words::{Decode, Recording, TONES, Tone, speech_with};
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -25,6 +30,8 @@ pub struct Config {
     pub codec: Codec,
     /// Phases, SSRCs, sequence numbers and audio follow from it.
     pub seed: u64,
+    /// In what else parties may speak.
+    pub also: Vec<Codec>,
     /// Whether each stream sends a sender report every 5 s.
     pub rtcp: bool,
     /// The run is invalid when 1 % of the packets left later than this after their intended time.
@@ -33,17 +40,42 @@ pub struct Config {
     pub linger: Duration,
     /// The core to stay on.
     pub cpu: Option<usize>,
+    /// What A and what B says instead of speech in `codec`.
+    pub says: [Option<Arc<Recording>>; 2],
+    /// Whether what arrives has been converted, so that it is judged as another stream. Then each party has a socket of
+    /// its own.
+    pub converted: bool,
+    /// When in its 20 ms each stream sends.
+    pub phases: Phases,
+    /// How far a stream's clock may be off, either way, in millionths.
+    pub drift_ppm: u32,
+}
+
+/// When streams send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phases {
+    /// Each at a time of its own, by the seed.
+    #[default]
+    Random,
+    /// All at once, every 20 ms, with clocks that are right: the worst there can be.
+    Burst,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Config {
             codec: Codec::Pcmu,
+            also: Vec::new(),
             seed: 1,
             rtcp: true,
             lateness_max: Duration::from_millis(5),
             linger: Duration::from_secs(1),
             cpu: None,
+            says: [None, None],
+            converted: false,
+            phases: Phases::Random,
+            drift_ppm: 50,
         }
     }
 }
@@ -115,8 +147,10 @@ impl Party {
 }
 
 enum Command {
-    Speak(Party),
+    Speak(Party, Option<u8>),
     Hush(u32),
+    Pause(u32, Side),
+    Dial(u32, Side, Box<str>),
     ResetTimes,
     Finish,
 }
@@ -135,10 +169,26 @@ pub struct Media {
 pub struct Switchboard(Sender<Command>);
 
 impl Switchboard {
-    /// `party` begins to speak, at a phase of its own within the next 20 ms. At most 4,000 times in 20 ms, please.
+    /// `party` begins to speak, at a phase of its own within the next 20 ms. At most 4,000 times in 20 ms, please. A party
+    /// that speaks already, or pauses, goes on where this says.
     pub fn speak(&self, party: Party) {
         // A send fails only when the media thread is gone; its own join tells of that.
-        let _ = self.0.send(Command::Speak(party));
+        let _ = self.0.send(Command::Speak(party, None));
+    }
+
+    /// The same under the payload type that the other side asked for.
+    pub fn speak_as(&self, party: Party, payload_type: u8) {
+        let _ = self.0.send(Command::Speak(party, Some(payload_type)));
+    }
+
+    /// A party is silent until it speaks again; its stream stays the same.
+    pub fn pause(&self, call: u32, side: Side) {
+        let _ = self.0.send(Command::Pause(call, side));
+    }
+
+    /// A party that speaks sends these digits (RFC 4733), 200 ms each.
+    pub fn dial(&self, call: u32, side: Side, digits: &str) {
+        let _ = self.0.send(Command::Dial(call, side, digits.into()));
     }
 
     /// Both parties of `call` stop speaking; what is under way still counts.
@@ -236,12 +286,24 @@ pub struct Counts {
     pub wrong_party: u64,
     /// Packets that belong to no stream of this run, or to one that ended long ago.
     pub unknown: u64,
+    /// Converted streams that became another one (SSRC) on the way.
+    pub ssrc_changed: u64,
+    /// Converted packets whose time stamp does not go with their sequence number.
+    pub timestamp_jumps: u64,
+    /// Converted streams that were decoded and listened to.
+    pub listened: u64,
+    /// Those in which the voice of the other party was not heard, or one's own was.
+    pub wrong_voice: u64,
     /// Packets that the kernel did not take, for example because of an ICMP error.
     pub send_errors: u64,
     /// Streams of which nothing arrived.
     pub silent_streams: u64,
     /// Streams of which something was lost.
     pub lossy_streams: u64,
+    /// Digits sent within streams.
+    pub digits_sent: u64,
+    /// Digits that arrived in their order.
+    pub digits_heard: u64,
     /// Sender reports sent.
     pub rtcp_sent: u64,
     /// RTCP packets received that name a stream of this run.
@@ -262,9 +324,15 @@ impl Counts {
         self.wrong_source += other.wrong_source;
         self.wrong_party += other.wrong_party;
         self.unknown += other.unknown;
+        self.ssrc_changed += other.ssrc_changed;
+        self.timestamp_jumps += other.timestamp_jumps;
+        self.listened += other.listened;
+        self.wrong_voice += other.wrong_voice;
         self.send_errors += other.send_errors;
         self.silent_streams += other.silent_streams;
         self.lossy_streams += other.lossy_streams;
+        self.digits_sent += other.digits_sent;
+        self.digits_heard += other.digits_heard;
         self.rtcp_sent += other.rtcp_sent;
         self.rtcp_received += other.rtcp_received;
         self.own_drops += other.own_drops;
@@ -272,8 +340,31 @@ impl Counts {
 
     /// Whether every packet arrived once, unchanged, from and at the right place.
     pub fn clean(&self) -> bool {
-        let wrong = self.duplicated + self.corrupted + self.wrong_source + self.wrong_party + self.unknown;
-        self.lost == 0 && wrong == 0
+        self.lost == 0 && self.wrongs() == 0
+    }
+
+    /// Everything but loss.
+    pub fn wrongs(&self) -> u64 {
+        let misdirected = self.wrong_source + self.wrong_party + self.unknown;
+        let converted = self.ssrc_changed + self.timestamp_jumps + self.wrong_voice;
+        self.duplicated + self.corrupted + misdirected + converted
+    }
+
+    /// Each fault and how often it was, in words.
+    pub fn complaints(&self) -> Vec<String> {
+        let all = [
+            (self.lost, "packets lost"),
+            (self.duplicated, "packets came twice"),
+            (self.corrupted, "packets changed on the way"),
+            (self.reordered, "packets came out of order"),
+            (self.wrong_source, "packets came from the wrong address"),
+            (self.wrong_party, "packets reached the wrong party"),
+            (self.unknown, "packets came that nobody sent"),
+            (self.ssrc_changed, "streams became another one on the way"),
+            (self.timestamp_jumps, "packets had a time stamp that does not go with their number"),
+            (self.wrong_voice, "streams did not have the other party's voice in them"),
+        ];
+        all.iter().filter(|fault| fault.0 > 0).map(|(count, what)| format!("{count} {what}")).collect()
     }
 
     /// Share of the packets sent that never came, 0 to 1.

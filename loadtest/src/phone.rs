@@ -167,15 +167,22 @@ impl Line {
                     // What the kernel does not take is lost like any datagram; timers send it again.
                     let _ = sys::send_to(&self.socket, &bytes, &Target::from(to));
                 }
-                (Output::Speak { call, socket, remote }, Some(voice)) => voice.switchboard.speak(Party {
-                    call,
-                    side: M::SIDE,
-                    socket: voice.first_socket + socket,
-                    send_to: remote.rtp,
-                    rtcp_to: remote.rtcp,
-                }),
+                (Output::Speak { call, socket, remote, codec }, Some(voice)) => {
+                    let party = Party {
+                        call,
+                        side: M::SIDE,
+                        socket: voice.first_socket + socket,
+                        send_to: remote.rtp,
+                        rtcp_to: remote.rtcp,
+                    };
+                    voice.switchboard.speak_as(party, codec.payload_type());
+                }
                 (Output::Hush(call), Some(voice)) => voice.switchboard.hush(call),
-                (Output::Speak { .. } | Output::Hush(_), None) => (),
+                (Output::Rest(call), Some(voice)) => voice.switchboard.pause(call, M::SIDE),
+                (Output::Dial { call, digits }, Some(voice)) => {
+                    voice.switchboard.dial(call, M::SIDE, &digits);
+                }
+                (Output::Speak { .. } | Output::Hush(_) | Output::Rest(_) | Output::Dial { .. }, None) => (),
             }
         }
     }

@@ -83,6 +83,54 @@ impl Sample {
     }
 }
 
+/// Readings of processes, and of all that they have started since, where `children` is asked for.
+pub fn sample_all(pids: &[u32], children: bool) -> Vec<(u32, Sample)> {
+    let mut found = Vec::new();
+    let mut left = pids.to_vec();
+    while let Some(pid) = left.pop() {
+        let Ok(sample) = Sample::of(pid) else { continue };
+        for (task, ..) in sample.threads.iter().filter(|_| children) {
+            let text = fs::read_to_string(format!("/proc/{pid}/task/{task}/children")).unwrap_or_default();
+            left.extend(text.split_whitespace().filter_map(|number| number.parse::<u32>().ok()));
+        }
+        found.push((pid, sample));
+    }
+    found
+}
+
+/// What processes used between two readings, together; threads by name and process.
+pub fn usage_of(before: &[(u32, Sample)], after: &[(u32, Sample)]) -> Option<Usage> {
+    let none = Sample::default();
+    let mut sum: Option<Usage> = None;
+    for (pid, after) in after {
+        let before = before.iter().find(|b| b.0 == *pid).map(|b| &b.1);
+        let begun = Sample { at_ns: after.at_ns, ..none.clone() };
+        let usage = after.since(before.unwrap_or(&begun));
+        sum = Some(match sum {
+            Some(sum) => sum.with(usage),
+            None => usage,
+        });
+    }
+    sum
+}
+
+impl Usage {
+    fn with(mut self, other: Usage) -> Usage {
+        self.seconds = self.seconds.max(other.seconds);
+        self.cpu_seconds += other.cpu_seconds;
+        self.user_seconds += other.user_seconds;
+        self.system_seconds += other.system_seconds;
+        self.cores = if self.seconds > 0.0 { self.cpu_seconds / self.seconds } else { 0.0 };
+        self.rss_bytes += other.rss_bytes;
+        self.rss_growth_bytes += other.rss_growth_bytes;
+        self.descriptors += other.descriptors;
+        self.voluntary_switches += other.voluntary_switches;
+        self.forced_switches += other.forced_switches;
+        self.threads.extend(other.threads);
+        self
+    }
+}
+
 /// The kernel's ticks a second in `/proc`, the same on every Linux of today.
 const TICKS: f64 = 100.0;
 

@@ -7,12 +7,17 @@ use std::fs;
 use base::Wall;
 use serde::Serialize;
 
+use crate::attack;
 use crate::figures::{Percentiles, human_us};
+use crate::html::{Page, Plot, Series, Table};
 use crate::media;
 use crate::process::Usage;
+use crate::run::Progress;
 use crate::run::{LoadSip, Steady};
 use crate::slo::{Condition, Metric, Point, Subject};
+use crate::uac::{KindTally, StepTally};
 use crate::uas;
+use crate::validity::Validity;
 
 /// The findings of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +46,12 @@ pub struct Report {
     pub cpu_us_per_packet: Option<f64>,
     /// Calls completed for each second of its CPU time.
     pub calls_per_cpu_second: Option<f64>,
+    /// What the attacker sent and heard, where there was one.
+    pub attack: Option<attack::Report>,
+    /// How it went over time.
+    pub series: Vec<Moment>,
+    /// What speaks against the figures.
+    pub validity: Validity,
     /// The judgement.
     pub verdict: Verdict,
 }
@@ -97,8 +108,78 @@ pub struct Calls {
     pub ringing: Percentiles,
     /// BYE sent to 200 received.
     pub bye: Percentiles,
+    /// CANCEL sent to the final response of its INVITE.
+    pub cancel: Percentiles,
     /// Intended to actual time of INVITEs: the generator's own fault.
     pub lateness: Percentiles,
+    /// By kind of call, as the scenario names them.
+    pub kinds: BTreeMap<String, KindTally>,
+    /// By step within calls.
+    pub steps: BTreeMap<&'static str, Step>,
+    /// INVITEs that were challenged and sent again with credentials.
+    pub challenged: u64,
+    /// Whether the account was registered: `yes`, or why not. Nothing where that was not wanted.
+    pub registered: Option<String>,
+}
+
+/// What became of one kind of step within calls.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Step {
+    /// Begun.
+    pub sent: u64,
+    /// Accepted; a transfer: reported as done.
+    pub done: u64,
+    /// Refused or without an answer, by status or reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Request sent to final response.
+    pub time: Percentiles,
+}
+
+impl Step {
+    pub(crate) fn of(tally: StepTally) -> Self {
+        let StepTally { sent, done, refused, time } = tally;
+        Step { sent, done, refused, time: time.percentiles() }
+    }
+}
+
+/// One moment of a run.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Moment {
+    /// Since the beginning.
+    pub seconds: f64,
+    /// New calls a second since the moment before.
+    pub arrived: f64,
+    /// Calls that went on.
+    pub active: u64,
+    /// Calls that had failed by then.
+    pub failed: u64,
+    /// INVITE to 200 so far, 99th percentile, microseconds.
+    pub setup_p99_us: f64,
+    /// Latency of RTP in the last interval, 99th percentile, microseconds.
+    pub latency_p99_us: Option<f64>,
+    /// Packets missing by then.
+    pub missing: Option<u64>,
+    /// CPU seconds a second of the process under test.
+    pub cores: Option<f64>,
+    /// Its resident memory.
+    pub rss_bytes: Option<u64>,
+}
+
+impl Moment {
+    pub(crate) fn of(live: &Progress, arrived: f64) -> Self {
+        let media = live.media.as_ref();
+        Moment {
+            seconds: live.seconds,
+            arrived,
+            active: live.calls.active,
+            failed: live.calls.failed,
+            setup_p99_us: live.calls.setup_p99_us,
+            latency_p99_us: media.map(|media| media.p99_us),
+            missing: media.map(|media| media.missing),
+            cores: live.cores,
+            rss_bytes: live.rss_bytes,
+        }
+    }
 }
 
 /// Whether the system under test did its work.
@@ -137,7 +218,8 @@ impl Report {
                 None => complaints.push(format!("{condition}: not measured")),
             }
         }
-        let invalid = self.invalid();
+        self.validity = self.weigh();
+        let invalid = self.validity.verdict().reasons();
         // Without an SLO no figure decides, so none needs to be believed.
         let passed = complaints.is_empty() && (invalid.is_none() || slo.conditions().is_empty());
         self.verdict = Verdict { passed, complaints, invalid };
@@ -156,8 +238,23 @@ impl Report {
             complaints
                 .push(format!("{} calls found no room: those before them lasted too long", calls.unplaced));
         }
+        if let Some(reason) = calls.registered.as_ref().filter(|registered| *registered != "yes") {
+            complaints.push(format!("the account was not registered: {reason}"));
+        }
+        if let Some(wrong) = self.answering.as_ref().map(|a| a.wrong_info_digits).filter(|&wrong| wrong > 0) {
+            complaints.push(format!("{wrong} digits came by INFO that nobody had sent"));
+        }
         let Some(media) = &self.media else { return };
         let counts = &media.counts;
+        if counts.sent == 0 && calls.answered > 0 {
+            complaints.push("no media flowed".to_owned());
+        }
+        if self.answering.is_none() {
+            return; // Only who hears can say what was lost.
+        }
+        if counts.digits_heard != counts.digits_sent {
+            complaints.push(format!("{} of {} digits arrived", counts.digits_heard, counts.digits_sent));
+        }
         let wrongs = [
             (counts.lost, "packets lost"),
             (counts.duplicated, "packets came twice"),
@@ -167,22 +264,25 @@ impl Report {
             (counts.unknown, "packets came that nobody sent"),
         ];
         complaints.extend(wrongs.iter().filter(|wrong| wrong.0 > 0).map(|(n, what)| format!("{n} {what}")));
-        if counts.sent == 0 {
-            complaints.push("no media flowed".to_owned());
-        }
     }
 
-    fn invalid(&self) -> Option<String> {
-        if self.calls.unplaced > 0 {
-            return Some(format!("{} calls found no room in the generator", self.calls.unplaced));
+    fn weigh(&self) -> Validity {
+        let mut validity = Validity::with_bound(self.arguments.lateness_max);
+        validity.unplaced = self.calls.unplaced;
+        validity.kernel_drops = self.calls.own_drops;
+        validity.late(self.calls.lateness.p99_us);
+        if let Some(attack) = &self.attack {
+            validity.send_errors += attack.send_errors;
+            validity.kernel_drops += attack.own_drops;
         }
-        if self.calls.own_drops > 0 {
-            return Some(format!(
-                "the generator's own sockets dropped {} SIP datagrams",
-                self.calls.own_drops
-            ));
+        if let Some(media) = &self.media {
+            validity.late(media.lateness.p99_us);
+            validity.kernel_drops += media.counts.own_drops;
+            validity.send_errors += media.counts.send_errors;
+            // Drops and lateness are told above; what is left is the clock.
+            validity.clock_was_set = media.invalid.as_ref().is_some_and(|why| why.contains("clock was set"));
         }
-        self.media.as_ref().and_then(|media| media.invalid.clone())
+        validity
     }
 
     fn value_of(&self, condition: &Condition) -> Option<f64> {
@@ -228,10 +328,42 @@ impl Report {
         writeln!(out, "set-up       {}", calls.setup)?;
         writeln!(out, "ringing      {}", calls.ringing)?;
         writeln!(out, "hang-up      {}", calls.bye)?;
+        if calls.cancel.count > 0 {
+            writeln!(out, "cancelled    {}", calls.cancel)?;
+        }
+        if calls.kinds.len() > 1 {
+            for (name, kind) in &calls.kinds {
+                writeln!(
+                    out,
+                    "{name:<12} {} placed, {} completed, {} failed",
+                    kind.placed, kind.completed, kind.failed
+                )?;
+            }
+        }
+        for (name, step) in &calls.steps {
+            write!(out, "{:<12} {} sent, {} done", format!("· {name}"), step.sent, step.done)?;
+            for (reason, count) in &step.refused {
+                write!(out, ", {count} × {reason}")?;
+            }
+            if step.time.count > 0 { writeln!(out, "  {}", step.time)? } else { writeln!(out)? }
+        }
+        if let Some(attack) = &self.attack {
+            let sent: u64 = attack.sent.values().sum();
+            let replies: u64 = attack.replies.values().sum();
+            writeln!(out, "attack       {sent} messages, {replies} replies")?;
+        }
         if calls.resent > 0 {
             writeln!(out, "sent again   {} SIP datagrams", calls.resent)?;
         }
-        if let Some(media) = &self.media {
+        if let Some(media) = self.media.as_ref().filter(|_| self.answering.is_none()) {
+            let c = &media.counts;
+            writeln!(
+                out,
+                "RTP          {} sent, {} heard; what was lost only the other side knows",
+                c.sent, c.unknown
+            )?;
+        }
+        if let Some(media) = self.media.as_ref().filter(|_| self.answering.is_some()) {
             let c = &media.counts;
             let loss = c.loss() * 100.0;
             writeln!(
@@ -245,6 +377,9 @@ impl Report {
                 "             {} twice, {} reordered, {} changed, {wrong} misdirected",
                 c.duplicated, c.reordered, c.corrupted
             )?;
+            if c.digits_sent > 0 {
+                writeln!(out, "digits       {} sent, {} arrived", c.digits_sent, c.digits_heard)?;
+            }
             writeln!(out, "RTCP         {} sent, {} received", c.rtcp_sent, c.rtcp_received)?;
             writeln!(out, "latency      {}", media.latency)?;
             writeln!(out, "jitter       {}", media.jitter)?;
@@ -283,6 +418,130 @@ impl Report {
         }
         write!(out, "verdict      {}", if self.verdict.passed { "passed" } else { "FAILED" })?;
         Ok(out)
+    }
+}
+
+impl Report {
+    /// As a page for a browser.
+    pub fn page(&self) -> Page {
+        let load = &self.arguments;
+        let fact = |name: &str, value: String| (name.to_owned(), value);
+        let facts = vec![
+            fact("verdict", if self.verdict.passed { "passed".into() } else { "failed".into() }),
+            fact("not reached", self.verdict.complaints.join("; ")),
+            fact("figures", self.verdict.invalid.clone().unwrap_or_else(|| "may be believed".into())),
+            fact("begun", self.started.clone()),
+            fact("took", format!("{:.1} s", self.seconds)),
+            fact("target", load.to.to_string()),
+            fact("load", format!("{} calls, {} a second, profile {}", load.calls, load.cps, load.profile)),
+            fact("scenario", load.scenario.name.clone()),
+            fact("seed", load.seed.to_string()),
+            fact("conditions", load.slo.to_string()),
+            fact(
+                "machine",
+                format!("{}, {} processors, {}", self.machine.cpu, self.machine.cpus, self.machine.kernel),
+            ),
+            fact("version", self.version.to_owned()),
+        ];
+        Page {
+            title: "strowger load sip".to_owned(),
+            facts: facts.into_iter().filter(|fact| !fact.1.is_empty()).collect(),
+            tables: self.tables(),
+            plots: self.plots(),
+        }
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let table = |title: &str, head: &[&str], rows| Table {
+            title: title.to_owned(),
+            head: head.iter().map(|&name| name.to_owned()).collect(),
+            rows,
+        };
+        let mut times: Vec<(&str, Percentiles)> = vec![
+            ("INVITE to 200", self.calls.setup),
+            ("INVITE to ringing", self.calls.ringing),
+            ("BYE to 200", self.calls.bye),
+            ("CANCEL to the end", self.calls.cancel),
+            ("late INVITEs (generator)", self.calls.lateness),
+        ];
+        times.extend(self.calls.steps.iter().map(|(name, step)| (*name, step.time)));
+        if let Some(media) = &self.media {
+            times.extend([("RTP latency", media.latency), ("RTP jitter", media.jitter)]);
+            times.push(("late RTP (generator)", media.lateness));
+        }
+        let times = times.iter().filter(|time| time.1.count > 0).map(|(name, time)| {
+            let points = [time.p50_us, time.p99_us, time.p999_us, time.max_us].map(human_us);
+            [vec![(*name).to_owned(), time.count.to_string()], points.to_vec()].concat()
+        });
+        let kinds = self.calls.kinds.iter().map(|(name, kind)| {
+            let counts = [kind.placed, kind.completed, kind.failed].map(|count| count.to_string());
+            [vec![name.clone()], counts.to_vec()].concat()
+        });
+        let steps = self.calls.steps.iter().map(|(name, step)| {
+            let refused: Vec<_> =
+                step.refused.iter().map(|(why, count)| format!("{count} × {why}")).collect();
+            vec![(*name).to_owned(), step.sent.to_string(), step.done.to_string(), refused.join(", ")]
+        });
+        let failures = self.calls.failures.iter().map(|(why, count)| vec![why.clone(), count.to_string()]);
+        let attack = self.attack.iter().flat_map(|attack| {
+            let sent =
+                attack.sent.iter().map(|(trick, count)| vec![format!("sent {trick}"), count.to_string()]);
+            let replies =
+                attack.replies.iter().map(|(reply, count)| vec![format!("reply {reply}"), count.to_string()]);
+            sent.chain(replies)
+        });
+        let media = self.media.iter().flat_map(|media| {
+            let c = &media.counts;
+            [
+                ("sent", c.sent),
+                ("received", c.received),
+                ("lost", c.lost),
+                ("twice", c.duplicated),
+                ("out of order", c.reordered),
+                ("changed", c.corrupted),
+                ("misdirected", c.wrong_source + c.wrong_party + c.unknown),
+            ]
+            .map(|(name, count)| vec![name.to_owned(), count.to_string()])
+        });
+        let all = [
+            table("Calls", &["kind", "placed", "completed", "failed"], kinds.collect()),
+            table("Failures", &["reason", "calls"], failures.collect()),
+            table("Steps", &["step", "sent", "done", "refused"], steps.collect()),
+            table("Times", &["", "count", "p50", "p99", "p99.9", "max"], times.collect()),
+            table("RTP packets", &["", "packets"], media.collect()),
+            table("Attack", &["", "messages"], attack.collect()),
+        ];
+        all.into_iter().filter(|table| !table.rows.is_empty()).collect()
+    }
+
+    fn plots(&self) -> Vec<Plot> {
+        type Value = fn(&Moment) -> Option<f64>;
+        let plot = |title: &str, unit: &str, lines: &[(&str, Value)]| {
+            let line = |(name, value): &(&str, Value)| {
+                let points = self.series.iter().filter_map(|m| Some((m.seconds, value(m)?)));
+                Series { name: (*name).to_owned(), points: points.collect() }
+            };
+            let series = lines.iter().map(line).filter(|series| !series.points.is_empty()).collect();
+            Plot { title: title.to_owned(), unit: unit.to_owned(), series }
+        };
+        let all = [
+            plot(
+                "Calls",
+                "",
+                &[("active", |m| Some(m.active as f64)), ("failed so far", |m| Some(m.failed as f64))],
+            ),
+            plot("New calls", "1/s", &[("placed", |m| Some(m.arrived))]),
+            plot("INVITE to 200 so far, p99", "ms", &[("set-up", |m| Some(m.setup_p99_us / 1e3))]),
+            plot("RTP latency, p99", "µs", &[("latency", |m| m.latency_p99_us)]),
+            plot("RTP missing so far", "packets", &[("missing", |m| m.missing.map(|n| n as f64))]),
+            plot("CPU of the process under test", "cores", &[("CPU", |m| m.cores)]),
+            plot(
+                "Memory of the process under test",
+                "MB",
+                &[("resident", |m| m.rss_bytes.map(|n| n as f64 / 1e6))],
+            ),
+        ];
+        all.into_iter().filter(|plot| !plot.series.is_empty()).collect()
     }
 }
 
@@ -328,6 +587,9 @@ mod tests {
             steady: None,
             cpu_us_per_packet: None,
             calls_per_cpu_second: None,
+            attack: None,
+            series: vec![Moment { seconds: 1.0, active: 7, ..Moment::default() }],
+            validity: Validity::default(),
             verdict: Verdict::default(),
         }
         .judge()
@@ -361,5 +623,26 @@ mod tests {
             table.contains("1000 placed, 999 completed, 1 failed") && table.ends_with("FAILED"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn the_page_shows_times_failures_and_what_was_asked() {
+        let mut report = report("");
+        report.calls.failures.insert("<486>".to_owned(), 1);
+        let html = crate::html::write(&report.page());
+        for text in ["INVITE to 200", "&lt;486&gt;", "60.00 ms", "<svg", "127.0.0.1:5060"] {
+            assert!(html.contains(text), "{text}: {html}");
+        }
+    }
+
+    #[test]
+    fn a_generator_at_fault_makes_the_figures_invalid() {
+        let mut report = report("setup_p99<61ms");
+        assert!(report.verdict.passed);
+        report.calls.lateness.p99_us = 6_000.0;
+        report.calls.own_drops = 3;
+        let report = report.judge();
+        let why = report.verdict.invalid.as_deref().unwrap_or_default();
+        assert!(!report.verdict.passed && why.contains("was late") && why.contains("dropped 3"), "{why}");
     }
 }

@@ -9,17 +9,22 @@ use std::thread;
 use std::time::Duration;
 
 use base::Rng;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::media::{self, Media, Socket};
+use crate::attack::{Assault, Attack};
+use crate::digest::Account;
+use crate::media::{self, Media, Recording, Socket};
 use crate::phone::{self, Answering, Phone, Voice};
 use crate::process::{Sample, Usage};
-use crate::report::{self, Calls, Machine, Report, Verdict};
+use crate::profile::{Gaps, Profile, Shape};
+use crate::report::{self, Calls, Machine, Moment, Report, Step, Verdict};
+use crate::scenario::Scenario;
 use crate::slo::Slo;
 use crate::speech::Codec;
 use crate::sys;
 use crate::uac::{Plan, Uac};
 use crate::uas::{Ring, Script, Uas};
+use crate::validity::Validity;
 
 /// SIP calls with media through a system. Made by [`LoadSip::ramp`] or [`LoadSip::steady`], then changed at will.
 #[derive(Clone, Debug, Serialize)]
@@ -42,10 +47,32 @@ pub struct LoadSip {
     pub hold: Duration,
     /// From the end of talking to BYE: what is under way then arrives, so that loss means loss.
     pub settle: Duration,
-    /// Random gaps between calls (Poisson) or equal ones.
-    pub poisson: bool,
+    /// How the rate goes over that time.
+    pub profile: Shape,
+    /// Random gaps between calls or equal ones.
+    pub gaps: Gaps,
+    /// What happens in calls.
+    #[serde(serialize_with = "in_full")]
+    pub scenario: Arc<Scenario>,
+    /// A step that the other side refuses is a call that failed; else it is only counted.
+    pub strict: bool,
+    /// With whose name calls are made, and what challenges are answered with.
+    pub account: Option<Account>,
+    /// It is registered first, and forgotten at the end.
+    pub register: bool,
+    /// Hostile traffic beside the calls.
+    pub attack: Option<Attack>,
     /// What is said; `None` for signalling alone.
     pub media: Option<Codec>,
+    /// What our answering parties say, if not the same; then somebody between converts, and what arrives is judged by
+    /// what is heard in it.
+    pub uas_media: Option<Codec>,
+    /// What callers and callees say, if not speech made from the seed: needed where the codec is Opus or one side's is
+    /// another than the other's.
+    #[serde(skip)]
+    pub says: [Option<Arc<Recording>>; 2],
+    /// The file that it comes from.
+    pub speech: Option<String>,
     /// Whether streams send RTCP as well.
     pub rtcp: bool,
     /// What our answering parties send before they answer.
@@ -82,6 +109,24 @@ impl LoadSip {
         Self::new(to, calls, cps, seconds, f64::from(calls) / cps)
     }
 
+    /// As [`LoadSip::steady`], with the rate going as `profile` says.
+    pub fn profiled(profile: Shape, to: SocketAddr, calls: u32, cps: f64, seconds: f64) -> Self {
+        LoadSip { profile, ..Self::steady(to, calls, cps, seconds) }
+    }
+
+    /// When calls come.
+    fn arrivals(&self) -> Profile {
+        Profile::new(self.profile, self.cps, self.place_for)
+    }
+
+    /// Calls that may have to live at the same time: overlap by set-up and settling, and what a spike brings at once.
+    fn calls_max(&self) -> usize {
+        let arrivals = self.arrivals();
+        let beyond = (arrivals.expected() - self.cps * self.place_for.as_secs_f64()).max(0.0);
+        let beyond = beyond.min(f64::from(self.total.unwrap_or(u32::MAX))) as usize;
+        self.calls as usize + self.calls as usize / 4 + 16 + beyond
+    }
+
     fn new(to: SocketAddr, calls: u32, cps: f64, place_for: f64, life: f64) -> Self {
         let settle = 0.2;
         let any_port = SocketAddr::new(local_ip_towards(to.ip()), 0);
@@ -95,8 +140,17 @@ impl LoadSip {
             place_for: Duration::from_secs_f64(place_for),
             hold: Duration::from_secs_f64((life - settle).max(0.0)),
             settle: Duration::from_secs_f64(settle),
-            poisson: false,
+            profile: Shape::Steady,
+            gaps: Gaps::Even,
+            scenario: Arc::default(),
+            strict: false,
+            account: None,
+            register: false,
+            attack: None,
             media: Some(Codec::Pcmu),
+            uas_media: None,
+            says: [None, None],
+            speech: None,
             rtcp: true,
             ring: Ring::Ringing,
             answer_after: Duration::ZERO,
@@ -178,8 +232,8 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
     let started = report::started();
     let start_ns = sys::mono_ns();
     let mut rng = Rng::from_seed(load.seed);
-    // Calls overlap their planned life by set-up and settling; what is beyond that shows as unplaced.
-    let calls_max = load.calls as usize + load.calls as usize / 4 + 16;
+    // What is beyond that shows as unplaced.
+    let calls_max = load.calls_max();
     let (uac_at, uas_at) = (lines.uac()?, lines.uas()?);
     let stage = Stage::open(load, calls_max, uac_at.ip(), uas_at.map(|at| at.ip()), &mut rng)?;
 
@@ -188,10 +242,14 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
             let script = Script {
                 local,
                 media: stage.uas_media.clone(),
-                codec: load.media.unwrap_or(Codec::Pcmu),
+                codec: load.uas_media.or(load.media).unwrap_or(Codec::Pcmu),
                 ring: load.ring,
                 answer_after_ns: ns(load.answer_after),
                 refuse: load.refuse,
+                scenario: Arc::clone(&load.scenario),
+                seed: load.seed,
+                talk_ns: ns(load.hold),
+                settle_ns: ns(load.settle),
             };
             let machine = Answering::new(Uas::new(script, rng.fork()));
             Some(Phone::start("load-uas", socket, machine, stage.voice(stage.uac_media.len()))?)
@@ -204,22 +262,29 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
         media: stage.uac_media.clone(),
         codec: load.media.unwrap_or(Codec::Pcmu),
         calls_max,
-        cps: load.cps,
-        poisson: load.poisson,
-        place_for_ns: ns(load.place_for),
+        profile: load.arrivals(),
+        gaps: load.gaps,
         total: load.total.unwrap_or(u32::MAX),
-        hold_ns: ns(load.hold),
+        talk_ns: ns(load.hold),
         settle_ns: ns(load.settle),
         ring_max_ns: 60_000_000_000,
+        scenario: Arc::clone(&load.scenario),
+        seed: load.seed,
+        strict: load.strict,
+        account: load.account.clone(),
+        register: load.register,
     };
     let before = load.pid.map(Sample::of).transpose()?;
     let machine = Uac::new(plan, sys::real_ns(), rng.fork());
     let uac = Phone::start("load-uac", lines.uac, machine, stage.voice(0))?;
 
-    let steady = watch(load, &uac, stage.media.as_ref(), before.clone(), start_ns, &mut progress);
+    let attack = load.attack.map(|attack| Assault::start(attack, load.to, rng.fork())).transpose()?;
+
+    let (steady, series) = watch(load, &uac, stage.media.as_ref(), before.clone(), start_ns, &mut progress);
 
     // The process is read before the generator rests, so that idle time does not dilute its figures.
     let after = load.pid.map(Sample::of).transpose();
+    let attack = attack.map(Assault::stop);
     let (uac, uac_drops) = uac.join();
     if let Some(uas) = &uas {
         uas.wind_up();
@@ -244,7 +309,12 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
         ringing: tally.ringing.percentiles(),
         bye: tally.bye.percentiles(),
         lateness: tally.lateness.percentiles(),
+        cancel: tally.cancel.percentiles(),
         failures: tally.failures,
+        kinds: tally.kinds,
+        steps: tally.steps.into_iter().map(|(name, step)| (name, Step::of(step))).collect(),
+        challenged: tally.challenged,
+        registered: tally.registered.map(|outcome| outcome.err().unwrap_or_else(|| "yes".to_owned())),
     };
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -259,6 +329,9 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
         media,
         process,
         steady,
+        attack,
+        series,
+        validity: Validity::default(),
         verdict: Verdict::default(),
     };
     Ok(report.judge())
@@ -273,7 +346,8 @@ fn watch(
     mut last: Option<Sample>,
     start_ns: u64,
     progress: &mut impl FnMut(&Progress),
-) -> Option<Steady> {
+) -> (Option<Steady>, Vec<Moment>) {
+    let (mut series, mut placed) = (Series::default(), 0);
     let mut show_at = start_ns;
     let mut plateau: Option<(Sample, u64)> = None;
     let mut steady = None;
@@ -299,15 +373,51 @@ fn watch(
             steady = Steady::between(from, sample, received - *received_from);
         }
         last = sample.or(last);
-        progress(&Progress {
+        let live = Progress {
             seconds: (now - start_ns) as f64 / 1e9,
             calls,
             media: media.map(Media::live),
             cores: usage.as_ref().map(|usage| usage.cores),
             rss_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
-        });
+        };
+        series.add(&live, live.calls.placed - placed);
+        placed = live.calls.placed;
+        progress(&live);
     }
-    steady
+    (steady, series.moments)
+}
+
+/// How a run went, second by second; a long one by fewer moments.
+#[derive(Default)]
+struct Series {
+    moments: Vec<Moment>,
+    /// So many seconds a moment, less one.
+    skip: u64,
+    skipped: u64,
+    arrived: u64,
+}
+
+const MOMENTS_MAX: usize = 3_600;
+
+impl Series {
+    fn add(&mut self, live: &Progress, arrived: u64) {
+        self.arrived += arrived;
+        self.skipped += 1;
+        if self.skipped <= self.skip {
+            return;
+        }
+        let arrived = self.arrived as f64 / self.skipped as f64;
+        (self.arrived, self.skipped) = (0, 0);
+        self.moments.push(Moment::of(live, arrived));
+        if self.moments.len() >= MOMENTS_MAX {
+            let mut index = 0;
+            self.moments.retain(|_| {
+                index += 1;
+                index % 2 == 0
+            });
+            self.skip = self.skip * 2 + 1;
+        }
+    }
 }
 
 /// What the process under test used while all calls were up: media alone, without set-up and hang-up.
@@ -348,12 +458,19 @@ impl Stage {
             return Ok(Stage { media: None, uac_media: vec![], uas_media: vec![] });
         };
         let bind = |ip| Socket::bind_many(ip, calls_max);
+        // Who moves has two for a while.
         let mut sockets = bind(uac)?;
+        if load.scenario.moves() {
+            sockets.extend(bind(uac)?);
+        }
         let uac_media: Vec<_> = sockets.iter().map(Socket::address).collect();
         sockets.extend(uas.map(bind).transpose()?.into_iter().flatten());
         let uas_media = sockets[uac_media.len()..].iter().map(Socket::address).collect();
         let config = media::Config {
             codec,
+            says: load.says.clone(),
+            converted: load.uas_media.is_some_and(|other| other != codec),
+            also: load.scenario.codecs(),
             seed: rng.u64(),
             rtcp: load.rtcp,
             lateness_max: load.lateness_max,
@@ -381,6 +498,10 @@ fn local_ip_towards(ip: IpAddr) -> IpAddr {
         socket.local_addr()
     });
     local.map_or(any, |local| local.ip())
+}
+
+fn in_full<S: Serializer>(scenario: &Arc<Scenario>, serializer: S) -> Result<S::Ok, S::Error> {
+    scenario.as_ref().serialize(serializer)
 }
 
 fn ns(duration: Duration) -> u64 {

@@ -17,6 +17,8 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law, payload type 8.
     Pcma,
+    /// Opus, payload type 111 (RFC 7587). Somebody else encodes it, before the run.
+    Opus,
 }
 
 impl Codec {
@@ -25,6 +27,15 @@ impl Codec {
         match self {
             Codec::Pcmu => 0,
             Codec::Pcma => 8,
+            Codec::Opus => 111,
+        }
+    }
+
+    /// RTP clock, Hz. Opus has 48 kHz whatever it carries.
+    pub fn clock(self) -> u32 {
+        match self {
+            Codec::Pcmu | Codec::Pcma => 8_000,
+            Codec::Opus => 48_000,
         }
     }
 
@@ -33,22 +44,31 @@ impl Codec {
         match self {
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
+            Codec::Opus => "opus",
         }
     }
 
     /// One sample as one byte.
+    ///
+    /// # Panics
+    /// Opus has no byte for a sample.
     pub fn encode(self, sample: i16) -> u8 {
         match self {
             Codec::Pcmu => ulaw(sample),
             Codec::Pcma => alaw(sample),
+            Codec::Opus => panic!("Opus has no byte for a sample"),
         }
     }
 
     /// One byte as one sample.
+    ///
+    /// # Panics
+    /// As [`Codec::encode`].
     pub fn decode(self, byte: u8) -> i16 {
         match self {
             Codec::Pcmu => ulaw_decode(byte),
             Codec::Pcma => alaw_decode(byte),
+            Codec::Opus => panic!("Opus has no byte for a sample"),
         }
     }
 }

@@ -24,6 +24,25 @@ pub fn thread_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// CPU time that all threads of this process have used, nanoseconds.
+pub fn process_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Moves the calling thread into a network namespace by the name that `ip netns` knows.
+///
+/// # Errors
+/// There is none, or we may not.
+pub fn enter_namespace(name: &str) -> io::Result<()> {
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let file = std::fs::File::open(std::path::Path::new("/run/netns").join(name))?;
+    // SAFETY: the descriptor is open through the call; a namespace of another kind is refused.
+    let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The kernel's number of the calling thread.
 pub fn thread_id() -> u32 {
     // SAFETY: takes no argument and cannot fail.

@@ -1,19 +1,30 @@
-//! The calling parties: INVITEs at times that nothing pushes back, ACK, a while of talking, BYE (RFC 3261 sections 13,
-//! 15 and 17.1). One machine for all calls, in virtual time; it opens no socket.
+//! The calling parties: INVITEs at times that nothing pushes back, what the scenario wants of each call, BYE
+//! (RFC 3261 sections 13, 15 and 17.1). One machine for all calls, in virtual time; it opens no socket.
+mod setup; // from the INVITE to the answer: challenges, refusals, CANCEL
+mod course; // what happens within a call: holds, digits, transfers, the end
+mod register; // the account that calls are made with
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use base::Rng;
+use serde::Serialize;
 use sip::frame::Framing;
 use sip::message::write::Writer;
 use sip::message::{Message, Method};
 
-use crate::dialog::{AFTERLIFE, Dialog, Output, Resend, T2, number_of};
+use crate::dialog::{AFTERLIFE, Dialog, Output, Resend};
+use crate::digest::{Account, Challenge};
 use crate::figures::Times;
-use crate::session;
+use crate::profile::{Arrivals, Gaps, Profile};
+use crate::scenario::{Act, Course, Request, Scenario};
+use crate::session::{Description, Direction, Remote};
 use crate::speech::Codec;
+use register::Registration;
 
 /// How calls are placed.
 #[derive(Clone, Debug)]
@@ -22,26 +33,34 @@ pub struct Plan {
     pub target: SocketAddr,
     /// Our own address: Via, Contact, From.
     pub local: SocketAddr,
-    /// Where each media socket receives; one call uses one at a time. Empty: calls without media.
+    /// Where each media socket receives; one call uses one at a time, two while it moves. Empty: calls without media.
     pub media: Vec<SocketAddr>,
     /// What is offered.
     pub codec: Codec,
     /// Calls that may live at the same time; arrivals beyond are not placed, but counted.
     pub calls_max: usize,
-    /// Mean arrivals a second.
-    pub cps: f64,
-    /// Random gaps (Poisson) or equal ones.
-    pub poisson: bool,
-    /// When the last arrival may be, after the first, nanoseconds.
-    pub place_for_ns: u64,
+    /// When calls arrive.
+    pub profile: Profile,
+    /// The gaps between them.
+    pub gaps: Gaps,
     /// How many calls to place at most.
     pub total: u32,
-    /// From the answer to the end of talking, nanoseconds.
-    pub hold_ns: u64,
+    /// How long calls talk whose scenario does not say it, nanoseconds.
+    pub talk_ns: u64,
     /// From the end of talking to BYE, so that what is under way arrives, nanoseconds.
     pub settle_ns: u64,
     /// How long it may ring before CANCEL, nanoseconds.
     pub ring_max_ns: u64,
+    /// What happens in calls.
+    pub scenario: Arc<Scenario>,
+    /// The course of each call follows from it; the answering side knows it too.
+    pub seed: u64,
+    /// A step that the other side refuses is a call that failed; else it is only counted.
+    pub strict: bool,
+    /// With whose name calls are made, and what challenges are answered with.
+    pub account: Option<Account>,
+    /// It is registered before the first call, and no longer after the last.
+    pub register: bool,
 }
 
 /// What became of the calls.
@@ -51,24 +70,58 @@ pub struct Tally {
     pub placed: u64,
     /// Arrivals for which there was no room: the calls of before live longer than planned.
     pub unplaced: u64,
-    /// Calls that were answered, and ended with BYE and its 200.
+    /// Calls that went as their scenario says: answered and ended with BYE and its 200, or cancelled, or refused.
     pub completed: u64,
     /// Calls that were answered.
     pub answered: u64,
-    /// Calls that did not complete, by reason: a status, `timeout`, `no-answer`, `no-media`, `bye-…`, `hung-up`.
+    /// Calls that did not complete, by reason: a status, `timeout`, `no-answer`, `no-media`, `bye-…`, `hung-up`, a step.
     pub failures: BTreeMap<String, u64>,
+    /// By kind of call.
+    pub kinds: BTreeMap<String, KindTally>,
+    /// By step within calls.
+    pub steps: BTreeMap<&'static str, StepTally>,
+    /// INVITEs that were challenged and sent again with credentials.
+    pub challenged: u64,
+    /// How registering went: `None` if it was not wanted or is not over.
+    pub registered: Option<Result<(), String>>,
     /// Datagrams that were sent again.
     pub resent: u64,
     /// Datagrams that belong to no call, or cannot be read.
     pub strays: u64,
-    /// INVITE sent to its 200 received.
+    /// First INVITE sent to its 200 received.
     pub setup: Times,
-    /// INVITE sent to the first 180 or 183 received.
+    /// First INVITE sent to the first 180 or 183 received.
     pub ringing: Times,
     /// BYE sent to its 200 received.
     pub bye: Times,
+    /// CANCEL sent to the end of the INVITE.
+    pub cancel: Times,
     /// Intended to actual time of an INVITE: the generator's own fault.
     pub lateness: Times,
+}
+
+/// Calls of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KindTally {
+    /// Begun.
+    pub placed: u64,
+    /// Ended as they should.
+    pub completed: u64,
+    /// Did not.
+    pub failed: u64,
+}
+
+/// What became of one kind of step.
+#[derive(Debug, Default)]
+pub struct StepTally {
+    /// Begun.
+    pub sent: u64,
+    /// Accepted, for a transfer also reported as done.
+    pub done: u64,
+    /// Refused, by status; `timeout`, or `no-notify` for a transfer of which nothing was heard any more.
+    pub refused: BTreeMap<String, u64>,
+    /// Request sent to its final response.
+    pub time: Times,
 }
 
 impl Tally {
@@ -85,6 +138,7 @@ pub struct Uac {
     rng: Rng,
     /// Distinguishes this run from others in Call-IDs and branches.
     run: String,
+    registration: Registration,
     calls: BTreeMap<u32, Call>,
     /// Calls that are not over.
     active: usize,
@@ -92,25 +146,44 @@ pub struct Uac {
     /// Media sockets that no call uses.
     free: VecDeque<usize>,
     next_call: u32,
+    start: u64,
+    arrivals: Arrivals,
     next_arrival: Option<u64>,
-    last_arrival: u64,
     outputs: VecDeque<Output>,
     tally: Tally,
 }
 
 #[derive(Debug)]
 struct Call {
+    number: u32,
     state: State,
     call_id: String,
     from: String,
+    /// Request-URI of the INVITE.
+    uri: String,
+    /// CSeq number of the last request, and of the first INVITE with its last try.
+    cseq: u32,
+    invite_cseq: u32,
     invite_at: u64,
     bye_at: u64,
     /// Set by the first 180 or 183.
     rang: bool,
+    /// What is still to come.
+    course: Course,
     socket: Option<usize>,
+    /// Where a call that moves will receive.
+    new_socket: Option<usize>,
+    codec: Codec,
+    direction: Direction,
+    version: u32,
+    /// Where the other side wants audio.
+    remote: Option<Remote>,
     dialog: Option<Dialog>,
-    /// The ACK to the 2xx, for when that comes again.
-    ack: Vec<u8>,
+    challenged: bool,
+    /// Why the call has failed although its BYE is still under way.
+    failure: Option<String>,
+    /// ACKs to the last 2xx, by CSeq number, for when that comes again.
+    ack: (u32, Vec<u8>),
     wake_at: u64,
 }
 
@@ -121,9 +194,15 @@ enum State {
     /// A provisional response came.
     Proceeding { invite: Vec<u8>, give_up_at: u64 },
     /// CANCEL sent.
-    Cancelling { invite: Vec<u8>, cancel: Resend },
-    /// Answered; talking ends at `until`.
-    Talking { until: u64 },
+    Cancelling { invite: Vec<u8>, cancel: Resend, since: u64 },
+    /// Answered; the next act comes at `until`.
+    Waiting { until: u64 },
+    /// A request within the call was sent.
+    Asking(Ask),
+    /// The transfer was accepted; news of it are awaited.
+    Referred { until: u64 },
+    /// The callee is to hang up.
+    AwaitingBye { until: u64 },
     /// Silence; BYE goes at `until`.
     Settling { until: u64 },
     /// BYE sent.
@@ -132,32 +211,78 @@ enum State {
     Over { until: u64, ack: Option<Vec<u8>> },
 }
 
+/// A request within a call that has no final response yet.
+#[derive(Debug)]
+struct Ask {
+    what: Request,
+    request: Resend,
+    cseq: u32,
+    since: u64,
+    /// How often it was put off by a 491 (RFC 3261 section 14.1).
+    put_off: u8,
+    /// To be sent (again) at the time of `request`, since the other side was busy with an offer of its own.
+    resting: bool,
+}
+
+/// When something happened to which call.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: u64,
+    arrived: u64,
+}
+
 impl Uac {
-    /// The first call is due at `now`.
+    /// The first call is due at `now`, or once the account is registered.
     pub fn new(plan: Plan, now: u64, mut rng: Rng) -> Self {
         let mut run = Vec::new();
         rng.token(8, &mut run);
         // Not from the seed: a system under test still knows the calls of the run before for half a minute, and what
         // comes again under their names it rightly takes for repetitions (RFC 3261 section 17.2).
         run.extend_from_slice(format!("{:x}", crate::sys::real_ns() / 1_000_000).as_bytes());
-        Uac {
-            run: String::from_utf8(run).expect("tokens are ASCII"),
+        let run = String::from_utf8(run).expect("tokens are ASCII");
+        let arrivals = plan.profile.arrivals(plan.gaps, rng.fork());
+        let mut uac = Uac {
+            run,
+            registration: Registration::default(),
             rng,
             calls: BTreeMap::new(),
             active: 0,
             wakes: BinaryHeap::new(),
             free: (0..plan.media.len()).collect(),
             next_call: 0,
-            next_arrival: (plan.total > 0).then_some(now),
-            last_arrival: now.saturating_add(plan.place_for_ns),
+            start: now,
+            arrivals,
+            next_arrival: None,
             outputs: VecDeque::new(),
             tally: Tally::default(),
             plan,
+        };
+        if uac.plan.register && uac.plan.account.is_some() {
+            uac.register(now);
+        } else {
+            uac.begin(now);
         }
+        uac
     }
 
-    /// Whether all calls were placed and are over.
+    /// Calls come from now on.
+    fn begin(&mut self, now: u64) {
+        self.start = now;
+        self.next_arrival = self.arrival();
+    }
+
+    fn arrival(&mut self) -> Option<u64> {
+        let attempts = self.tally.placed + self.tally.unplaced;
+        let due = self.arrivals.next().filter(|_| attempts < u64::from(self.plan.total));
+        due.map(|ns| self.start.saturating_add(ns))
+    }
+
+    /// Whether all calls were placed and are over, and nothing is registered any more.
     pub fn is_done(&self) -> bool {
+        self.has_placed_all() && self.registration.is_idle()
+    }
+
+    fn has_placed_all(&self) -> bool {
         self.next_arrival.is_none() && self.active == 0
     }
 
@@ -179,13 +304,19 @@ impl Uac {
     /// Places no more calls and lets the present ones end at once.
     pub fn wind_up(&mut self, now: u64) {
         self.next_arrival = None;
-        let talking: Vec<u32> = self.calls.iter().filter(|c| c.1.is_talking()).map(|c| *c.0).collect();
-        for number in talking {
+        let numbers: Vec<u32> = self.calls.keys().copied().collect();
+        for number in numbers {
             self.with_call(number, |uac, call| {
-                uac.outputs.push_back(Output::Hush(number));
-                call.state = State::Settling { until: now + uac.plan.settle_ns };
+                call.course.acts.clear();
+                if matches!(
+                    call.state,
+                    State::Waiting { .. } | State::Referred { .. } | State::AwaitingBye { .. }
+                ) {
+                    uac.settle(call, now);
+                }
             });
         }
+        self.unregister_when_done(now);
     }
 
     /// What is to be done next, in order.
@@ -196,13 +327,15 @@ impl Uac {
     /// When [`Uac::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<u64> {
         let wake = self.wakes.peek().map(|wake| wake.0.0);
-        [wake, self.next_arrival].into_iter().flatten().min()
+        [wake, self.next_arrival, self.registration.due()].into_iter().flatten().min()
     }
 
     /// Does one thing that is due: places a call or handles a timer. Call again while `poll_timeout` is due.
     pub fn handle_timeout(&mut self, now: u64) {
         if let Some(at) = self.next_arrival.filter(|&at| at <= now) {
             self.arrive(at, now);
+        } else if self.registration.due().is_some_and(|at| at <= now) {
+            self.on_registration_timer(now);
         } else if let Some(Reverse((_, number))) = self.wakes.peek().copied().filter(|wake| wake.0.0 <= now) {
             self.wakes.pop();
             // A timer that was moved has left its old entry behind.
@@ -210,6 +343,7 @@ impl Uac {
                 self.wake(number, now);
             }
         }
+        self.unregister_when_done(now);
     }
 
     /// A datagram that came from `source`; the kernel took it in at `arrived`.
@@ -223,16 +357,22 @@ impl Uac {
         match (message.status(), number) {
             (Some(status), Some(number)) => {
                 self.with_call(number, |uac, call| {
-                    let moment = Moment { number, now, arrived };
+                    let moment = Moment { now, arrived };
                     match message.method() {
-                        Method::Invite => uac.on_invite_response(call, moment, status, &message),
-                        Method::Bye => uac.on_bye_response(call, moment, status),
-                        _ => (), // of CANCEL: the INVITE's own response says all
+                        Method::Invite if message.cseq().number <= call.invite_cseq => {
+                            uac.on_invite_response(call, moment, status, &message);
+                        }
+                        Method::Bye => uac.on_bye_response(call, moment, status, &message),
+                        Method::Cancel => (), // the INVITE's own response says all
+                        _ => uac.on_ask_response(call, moment, status, &message),
                     }
                 });
             }
             (None, Some(number)) => {
-                self.with_call(number, |uac, call| uac.on_request(number, call, now, source, &message));
+                self.with_call(number, |uac, call| uac.on_request(call, now, source, &message));
+            }
+            (Some(status), None) if self.registration.is_about(&message) => {
+                self.on_register_response(now, status, &message);
             }
             (None, None) if message.method() == Method::Options => self.reply(&message, source, 200, None),
             (None, None) if message.method() == Method::Ack => self.tally.strays += 1,
@@ -242,6 +382,7 @@ impl Uac {
             }
             (Some(_), None) => self.tally.strays += 1,
         }
+        self.unregister_when_done(now);
     }
 
     /// Takes the call out, lets `act` change it, puts it back, and sets its timer.
@@ -258,197 +399,12 @@ impl Uac {
 
     fn arrive(&mut self, at: u64, now: u64) {
         self.tally.lateness.record(now - at);
-        let gap_ns = if self.plan.poisson {
-            // Inverse of the exponential distribution; the uniform number is in (0, 1].
-            let uniform = (self.rng.u32() as f64 + 1.0) / (f64::from(u32::MAX) + 1.0);
-            -uniform.ln() * 1e9 / self.plan.cps
-        } else {
-            1e9 / self.plan.cps
-        };
-        let next = at.saturating_add(gap_ns as u64);
-        let attempts = self.tally.placed + self.tally.unplaced + 1;
-        self.next_arrival =
-            (next < self.last_arrival && attempts < u64::from(self.plan.total)).then_some(next);
         if self.active >= self.plan.calls_max || (!self.plan.media.is_empty() && self.free.is_empty()) {
             self.tally.unplaced += 1;
-            return;
-        }
-        self.place(now);
-    }
-
-    fn place(&mut self, now: u64) {
-        let number = self.next_call;
-        self.next_call += 1;
-        let local = self.plan.local;
-        let call_id = format!("{number}-{}@{}", self.run, local.ip());
-        let from = format!("<sip:caller@{local}>;tag=a{number}{}", self.run);
-        let uri = format!("sip:{}@{}", number_of(number), self.plan.target);
-        let socket = self.free.pop_front();
-        // Without media the offer names the discard port (RFC 863).
-        let media = socket.map_or(SocketAddr::new(local.ip(), 9), |socket| self.plan.media[socket]);
-        let offer = session::write(media, self.plan.codec, u64::from(number));
-        let bytes = Writer::request(b"INVITE", uri.as_bytes())
-            .header("Via", self.via(number, "i"))
-            .header("Max-Forwards", "70")
-            .header("From", &from)
-            .header("To", format!("<{uri}>"))
-            .header("Call-ID", &call_id)
-            .header("CSeq", "1 INVITE")
-            .header("Contact", format!("<sip:caller@{local}>"))
-            .header("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE")
-            .header("User-Agent", "strowger-load")
-            .body("application/sdp", offer.as_bytes())
-            .finish();
-        let invite = Resend::new(now, bytes, self.plan.target, u64::MAX);
-        self.outputs.push_back(invite.send());
-        let state = State::Calling(invite);
-        let wake_at = state.wake_at();
-        self.wakes.push(Reverse((wake_at, number)));
-        let (invite_at, bye_at) = (now, 0);
-        let call = Call {
-            state,
-            call_id,
-            from,
-            invite_at,
-            bye_at,
-            rang: false,
-            socket,
-            dialog: None,
-            ack: vec![],
-            wake_at,
-        };
-        self.calls.insert(number, call);
-        self.active += 1;
-        self.tally.placed += 1;
-    }
-
-    fn on_invite_response(&mut self, call: &mut Call, moment: Moment, status: u16, message: &Message<'_>) {
-        let Moment { number, now, arrived } = moment;
-        let after = arrived.saturating_sub(call.invite_at);
-        match &mut call.state {
-            State::Calling(_) | State::Proceeding { .. } | State::Cancelling { .. } if status < 200 => {
-                if status >= 180 && !std::mem::replace(&mut call.rang, true) {
-                    self.tally.ringing.record(after);
-                }
-                if let State::Calling(resend) = &mut call.state {
-                    let give_up_at = now + self.plan.ring_max_ns;
-                    call.state = State::Proceeding { invite: std::mem::take(&mut resend.bytes), give_up_at };
-                }
-            }
-            State::Calling(_) | State::Proceeding { .. } | State::Cancelling { .. } if status < 300 => {
-                self.tally.setup.record(after);
-                self.tally.answered += 1;
-                self.on_answer(number, call, now, message);
-            }
-            State::Calling(Resend { bytes: invite, .. })
-            | State::Proceeding { invite, .. }
-            | State::Cancelling { invite, .. } => {
-                let ack = ack_to_refusal(invite, message);
-                self.outputs.push_back(Output::Send { to: self.plan.target, bytes: ack.clone() });
-                let reason = if matches!(call.state, State::Cancelling { .. }) {
-                    "no-answer".to_owned()
-                } else {
-                    status.to_string()
-                };
-                self.fail(call, now, reason);
-                call.state = State::Over { until: now + AFTERLIFE, ack: Some(ack) };
-            }
-            // A response that comes again wants its ACK again (RFC 3261 sections 13.2.2.4 and 17.1.1.2).
-            State::Talking { .. } | State::Settling { .. } | State::Ending(_) | State::Over { .. } => {
-                let ack = match &call.state {
-                    State::Over { ack: Some(ack), .. } if status >= 300 => ack,
-                    _ => &call.ack,
-                };
-                if status >= 200 && !ack.is_empty() {
-                    let to = match &call.dialog {
-                        Some(dialog) if status < 300 => dialog.next_hop,
-                        _ => self.plan.target,
-                    };
-                    self.tally.resent += 1;
-                    self.outputs.push_back(Output::Send { to, bytes: ack.clone() });
-                }
-            }
-        }
-    }
-
-    fn on_answer(&mut self, number: u32, call: &mut Call, now: u64, message: &Message<'_>) {
-        let dialog = Dialog::of_caller(message, self.plan.target);
-        call.ack = self.in_dialog(call, &dialog, "ACK", 1, number);
-        self.outputs.push_back(Output::Send { to: dialog.next_hop, bytes: call.ack.clone() });
-        call.dialog = Some(dialog);
-        match (call.socket, session::read(message.body())) {
-            (Some(socket), Some(remote)) => {
-                self.outputs.push_back(Output::Speak { call: number, socket, remote });
-            }
-            (None, _) => (),
-            (Some(_), None) => {
-                self.hang_up(number, call, now);
-                // Counted here; what becomes of the BYE does not matter any more.
-                self.fail(call, now, "no-media".to_owned());
-                return;
-            }
-        }
-        call.state = State::Talking { until: now + self.plan.hold_ns };
-    }
-
-    fn hang_up(&mut self, number: u32, call: &mut Call, now: u64) {
-        let Some(dialog) = call.dialog.take() else { return };
-        let bytes = self.in_dialog(call, &dialog, "BYE", 2, number);
-        let bye = Resend::new(now, bytes, dialog.next_hop, T2);
-        self.outputs.push_back(bye.send());
-        call.bye_at = now;
-        call.dialog = Some(dialog);
-        call.state = State::Ending(bye);
-    }
-
-    fn on_bye_response(&mut self, call: &mut Call, moment: Moment, status: u16) {
-        if status < 200 || !matches!(call.state, State::Ending(_)) {
-            return;
-        }
-        self.tally.bye.record(moment.arrived.saturating_sub(call.bye_at));
-        if status < 300 {
-            self.complete(call, moment.now);
         } else {
-            self.fail(call, moment.now, format!("bye-{status}"));
+            self.place(now);
         }
-    }
-
-    fn on_request(
-        &mut self,
-        number: u32,
-        call: &mut Call,
-        now: u64,
-        source: SocketAddr,
-        request: &Message<'_>,
-    ) {
-        let tag = format!("a{number}{}", self.run);
-        match request.method() {
-            Method::Ack => (),
-            Method::Bye => {
-                self.reply(request, source, 200, None);
-                match call.state {
-                    // Both sides hung up at once.
-                    State::Ending(_) => self.complete(call, now),
-                    State::Over { .. } => (),
-                    _ => {
-                        self.outputs.push_back(Output::Hush(number));
-                        self.fail(call, now, "hung-up".to_owned());
-                    }
-                }
-            }
-            // A refreshed or moved session: our side stays as it is.
-            Method::Invite | Method::Update => {
-                let media = call.socket.map(|socket| self.plan.media[socket]);
-                let answer = media.map(|media| session::write(media, self.plan.codec, u64::from(number)));
-                let mut reply = Writer::reply_from(request, source, 200, Some(tag.as_bytes()));
-                reply.header("Contact", format!("<sip:caller@{}>", self.plan.local));
-                if let Some(answer) = answer {
-                    reply.body("application/sdp", answer.as_bytes());
-                }
-                self.outputs.push_back(Output::Send { to: source, bytes: reply.finish() });
-            }
-            _ => self.reply(request, source, 200, Some(tag.as_bytes())),
-        }
+        self.next_arrival = self.arrival();
     }
 
     fn wake(&mut self, number: u32, now: u64) {
@@ -459,26 +415,21 @@ impl Uac {
         self.with_call(number, |uac, call| match &mut call.state {
             State::Calling(resend) => match resend.again() {
                 Some(again) => uac.send_again(again),
-                None => uac.fail(call, now, "timeout".to_owned()),
+                None => uac.fail(call, now, "timeout"),
             },
-            State::Proceeding { invite, .. } => {
-                let bytes = cancel_of(invite);
-                let cancel = Resend::new(now, bytes, uac.plan.target, T2);
-                uac.outputs.push_back(cancel.send());
-                call.state = State::Cancelling { invite: std::mem::take(invite), cancel };
-            }
+            State::Proceeding { .. } => uac.cancel(call, now),
             State::Cancelling { cancel, .. } => match cancel.again() {
                 Some(again) => uac.send_again(again),
-                None => uac.fail(call, now, "no-answer".to_owned()),
+                None => uac.fail(call, now, "no-answer"),
             },
-            State::Talking { .. } => {
-                uac.outputs.push_back(Output::Hush(number));
-                call.state = State::Settling { until: now + uac.plan.settle_ns };
-            }
-            State::Settling { .. } => uac.hang_up(number, call, now),
+            State::Waiting { .. } => uac.advance(call, now),
+            State::Asking(_) => uac.on_ask_timer(call, now),
+            State::Referred { .. } => uac.on_step_refused(call, now, "refer", "no-notify"),
+            State::AwaitingBye { .. } => uac.give_up(call, now, "no-bye"),
+            State::Settling { .. } => uac.hang_up(call, now),
             State::Ending(bye) => match bye.again() {
                 Some(again) => uac.send_again(again),
-                None => uac.fail(call, now, "bye-timeout".to_owned()),
+                None => uac.fail(call, now, "bye-timeout"),
             },
             State::Over { .. } => (),
         });
@@ -490,56 +441,83 @@ impl Uac {
     }
 
     fn complete(&mut self, call: &mut Call, now: u64) {
+        if let Some(reason) = call.failure.take() {
+            return self.fail(call, now, reason);
+        }
         self.tally.completed += 1;
+        self.kind_of(call).completed += 1;
         self.end(call, now);
     }
 
-    fn fail(&mut self, call: &mut Call, now: u64, reason: String) {
+    /// The call is over and was not as it should be.
+    fn fail(&mut self, call: &mut Call, now: u64, reason: impl Into<String>) {
+        let reason = call.failure.take().unwrap_or_else(|| reason.into());
         *self.tally.failures.entry(reason).or_default() += 1;
+        self.kind_of(call).failed += 1;
         self.end(call, now);
+    }
+
+    fn kind_of(&mut self, call: &Call) -> &mut KindTally {
+        let name = &self.plan.scenario.kinds[call.course.kind].name;
+        if !self.tally.kinds.contains_key(name) {
+            self.tally.kinds.insert(name.clone(), KindTally::default());
+        }
+        self.tally.kinds.get_mut(name).expect("it was put there")
     }
 
     fn end(&mut self, call: &mut Call, now: u64) {
         self.free.extend(call.socket.take());
+        self.free.extend(call.new_socket.take());
         self.active -= 1;
         call.state = State::Over { until: now + AFTERLIFE, ack: None };
     }
 
-    fn in_dialog(&self, call: &Call, dialog: &Dialog, method: &str, cseq: u32, number: u32) -> Vec<u8> {
-        let mut request = Writer::request(method.as_bytes(), &dialog.target);
-        request.header("Via", self.via(number, &method[..1])).header("Max-Forwards", "70");
-        for route in &dialog.routes {
-            request.header("Route", route);
-        }
-        request
-            .header("From", &call.from)
-            .header("To", &dialog.remote)
-            .header("Call-ID", &call.call_id)
-            .header("CSeq", format!("{cseq} {method}"))
-            .finish()
+    /// What we say of the session of `call`, with media at `socket`.
+    fn description(&self, call: &Call, socket: Option<usize>, direction: Direction) -> String {
+        // Without media the offer names the discard port (RFC 863).
+        let discard = SocketAddr::new(self.plan.local.ip(), 9);
+        let address = socket.map_or(discard, |socket| self.plan.media[socket]);
+        let (session_id, version) = (u64::from(call.number), call.version);
+        Description { address, codec: call.codec, session_id, version, direction, digits: true }.text()
     }
 
-    fn via(&self, number: u32, kind: &str) -> String {
-        format!("SIP/2.0/UDP {};branch=z9hG4bK{kind}{number}{};rport", self.plan.local, self.run)
+    fn via(&self, number: u32, method: &str, cseq: u32) -> String {
+        let kind = method[..1].to_ascii_lowercase();
+        format!("SIP/2.0/UDP {};branch=z9hG4bK{kind}{cseq}x{number}{};rport", self.plan.local, self.run)
+    }
+
+    /// Our own name in From and in Contact.
+    fn user(&self) -> &str {
+        self.plan.account.as_ref().map_or("caller", |account| &account.user)
+    }
+
+    /// What stands behind the `@` of our own address of record.
+    fn domain(&self) -> String {
+        let domain = self.plan.account.as_ref().and_then(|account| account.domain.clone());
+        match (domain, &self.plan.account) {
+            (Some(domain), _) => domain,
+            (None, Some(_)) => self.plan.target.to_string(),
+            (None, None) => self.plan.local.to_string(),
+        }
+    }
+
+    /// The credentials that a 401 or 407 asks for; `None` without an account, or if nobody can answer that.
+    fn credentials(
+        &mut self,
+        method: &str,
+        uri: &str,
+        response: &Message<'_>,
+    ) -> Option<(&'static str, String)> {
+        let account = self.plan.account.as_ref()?;
+        let challenge = Challenge::of(response)?;
+        let mut nonce = Vec::new();
+        self.rng.token(16, &mut nonce);
+        Some(challenge.answer(account, method, uri, &String::from_utf8_lossy(&nonce)))
     }
 
     fn reply(&mut self, request: &Message<'_>, source: SocketAddr, status: u16, tag: Option<&[u8]>) {
         let bytes = Writer::reply_from(request, source, status, tag).finish();
         self.outputs.push_back(Output::Send { to: source, bytes });
-    }
-}
-
-/// When something happened to which call.
-#[derive(Clone, Copy)]
-struct Moment {
-    number: u32,
-    now: u64,
-    arrived: u64,
-}
-
-impl Call {
-    fn is_talking(&self) -> bool {
-        matches!(self.state, State::Talking { .. })
     }
 }
 
@@ -549,7 +527,12 @@ impl State {
             State::Calling(resend) | State::Ending(resend) => resend.at,
             State::Cancelling { cancel, .. } => cancel.at,
             State::Proceeding { give_up_at, .. } => *give_up_at,
-            State::Talking { until } | State::Settling { until } | State::Over { until, .. } => *until,
+            State::Asking(ask) => ask.request.at,
+            State::Waiting { until }
+            | State::Referred { until }
+            | State::AwaitingBye { until }
+            | State::Settling { until }
+            | State::Over { until, .. } => *until,
         }
     }
 }
@@ -558,240 +541,4 @@ impl State {
 fn call_of(call_id: &[u8], run: &str) -> Option<u32> {
     let (number, rest) = std::str::from_utf8(call_id).ok()?.split_once('-')?;
     rest.starts_with(run).then(|| number.parse().ok())?
-}
-
-/// ACK to a refusal: the INVITE's own branch, the To of the response (RFC 3261 section 17.1.1.3).
-fn ack_to_refusal(invite: &[u8], response: &Message<'_>) -> Vec<u8> {
-    let to = response.to().raw.to_vec();
-    same_branch(invite, "ACK", Some(&to))
-}
-
-/// CANCEL: all as in the INVITE but the method (RFC 3261 section 9.1).
-fn cancel_of(invite: &[u8]) -> Vec<u8> {
-    same_branch(invite, "CANCEL", None)
-}
-
-fn same_branch(invite: &[u8], method: &str, to: Option<&[u8]>) -> Vec<u8> {
-    let invite = Message::parse(invite, Framing::Datagram).expect("we wrote it");
-    let uri = invite.request().expect("it is a request").uri;
-    Writer::request(method.as_bytes(), uri)
-        .header("Via", invite.top_via().raw)
-        .header("Max-Forwards", "70")
-        .header("From", invite.from().raw)
-        .header("To", to.unwrap_or(invite.to().raw))
-        .header("Call-ID", invite.call_id())
-        .header("CSeq", format!("1 {method}"))
-        .finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::uas::{Ring, Script, Uas};
-
-    const SECOND: u64 = 1_000_000_000;
-    const MS: u64 = 1_000_000;
-
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
-    }
-
-    fn plan() -> Plan {
-        Plan {
-            target: address(5061),
-            local: address(5060),
-            media: (0..30).map(|i| address(4000 + 2 * i)).collect(),
-            codec: Codec::Pcmu,
-            calls_max: 30,
-            cps: 10.0,
-            poisson: true,
-            place_for_ns: 3600 * SECOND,
-            total: 20,
-            hold_ns: 2 * SECOND,
-            settle_ns: 200 * MS,
-            ring_max_ns: 60 * SECOND,
-        }
-    }
-
-    fn script() -> Script {
-        Script {
-            local: address(5061),
-            media: (0..30).map(|i| address(5000 + 2 * i)).collect(),
-            codec: Codec::Pcmu,
-            ring: Ring::Ringing,
-            answer_after_ns: 100 * MS,
-            refuse: None,
-        }
-    }
-
-    /// Caller and callee on a network that loses one datagram in `one_in`, in virtual time, until all is over.
-    struct World {
-        uac: Uac,
-        uas: Uas,
-        spoke: u64,
-        hushed: u64,
-        now: u64,
-    }
-
-    impl World {
-        fn run(plan: Plan, script: Script, loss_one_in: u64, seed: u64) -> World {
-            let mut rng = Rng::from_seed(seed);
-            let start = 1_000 * SECOND;
-            let uac = Uac::new(plan, start, rng.fork());
-            let uas = Uas::new(script, rng.fork());
-            let mut world = World { uac, uas, spoke: 0, hushed: 0, now: start };
-            let mut network: VecDeque<(u64, SocketAddr, Vec<u8>)> = VecDeque::new();
-            while !world.uac.is_done() || world.uas.active() > 0 {
-                let timers =
-                    [world.uac.poll_timeout(), world.uas.poll_timeout(), network.front().map(|p| p.0)];
-                world.now = timers.into_iter().flatten().min().expect("something is due").max(world.now);
-                let now = world.now;
-                if let Some((_, to, bytes)) = network.pop_front_if(|packet| packet.0 <= now) {
-                    if to == address(5061) {
-                        world.uas.handle_datagram(now, address(5060), &bytes);
-                    } else {
-                        world.uac.handle_datagram(now, now, address(5061), &bytes);
-                    }
-                } else if world.uac.poll_timeout().is_some_and(|at| at <= now) {
-                    world.uac.handle_timeout(now);
-                } else {
-                    world.uas.handle_timeout(now);
-                }
-                while let Some(output) = world.uac.poll_output().or_else(|| world.uas.poll_output()) {
-                    match output {
-                        Output::Send { .. } if loss_one_in > 0 && rng.below(loss_one_in) == 0 => (),
-                        Output::Send { to, bytes } => network.push_back((now + MS, to, bytes)),
-                        Output::Speak { remote, .. } => {
-                            assert!(remote.rtp.port() >= 4000);
-                            world.spoke += 1;
-                        }
-                        Output::Hush(_) => world.hushed += 1,
-                    }
-                }
-                assert!(now < start + 600 * SECOND, "the calls never end");
-            }
-            world
-        }
-    }
-
-    #[test]
-    fn calls_complete_and_their_times_are_known() {
-        let world = World::run(plan(), script(), 0, 1);
-        let tally = world.uac.tally();
-        assert_eq!((tally.placed, tally.completed, tally.failed(), tally.unplaced), (20, 20, 0, 0));
-        assert_eq!((tally.resent, tally.strays), (0, 0));
-        let ms = |times: &Times| ((times.at(0.0) + MS / 2) / MS, times.at(1.0) / MS);
-        assert_eq!((ms(&tally.setup), ms(&tally.ringing)), ((102, 102), (2, 2)));
-        assert_eq!((world.spoke, world.hushed), (40, 40));
-        assert_eq!((world.uas.tally().acknowledged, world.uas.tally().ended), (20, 20));
-    }
-
-    #[test]
-    fn every_call_ends_however_much_is_lost() {
-        for seed in 0..20 {
-            let world = World::run(plan(), script(), 4, seed);
-            let tally = world.uac.tally();
-            assert_eq!(tally.completed + tally.failed(), 20, "{tally:?}");
-            assert!(tally.completed >= 18 && tally.resent > 0, "seed {seed}: {:?}", tally.failures);
-        }
-    }
-
-    #[test]
-    fn refusals_are_acknowledged_and_counted_by_status() {
-        let world = World::run(plan(), Script { refuse: Some(486), ..script() }, 0, 3);
-        assert_eq!(world.uac.tally().failures, BTreeMap::from([("486".to_owned(), 20)]));
-        assert_eq!((world.uas.tally().refused, world.uas.tally().resent), (20, 0));
-    }
-
-    #[test]
-    fn what_rings_too_long_is_cancelled() {
-        let script = Script { answer_after_ns: 90 * SECOND, ring: Ring::Progress, ..script() };
-        let world = World::run(Plan { ring_max_ns: SECOND, ..plan() }, script, 0, 4);
-        assert_eq!(world.uac.tally().failures, BTreeMap::from([("no-answer".to_owned(), 20)]));
-        assert_eq!((world.uas.tally().cancelled, world.uas.tally().answered), (20, 0));
-    }
-
-    #[test]
-    fn nobody_there_is_a_timeout_after_32_s() {
-        let world = World::run(Plan { total: 1, ..plan() }, script(), 1, 5);
-        assert_eq!(world.uac.tally().failures, BTreeMap::from([("timeout".to_owned(), 1)]));
-        assert_eq!(world.uac.tally().resent, 6);
-        assert_eq!(world.now, 1_032 * SECOND);
-    }
-
-    #[test]
-    fn arrivals_do_not_wait_for_calls_that_hang() {
-        let plan = Plan { calls_max: 5, poisson: false, total: 20, ..plan() };
-        let world = World::run(plan, Script { answer_after_ns: 10 * SECOND, ..script() }, 0, 6);
-        let tally = world.uac.tally();
-        assert_eq!((tally.placed, tally.unplaced, tally.completed), (5, 15, 5));
-    }
-
-    #[test]
-    fn arrivals_keep_their_rate() {
-        for poisson in [true, false] {
-            let plan = Plan {
-                cps: 100.0,
-                total: u32::MAX,
-                place_for_ns: 20 * SECOND,
-                calls_max: 10_000,
-                media: vec![],
-                poisson,
-                ..plan()
-            };
-            let world = World::run(plan, Script { media: vec![], ..script() }, 0, 7);
-            let tally = world.uac.tally();
-            assert!(tally.placed.abs_diff(2_000) < 150, "{}", tally.placed);
-            assert_eq!((tally.completed, world.spoke), (tally.placed, 0));
-        }
-    }
-
-    #[test]
-    fn the_other_side_may_hang_up_or_refresh_the_session() {
-        let start = 1_000 * SECOND;
-        let mut uac = Uac::new(Plan { total: 1, ..plan() }, start, Rng::from_seed(8));
-        let mut uas =
-            Uas::new(Script { ring: Ring::None, answer_after_ns: 0, ..script() }, Rng::from_seed(9));
-        let sent = |output: Option<Output>| match output {
-            Some(Output::Send { bytes, .. }) => bytes,
-            other => panic!("{other:?}"),
-        };
-        uac.handle_timeout(start);
-        uas.handle_datagram(start, address(5060), &sent(uac.poll_output()));
-        let answer = sent(uas.poll_output());
-        uac.handle_datagram(start, start, address(5061), &answer);
-        let answer = Message::parse(&answer, Framing::Datagram).unwrap();
-        let request = |method: &str| {
-            Writer::request(method.as_bytes(), b"sip:caller@127.0.0.1:5060")
-                .header("Via", "SIP/2.0/UDP 127.0.0.1:5061;branch=z9hG4bKx")
-                .header("From", answer.to().raw)
-                .header("To", answer.from().raw)
-                .header("Call-ID", answer.call_id())
-                .header("CSeq", format!("7 {method}"))
-                .finish()
-        };
-        while uac.poll_output().is_some() {}
-        let mut status = |bytes: &[u8]| {
-            uac.handle_datagram(start, start, address(5061), bytes);
-            let reply = sent(uac.poll_output());
-            let reply = Message::parse(&reply, Framing::Datagram).unwrap();
-            (reply.status().unwrap(), session::read(reply.body()).is_some())
-        };
-        assert_eq!(status(&request("UPDATE")), (200, true));
-        assert_eq!(status(&request("INVITE")), (200, true));
-        assert_eq!(status(&request("OPTIONS")), (200, false));
-        assert_eq!(status(&request("BYE")), (200, false));
-        assert_eq!(uac.tally().failures, BTreeMap::from([("hung-up".to_owned(), 1)]));
-        assert!(uac.is_done());
-    }
-
-    #[test]
-    fn rubbish_is_a_stray() {
-        let mut uac = Uac::new(plan(), 0, Rng::from_seed(1));
-        for bytes in [&b""[..], b"\r\n\r\n", b"SIP/2.0 200 OK\r\n\r\n", &[0xff; 100]] {
-            uac.handle_datagram(1, 1, address(1), bytes);
-        }
-        assert_eq!(uac.tally().strays, 4);
-        assert!(uac.poll_output().is_none());
-    }
 }

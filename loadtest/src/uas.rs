@@ -1,18 +1,21 @@
-//! The answering parties: ring, answer, wait for ACK, talk, answer BYE, CANCEL and whatever else comes in a dialog
-//! (RFC 3261 sections 8.2, 13.3 and 17.2). One machine for all calls, in virtual time; it opens no socket.
+//! The answering parties: ring, answer, wait for ACK, talk, agree to whatever the caller asks for, answer BYE and CANCEL,
+//! hang up where the scenario says so (RFC 3261 sections 8.2, 13.3, 14.2 and 17.2). One machine for all calls, in virtual
+//! time; it opens no socket.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use base::Rng;
 use serde::Serialize;
 use sip::frame::Framing;
 use sip::message::write::Writer;
-use sip::message::{Message, Method, NameAddr};
+use sip::message::{Message, Method};
 
 use crate::dialog::{AFTERLIFE, Dialog, Output, Resend, T2, call_of};
-use crate::session;
+use crate::scenario::{Course, Scenario};
+use crate::session::{self, Description, Direction};
 use crate::speech::Codec;
 
 /// How calls are answered.
@@ -22,7 +25,7 @@ pub struct Script {
     pub local: SocketAddr,
     /// Where each media socket receives; one call uses one at a time. Empty: calls without media.
     pub media: Vec<SocketAddr>,
-    /// What is answered.
+    /// What is answered, if the offer has it; else the first of the offer that we know.
     pub codec: Codec,
     /// What comes before the answer.
     pub ring: Ring,
@@ -30,6 +33,14 @@ pub struct Script {
     pub answer_after_ns: u64,
     /// Answer with this status (300 to 699) instead of 200.
     pub refuse: Option<u16>,
+    /// As the calling side has it: what happens in calls.
+    pub scenario: Arc<Scenario>,
+    /// As the calling side has it.
+    pub seed: u64,
+    /// As the calling side has it.
+    pub talk_ns: u64,
+    /// From the end of talking to BYE, nanoseconds, where we hang up.
+    pub settle_ns: u64,
 }
 
 /// What comes before the answer.
@@ -55,17 +66,29 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Calls ended by BYE from the other side.
     pub ended: u64,
+    /// Calls that we ended, as the scenario says, with a 200 to our BYE.
+    pub hung_up: u64,
     /// Calls cancelled.
     pub cancelled: u64,
-    /// Calls refused: by the script, because the number names no call, or for want of a media socket.
+    /// Calls refused: by script or scenario, because the number names no call, or for want of a media socket.
     pub refused: u64,
     /// Calls whose 200 was never acknowledged; we hang up then.
     pub no_ack: u64,
+    /// re-INVITEs and UPDATEs, each once.
+    pub reinvites: u64,
+    /// Those that put us on hold.
+    pub holds: u64,
+    /// Digits that came by INFO.
+    pub info_digits: u64,
+    /// Digits that came by INFO, but are not the next ones of the call's scenario.
+    pub wrong_info_digits: u64,
+    /// Transfers that we accepted and reported as done.
+    pub transfers: u64,
     /// Requests that came again.
     pub repeated: u64,
     /// Datagrams that we sent again.
     pub resent: u64,
-    /// Requests within a dialog that are neither ACK nor BYE: re-INVITE, UPDATE, OPTIONS …
+    /// Requests within a dialog that are none of these: OPTIONS …
     pub others: u64,
     /// Datagrams that belong to no call, or cannot be read.
     pub strays: u64,
@@ -89,6 +112,7 @@ pub struct Uas {
 struct Call {
     state: State,
     number: u32,
+    course: Course,
     source: SocketAddr,
     /// As it came: provisional and final responses are made from it.
     invite: Vec<u8>,
@@ -96,8 +120,19 @@ struct Call {
     response: Vec<u8>,
     tag: String,
     socket: Option<usize>,
+    codec: Codec,
+    direction: Direction,
+    version: u32,
     /// Where the caller wants its audio: from the INVITE, or from the ACK of a late offer.
     remote: Option<session::Remote>,
+    /// CSeq of the last re-INVITE or UPDATE, and the response to it.
+    offered: (u32, Vec<u8>),
+    /// Of our own requests.
+    cseq: u32,
+    /// Set at the ACK where we are to hang up.
+    bye_at: Option<u64>,
+    /// Digits that came by INFO.
+    info: usize,
     wake_at: u64,
 }
 
@@ -111,11 +146,20 @@ enum State {
     Refused(Resend),
     /// ACK came.
     Talking,
-    /// BYE of our own sent, because no ACK came.
+    /// 200 to a re-INVITE sent, no ACK yet.
+    Agreed(Resend),
+    /// The news of a transfer sent, no response yet.
+    Notifying(Resend),
+    /// Silence; our BYE goes at `until`.
+    Settling { until: u64 },
+    /// BYE of our own sent, because no ACK came or because the scenario wants it.
     Ending(Resend),
     /// Late messages are answered until `until`.
     Over { until: u64 },
 }
+
+/// A call that is to be cancelled rings so long.
+const RINGS_NS: u64 = 60_000_000_000;
 
 impl Uas {
     /// Nothing rings yet.
@@ -181,6 +225,18 @@ impl Uas {
                     uas.hang_up(call, now);
                 }
             },
+            State::Agreed(answer) => match answer.again() {
+                Some(again) => uas.send_again(again),
+                None => {
+                    uas.tally.no_ack += 1;
+                    uas.outputs.push_back(Output::Hush(call.number));
+                    uas.hang_up(call, now);
+                }
+            },
+            State::Notifying(news) => match news.again() {
+                Some(again) => uas.send_again(again),
+                None => call.state = State::Talking,
+            },
             State::Refused(refusal) => match refusal.again() {
                 Some(again) => uas.send_again(again),
                 None => uas.end(call, now),
@@ -189,7 +245,12 @@ impl Uas {
                 Some(again) => uas.send_again(again),
                 None => uas.end(call, now),
             },
-            State::Talking | State::Over { .. } => (),
+            State::Talking => {
+                uas.outputs.push_back(Output::Hush(call.number));
+                call.state = State::Settling { until: now + uas.script.settle_ns };
+            }
+            State::Settling { .. } => uas.hang_up(call, now),
+            State::Over { .. } => (),
         });
     }
 
@@ -200,13 +261,8 @@ impl Uas {
             return;
         };
         let id = message.call_id().to_vec();
-        if message.status().is_some() {
-            // Only our own BYE is ever answered.
-            self.with_call(&id, |uas, call| {
-                if matches!(call.state, State::Ending(_)) {
-                    uas.end(call, now);
-                }
-            });
+        if let Some(status) = message.status() {
+            self.with_call(&id, |uas, call| uas.on_response(call, now, status, &message));
             return;
         }
         match message.method() {
@@ -221,7 +277,9 @@ impl Uas {
                     Method::Ack => uas.on_ack(call, now, &message),
                     Method::Bye => uas.on_bye(call, now, source, &message),
                     Method::Cancel => uas.on_cancel(call, now, source, &message),
-                    Method::Invite | Method::Update => uas.on_new_offer(call, source, &message),
+                    Method::Invite | Method::Update => uas.on_new_offer(call, now, source, &message),
+                    Method::Info => uas.on_info(call, source, &message),
+                    Method::Refer => uas.on_refer(call, now, source, &message),
                     _ => uas.on_other(source, &message),
                 });
             }
@@ -238,7 +296,7 @@ impl Uas {
     fn with_call(&mut self, id: &[u8], act: impl FnOnce(&mut Self, &mut Call)) {
         let Some((id, mut call)) = self.calls.remove_entry(id) else { return };
         act(self, &mut call);
-        let wake_at = call.state.wake_at();
+        let wake_at = call.wakes_at();
         if wake_at != call.wake_at {
             call.wake_at = wake_at;
             if wake_at != u64::MAX {
@@ -253,38 +311,56 @@ impl Uas {
         let number = invite.request_uri().and_then(|uri| call_of(uri.user?));
         let wants_media = !self.script.media.is_empty();
         let socket = if number.is_some() { self.free.pop_front() } else { None };
+        let course = self.script.scenario.course(self.script.seed, number.unwrap_or(0), self.script.talk_ns);
         let refusal = match (number, socket) {
             (None, _) => Some(404),
             (Some(_), None) if wants_media => Some(503),
-            (Some(_), _) => self.script.refuse,
+            (Some(_), _) => None,
         };
+        let said = session::understand(invite.body());
+        let waits_ns = if course.cancel_after.is_some() { RINGS_NS } else { self.script.answer_after_ns };
         let mut call = Call {
-            state: State::Ringing { answer_at: now + self.script.answer_after_ns },
+            state: State::Ringing { answer_at: now + waits_ns },
             number: number.unwrap_or(0),
+            course,
             source,
             invite: invite.raw().to_vec(),
             response: vec![],
             tag: format!("b{}{}", self.tally.calls, self.run),
             socket,
-            remote: session::read(invite.body()),
+            codec: self.choose(said.as_ref().map(|said| &said.codecs[..]).unwrap_or_default()),
+            direction: said.as_ref().map_or(Direction::Both, |said| said.direction.answer()),
+            version: 1,
+            remote: said.map(|said| said.remote),
+            offered: (0, vec![]),
+            cseq: 0,
+            bye_at: None,
+            info: 0,
             wake_at: u64::MAX,
         };
         self.active += 1;
         match (refusal, self.script.ring) {
-            (Some(status), _) if self.script.refuse != Some(status) => self.refuse(&mut call, now, status),
-            (_, Ring::None) if self.script.answer_after_ns == 0 => self.answer(&mut call, now),
-            (_, Ring::None) => self.respond(&mut call, 100, false),
-            (_, Ring::Ringing) => self.respond(&mut call, 180, false),
-            (_, Ring::Progress) => self.respond(&mut call, 183, true),
+            (Some(status), _) => self.refuse(&mut call, now, status),
+            (None, Ring::None) if waits_ns == 0 => self.answer(&mut call, now),
+            (None, Ring::None) => self.respond(&mut call, 100, false),
+            (None, Ring::Ringing) => self.respond(&mut call, 180, false),
+            (None, Ring::Progress) => self.respond(&mut call, 183, true),
         }
         let id = invite.call_id().to_vec();
         self.calls.insert(id.clone(), call);
         self.with_call(&id, |_, _| ());
     }
 
-    /// Sends the final answer that the script wants.
+    /// What is spoken, of what the other side offers.
+    fn choose(&self, offered: &[Codec]) -> Codec {
+        let own = self.script.codec;
+        if offered.contains(&own) { own } else { offered.first().copied().unwrap_or(own) }
+    }
+
+    /// Sends the final answer that script and scenario want.
     fn answer(&mut self, call: &mut Call, now: u64) {
-        if let Some(status) = self.script.refuse {
+        let unanswered = call.course.cancel_after.map(|_| 480);
+        if let Some(status) = self.script.refuse.or(call.course.answer).or(unanswered) {
             self.refuse(call, now, status);
             return;
         }
@@ -314,7 +390,9 @@ impl Uas {
     fn session_of(&self, call: &Call) -> String {
         let discard = SocketAddr::new(self.script.local.ip(), 9);
         let address = call.socket.map_or(discard, |socket| self.script.media[socket]);
-        session::write(address, self.script.codec, u64::from(call.number))
+        let session_id = u64::from(call.number);
+        let Call { codec, version, direction, .. } = *call;
+        Description { address, codec, session_id, version, direction, digits: true }.text()
     }
 
     fn on_repeated_invite(&mut self, call: &mut Call, source: SocketAddr, invite: &Message<'_>) {
@@ -334,13 +412,31 @@ impl Uas {
             State::Answered(_) => {
                 self.tally.acknowledged += 1;
                 call.state = State::Talking;
-                call.remote = session::read(ack.body()).or(call.remote);
-                if let (Some(socket), Some(remote)) = (call.socket, call.remote) {
-                    self.outputs.push_back(Output::Speak { call: call.number, socket, remote });
+                call.bye_at = call.course.callee_hangs_up.map(|ns| now.saturating_add(ns));
+                if let Some(said) = session::understand(ack.body()) {
+                    call.remote = Some(said.remote);
                 }
+                self.speak(call);
+            }
+            State::Agreed(_) if call.offered.0 == ack.cseq().number => {
+                call.state = State::Talking;
+                if let Some(said) = session::understand(ack.body()) {
+                    (call.remote, call.direction) = (Some(said.remote), said.direction.answer());
+                }
+                self.speak(call);
             }
             State::Refused(_) => self.end(call, now),
-            State::Ringing { .. } | State::Talking | State::Ending(_) | State::Over { .. } => (),
+            _ => (),
+        }
+    }
+
+    /// Speaks where and as the session says, or not at all.
+    fn speak(&mut self, call: &Call) {
+        if !call.direction.sends() {
+            self.outputs.push_back(Output::Rest(call.number));
+        } else if let (Some(socket), Some(remote)) = (call.socket, call.remote) {
+            let (number, codec) = (call.number, call.codec);
+            self.outputs.push_back(Output::Speak { call: number, socket, remote, codec });
         }
     }
 
@@ -366,13 +462,91 @@ impl Uas {
         }
     }
 
-    fn on_new_offer(&mut self, call: &mut Call, source: SocketAddr, request: &Message<'_>) {
-        self.tally.others += 1;
-        let answer = self.session_of(call);
+    /// A re-INVITE or UPDATE. Whoever moves or changes the codec is silent until all know it; so are we, until the ACK.
+    fn on_new_offer(&mut self, call: &mut Call, now: u64, source: SocketAddr, request: &Message<'_>) {
+        if matches!(call.state, State::Ending(_) | State::Over { .. }) {
+            return self.reply(request, source, 481);
+        }
+        let number = request.cseq().number;
+        if call.offered.0 == number {
+            self.tally.repeated += 1;
+            self.outputs.push_back(Output::Send { to: source, bytes: call.offered.1.clone() });
+            return;
+        }
+        let is_invite = request.method() == Method::Invite;
+        if is_invite && !matches!(call.state, State::Talking | State::Notifying(_)) {
+            // One offer after the other (RFC 3261 section 14.2).
+            return self.reply(request, source, 491);
+        }
+        self.tally.reinvites += 1;
+        call.version += 1;
+        if let Some(said) = session::understand(request.body()) {
+            self.tally.holds += u64::from(!said.direction.answer().sends() && call.direction.sends());
+            call.direction = said.direction.answer();
+            call.remote = Some(said.remote);
+            if !said.codecs.contains(&call.codec) {
+                call.codec = self.choose(&said.codecs);
+            }
+        }
         let mut reply = Writer::reply_from(request, source, 200, None);
         reply.header("Contact", format!("<sip:callee@{}>", self.script.local));
-        reply.body("application/sdp", answer.as_bytes());
+        if is_invite || !request.body().is_empty() {
+            let answer = self.session_of(call);
+            reply.body("application/sdp", answer.as_bytes());
+        }
+        let bytes = reply.finish();
+        call.offered = (number, bytes.clone());
+        if is_invite {
+            self.outputs.push_back(Output::Rest(call.number));
+            let answer = Resend::new(now, bytes, source, T2);
+            self.outputs.push_back(answer.send());
+            call.state = State::Agreed(answer);
+        } else {
+            self.outputs.push_back(Output::Send { to: source, bytes });
+            self.speak(call);
+        }
+    }
+
+    fn on_info(&mut self, call: &mut Call, source: SocketAddr, request: &Message<'_>) {
+        self.reply(request, source, 200);
+        if call.offered.0 == request.cseq().number {
+            self.tally.repeated += 1;
+            return;
+        }
+        call.offered.0 = request.cseq().number;
+        let body = String::from_utf8_lossy(request.body());
+        let signal = body.lines().find_map(|line| line.trim().strip_prefix("Signal=")?.trim().chars().next());
+        let Some(digit) = signal else { return };
+        self.tally.info_digits += 1;
+        let expected = call.course.info_digits().nth(call.info);
+        self.tally.wrong_info_digits += u64::from(expected != Some(digit));
+        call.info += 1;
+    }
+
+    /// Accepts a transfer and reports it as done; nobody is called.
+    fn on_refer(&mut self, call: &mut Call, now: u64, source: SocketAddr, request: &Message<'_>) {
+        if !matches!(call.state, State::Talking) {
+            // Repeated, or at a bad moment.
+            let status = match call.state {
+                State::Notifying(_) => 202,
+                State::Ending(_) | State::Over { .. } => 481,
+                _ => 491,
+            };
+            return self.reply(request, source, status);
+        }
+        let mut reply = Writer::reply_from(request, source, 202, None);
+        reply.header("Contact", format!("<sip:callee@{}>", self.script.local));
         self.outputs.push_back(Output::Send { to: source, bytes: reply.finish() });
+        self.tally.transfers += 1;
+        let mut notify = self.request(call, "NOTIFY");
+        notify
+            .header("Contact", format!("<sip:callee@{}>", self.script.local))
+            .header("Event", "refer")
+            .header("Subscription-State", "terminated;reason=noresource")
+            .body("message/sipfrag", b"SIP/2.0 200 OK\r\n");
+        let news = Resend::new(now, notify.finish(), self.next_hop(call), T2);
+        self.outputs.push_back(news.send());
+        call.state = State::Notifying(news);
     }
 
     fn on_other(&mut self, source: SocketAddr, request: &Message<'_>) {
@@ -380,24 +554,46 @@ impl Uas {
         self.reply(request, source, 200);
     }
 
-    fn hang_up(&mut self, call: &mut Call, now: u64) {
-        let invite = Message::parse(&call.invite, Framing::Datagram).expect("it was read before");
-        let answer = Message::parse(&call.response, Framing::Datagram).expect("we wrote it");
-        let dialog = Dialog::of_callee(&invite, answer.to().raw.to_vec(), call.source);
-        let via = format!("SIP/2.0/UDP {};branch=z9hG4bKb{};rport", self.script.local, call.tag);
-        let mut bye = Writer::request(b"BYE", &dialog.target);
-        bye.header("Via", via).header("Max-Forwards", "70");
-        for route in &dialog.routes {
-            bye.header("Route", route);
+    fn on_response(&mut self, call: &mut Call, now: u64, status: u16, response: &Message<'_>) {
+        if status < 200 || response.cseq().number != call.cseq {
+            return;
         }
-        let remote = NameAddr::read(&dialog.remote);
-        bye.header("From", &dialog.local)
-            .header("To", remote.raw)
-            .header("Call-ID", invite.call_id())
-            .header("CSeq", "1 BYE");
-        let bye = Resend::new(now, bye.finish(), dialog.next_hop, T2);
+        match (&call.state, response.method()) {
+            (State::Ending(_), Method::Bye) => {
+                if call.bye_at.is_some() && status < 300 {
+                    self.tally.hung_up += 1;
+                }
+                self.end(call, now);
+            }
+            (State::Notifying(_), Method::Notify) => call.state = State::Talking,
+            _ => (),
+        }
+    }
+
+    fn hang_up(&mut self, call: &mut Call, now: u64) {
+        let bytes = self.request(call, "BYE").finish();
+        let bye = Resend::new(now, bytes, self.next_hop(call), T2);
         self.outputs.push_back(bye.send());
         call.state = State::Ending(bye);
+    }
+
+    fn dialog(call: &Call) -> Dialog {
+        let invite = Message::parse(&call.invite, Framing::Datagram).expect("it was read before");
+        let answer = Message::parse(&call.response, Framing::Datagram).expect("we wrote it");
+        Dialog::of_callee(&invite, answer.to().raw.to_vec(), call.source)
+    }
+
+    fn next_hop(&self, call: &Call) -> SocketAddr {
+        Self::dialog(call).next_hop
+    }
+
+    /// The next request of our own within the dialog.
+    fn request(&self, call: &mut Call, method: &str) -> Writer {
+        call.cseq += 1;
+        let (dialog, cseq) = (Self::dialog(call), call.cseq);
+        let via = format!("SIP/2.0/UDP {};branch=z9hG4bK{cseq}x{};rport", self.script.local, call.tag);
+        let invite = Message::parse(&call.invite, Framing::Datagram).expect("it was read before");
+        dialog.request(method, &via, invite.call_id(), cseq)
     }
 
     fn send_again(&mut self, output: Output) {
@@ -418,13 +614,17 @@ impl Uas {
     }
 }
 
-impl State {
-    fn wake_at(&self) -> u64 {
-        match self {
+impl Call {
+    fn wakes_at(&self) -> u64 {
+        match &self.state {
             State::Ringing { answer_at } => *answer_at,
-            State::Answered(resend) | State::Refused(resend) | State::Ending(resend) => resend.at,
-            State::Talking => u64::MAX,
-            State::Over { until } => *until,
+            State::Answered(resend)
+            | State::Refused(resend)
+            | State::Agreed(resend)
+            | State::Notifying(resend)
+            | State::Ending(resend) => resend.at,
+            State::Talking => self.bye_at.unwrap_or(u64::MAX),
+            State::Settling { until } | State::Over { until } => *until,
         }
     }
 }

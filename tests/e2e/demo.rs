@@ -48,6 +48,21 @@ fn the_examples_of_the_manual_are_valid() {
 }
 
 #[test]
+fn an_rtpengine_conf_becomes_a_configuration_that_is_valid() {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("control/config/tests/import/rtpengine.conf");
+    let output = alone(&["config", "import", conf.to_str().expect("a name")]);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("line 13: not carried over: listen-cli"), "{said}");
+    let folder = Folder::new();
+    let file = folder.path().join("strowger.toml");
+    std::fs::write(&file, &output.stdout).expect("a file");
+    let output = alone(&["check", file.to_str().expect("a name")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = alone(&["config", "import", "nowhere.conf"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_wrong_configuration_is_told_with_line_and_nearest_key() {
     let output = alone(&["check", &data("config/bad-many.toml")]);
     assert_eq!(output.status.code(), Some(2));

@@ -25,6 +25,7 @@ mod fraud; // where calls may go, and what is cut
 mod cdrs; // records in all sinks
 mod config_apply; // a configuration that changes, a drain
 mod demo; // commands that need no peer
+mod load; // calls by the load generator
 mod baresip; // two real phones hear each other
 mod dns; // trunks by name
 mod tshark; // what leaves the engine, as tshark sees it

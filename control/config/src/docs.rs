@@ -134,4 +134,28 @@ via  = "pbx"
 ```
 
 A fuller one is `tests/data/config/fuller.toml`.
+
+## Coming from rtpengine
+
+```console
+$ strowger config import /etc/rtpengine/rtpengine.conf > strowger.toml
+$ strowger check strowger.toml
+strowger.toml: valid
+```
+
+The first prints a whole configuration, whose comments say what each line comes from, and on standard error what needs a
+look, with the line of the file; `--section` reads another section than `[rtpengine]`. The SIP server needs no change but
+the port, if that is another one.
+
+| rtpengine | here |
+|---|---|
+| `interface` (NAME/ADDRESS!ADVERTISED) and sections of `interfaces-config` | `listener.NAME` with `media` and `advertise`; the names are those of `direction` in requests. `any` becomes one address: an offer does not say who the peer is. |
+| `port-min`, `port-max` | the ports of `media`, from even to odd; where one address has several names, each gets a part |
+| `listen-ng`, `listen-tcp-ng`, `listen-http` | `engine.ng` |
+| `max-sessions` | `calls` of `limit.ng`, named in `engine.ng_pool` |
+| `tos` | `dscp.rtp` of each listener |
+| `delete-delay`, `num-threads`, `recording-dir`, `dtmf-log-dest`, `log-level` | `engine.delete_delay`, `media_shards`, `recordings`, `ng_events`, `log` |
+
+All else is listed as not carried over, with the reason. rtpengine forwards media from foreign sources after it has learned
+one unless a request says `strict-source`; here it is dropped unless `engine.ng_source = "rtpengine"`.
 "#;

@@ -25,6 +25,7 @@ pub mod book; // what versions share
 mod spec; // what b2bua works with
 pub mod diff; // what changed between two versions
 pub mod docs; // the page of reference
+pub mod import; // other programs' configurations as ours
 pub mod fuzz; // entries for fuzzers: plain functions on bytes
 
 pub use book::PoolBook;

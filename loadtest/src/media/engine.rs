@@ -1,6 +1,7 @@
 //! The media thread: sends what is due, fetches what came, sleeps until something is due.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -8,11 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use base::Rng;
 
+use super::heard::Heard;
 use super::rtcp;
 use super::stream::{Arrived, Birth, PACKET_BYTES, PERIOD_NS, Stream};
-use super::{Command, Config, Counts, Live, Measured, Party, Report, Side, Socket};
+use super::words::{TONES, Words};
+use super::{Command, Config, Counts, Live, Measured, Party, Phases, Report, Side, Socket};
 use crate::figures::Times;
-use crate::speech::Speech;
+use crate::machine::ClockWatch;
+use crate::speech::{Codec, Speech};
 use crate::sys::{self, Datagram, Epoll, Inbox, Target};
 
 /// How often sockets are looked at. Arrivals are stamped by the kernel, so fetching them late costs no truth; waking
@@ -28,9 +32,11 @@ pub(super) struct Engine {
     epoll: Epoll,
     sockets: Vec<Socket>,
     book: Book,
+    /// In what else parties may speak.
+    also: Vec<Words>,
     rng: Rng,
-    /// Every stream has the same period: who sent last sends last again.
-    schedule: VecDeque<(u64, u32)>,
+    /// By the time at which they send next.
+    schedule: BinaryHeap<Reverse<(u64, u32)>>,
     /// Streams that stopped, by the time at which their books are closed.
     ending: VecDeque<(u64, u32)>,
     finishing: bool,
@@ -40,7 +46,12 @@ pub(super) struct Engine {
 
 /// Streams and verdicts: what an arrival touches.
 struct Book {
-    speech: Speech,
+    /// What either side says.
+    words: [Words; 2],
+    /// Who speaks from which socket, where what arrives tells nothing of who sent it.
+    by_socket: Option<Vec<Option<u32>>>,
+    /// Converted streams that may still be listened to.
+    ears: usize,
     streams: Vec<Option<Stream>>,
     free: Vec<u32>,
     calls: BTreeMap<u32, [Option<u32>; 2]>,
@@ -57,6 +68,8 @@ struct Book {
 /// Streams are found by the lower bits of their SSRC; the upper ones are random.
 const INDEX_BITS: u32 = 18;
 const STREAMS_MAX: usize = 1 << INDEX_BITS;
+/// Converted streams that are decoded and listened to: the first of a run.
+const EARS: usize = 32;
 
 impl Engine {
     pub(super) fn new(
@@ -71,16 +84,25 @@ impl Engine {
             epoll.add(&socket.rtcp, number as u64 * 2 + 1)?;
         }
         let mut rng = Rng::from_seed(config.seed);
-        let speech = Speech::new(rng.u64(), config.codec);
+        let speech = Arc::new(Speech::new(rng.u64(), config.codec));
+        let words = config.says.clone().map(|says| match says {
+            Some(recording) => Words::Recording(recording),
+            None => Words::Speech { speech: Arc::clone(&speech), codec: config.codec },
+        });
+        let also = config.also.clone().into_iter().filter(|&codec| codec != Codec::Opus);
+        let seed = config.seed;
+        let also = also.map(|codec| Words::Speech { speech: Arc::new(Speech::new(seed, codec)), codec });
+        let by_socket = config.converted.then(|| vec![None; sockets.len()]);
         Ok(Engine {
             inbox,
             live,
             received,
             epoll,
             sockets,
-            book: Book::new(speech),
+            book: Book::new(words, by_socket),
+            also: also.collect(),
             rng,
-            schedule: VecDeque::new(),
+            schedule: BinaryHeap::new(),
             ending: VecDeque::new(),
             finishing: false,
             lateness: Times::default(),
@@ -118,7 +140,7 @@ impl Engine {
             if self.finishing && self.schedule.is_empty() && self.ending.is_empty() {
                 break;
             }
-            let next = self.schedule.front().map_or(u64::MAX, |next| next.0).min(fetch_at);
+            let next = self.schedule.peek().map_or(u64::MAX, |next| next.0.0).min(fetch_at);
             if next > now {
                 sys::sleep_until_real(next);
             }
@@ -131,8 +153,18 @@ impl Engine {
     fn obey(&mut self) {
         loop {
             match self.inbox.try_recv() {
-                Ok(Command::Speak(party)) => self.speak(&party),
+                Ok(Command::Speak(party, payload_type)) => self.speak(&party, payload_type),
                 Ok(Command::Hush(call)) => self.hush(call),
+                Ok(Command::Pause(call, side)) => {
+                    if let Some(stream) = self.book.stream_of(call, side) {
+                        stream.paused = true;
+                    }
+                }
+                Ok(Command::Dial(call, side, digits)) => {
+                    if let Some(stream) = self.book.stream_of(call, side) {
+                        stream.dial(&digits);
+                    }
+                }
                 Ok(Command::ResetTimes) => {
                     self.lateness.reset();
                     self.book.latency.reset();
@@ -148,15 +180,32 @@ impl Engine {
         }
     }
 
-    fn speak(&mut self, party: &Party) {
+    fn speak(&mut self, party: &Party, payload_type: Option<u8>) {
         if self.finishing || party.socket >= self.sockets.len() {
             return;
         }
         let now = sys::real_ns();
-        let Some(index) = self.book.open(party, &mut self.rng, &self.config) else { return };
-        let due = now + self.rng.below(PERIOD_NS);
-        let place = self.schedule.partition_point(|other| other.0 <= due);
-        self.schedule.insert(place, (due, index));
+        if let Some(stream) = self.book.stream_of(party.call, party.side) {
+            stream.take_up(now, party.socket, party.send_to.into(), party.rtcp_to.into());
+            self.switch(party, payload_type);
+            return;
+        }
+        let Some(index) = self.book.open(party, payload_type, &mut self.rng, &self.config) else { return };
+        let due = match self.config.phases {
+            Phases::Random => now + self.rng.below(PERIOD_NS),
+            Phases::Burst => (now / PERIOD_NS + 1) * PERIOD_NS,
+        };
+        self.schedule.push(Reverse((due, index)));
+    }
+
+    /// Lets `party` speak what it is to speak, if that is one of the others that there are.
+    fn switch(&mut self, party: &Party, payload_type: Option<u8>) {
+        let own = &self.book.words[usize::from(party.side == Side::B)];
+        let is_wanted = |words: &&Words| Some(words.payload_type()) == payload_type;
+        let Some(words) = self.also.iter().chain([own]).find(is_wanted).cloned() else { return };
+        if let Some(stream) = self.book.stream_of(party.call, party.side) {
+            stream.switch(&words, words.payload_type());
+        }
     }
 
     fn hush(&mut self, call: u32) {
@@ -171,12 +220,12 @@ impl Engine {
         let mut packet = [0; PACKET_BYTES];
         // Bounded, so that arrivals are fetched even when sending cannot keep up.
         for _ in 0..256 {
-            let Some(&(due, index)) = self.schedule.front() else { return };
+            let Some(&Reverse((due, index))) = self.schedule.peek() else { return };
             let now = sys::real_ns();
             if due > now {
                 return;
             }
-            self.schedule.pop_front();
+            self.schedule.pop();
             let Some(stream) = self.book.streams[index as usize].as_mut() else { continue };
             if stream.hushed {
                 let linger = u64::try_from(self.config.linger.as_nanos()).unwrap_or(u64::MAX);
@@ -184,11 +233,16 @@ impl Engine {
                 continue;
             }
             // The schedule keeps to intended times whatever happens here.
-            self.schedule.push_back((due + PERIOD_NS, index));
+            self.schedule.push(Reverse((due + stream.period_ns(), index)));
             self.lateness.record(now - due);
-            stream.write(now, &self.book.speech, &mut packet);
-            if sys::send_to(&self.sockets[stream.socket()].rtp, &packet, stream.target()).is_err() {
-                stream.counts.send_errors += 1;
+            if stream.paused {
+                stream.pass();
+            } else {
+                let len = stream.write(now, &mut packet);
+                let socket = &self.sockets[stream.socket()].rtp;
+                if sys::send_to(socket, &packet[..len], stream.target()).is_err() {
+                    stream.counts.send_errors += 1;
+                }
             }
             if self.config.rtcp && now >= stream.next_rtcp_ns {
                 self.send_report(now, index);
@@ -239,8 +293,7 @@ impl Engine {
             missing += stream.missing();
         }
         let counts = &sums;
-        let wrong =
-            counts.duplicated + counts.corrupted + counts.wrong_source + counts.wrong_party + counts.unknown;
+        let wrong = counts.wrongs();
         let live = Live {
             streams: self.schedule.len() as u64,
             sent: sums.sent,
@@ -268,16 +321,18 @@ impl Engine {
             counts,
             seconds: (sys::mono_ns() - started_ns) as f64 / 1e9,
             cpu_seconds: sys::thread_cpu_ns() as f64 / 1e9,
-            clock_was_set: self.clock.was_set,
+            clock_was_set: self.clock.was_set(),
         };
         measured.report(self.config.lateness_max)
     }
 }
 
 impl Book {
-    fn new(speech: Speech) -> Self {
+    fn new(words: [Words; 2], by_socket: Option<Vec<Option<u32>>>) -> Self {
         Book {
-            speech,
+            words,
+            by_socket,
+            ears: EARS,
             streams: Vec::new(),
             free: Vec::new(),
             calls: BTreeMap::new(),
@@ -294,8 +349,19 @@ impl Book {
         self.streams.get_mut(index as usize)?.as_mut()
     }
 
+    fn stream_of(&mut self, call: u32, side: Side) -> Option<&mut Stream> {
+        let index = self.calls.get(&call)?[usize::from(side == Side::B)]?;
+        self.stream(index)
+    }
+
     /// A new stream for `party`; `None` if it speaks already or there are too many.
-    fn open(&mut self, party: &Party, rng: &mut Rng, config: &Config) -> Option<u32> {
+    fn open(
+        &mut self,
+        party: &Party,
+        payload_type: Option<u8>,
+        rng: &mut Rng,
+        config: &Config,
+    ) -> Option<u32> {
         let side = match party.side {
             Side::A => 0,
             Side::B => 1,
@@ -314,17 +380,37 @@ impl Book {
         };
         call[side] = Some(index);
         let other = call[1 - side];
+        let words = self.words[side].clone();
+        let payload_type = payload_type.unwrap_or(words.payload_type());
+        let drift = match config.phases {
+            Phases::Random => u64::from(config.drift_ppm) * (PERIOD_NS / 1_000_000),
+            Phases::Burst => 0,
+        };
+        let heard = self.by_socket.as_mut().map(|by_socket| {
+            by_socket[party.socket] = Some(index);
+            let bytes = match &words {
+                Words::Speech { .. } => Some(Speech::FRAME),
+                Words::Recording(recording) => recording.payload_bytes(),
+            };
+            let listen = self.ears > 0;
+            self.ears = self.ears.saturating_sub(1);
+            Box::new(Heard::new(payload_type, words.step(), bytes, listen))
+        });
         let birth = Birth {
             ssrc: (rng.u32() << INDEX_BITS) | index,
             first_seq: rng.u32() as u16,
             first_timestamp: rng.u32(),
-            speech_start: rng.u32() as usize,
+            start: rng.u32() as usize,
+            side: party.side,
+            words,
+            payload_type,
+            period_ns: PERIOD_NS - drift + rng.below(2 * drift + 1),
             socket: party.socket,
             target: Target::from(party.send_to),
             rtcp_target: Target::from(party.rtcp_to),
         };
-        let mut stream = Stream::new(birth, config.codec);
-        stream.peer = other;
+        let mut stream = Stream::new(birth);
+        (stream.peer, stream.heard) = (other, heard);
         if let Some(other) = other.and_then(|other| self.stream(other)) {
             other.peer = Some(index);
         }
@@ -334,6 +420,12 @@ impl Book {
 
     fn close(&mut self, index: u32) {
         let Some(mut stream) = self.streams[index as usize].take() else { return };
+        self.listen(&mut stream);
+        if let Some(by_socket) = &mut self.by_socket
+            && by_socket[stream.socket()] == Some(index)
+        {
+            by_socket[stream.socket()] = None;
+        }
         self.closed.add(stream.close());
         stream.jitter_ns().into_iter().for_each(|jitter| self.jitter.record(jitter));
         self.free.push(index);
@@ -342,26 +434,82 @@ impl Book {
         }
     }
 
+    /// Whether its party heard the tone of the other one, where that was listened for.
+    fn listen(&self, stream: &mut Stream) {
+        let Some(heard) = &stream.heard else { return };
+        let side = usize::from(stream.side == Side::B);
+        let Words::Recording(own) = &self.words[side] else { return };
+        let Some(loud) = heard.listen(own.decode.as_ref(), TONES) else { return };
+        stream.counts.listened += 1;
+        stream.counts.wrong_voice += u64::from(loud[1 - side] < 0.4 || loud[side] > 0.4);
+    }
+
+    /// A packet of a stream that somebody else made of one of ours.
+    fn on_converted(&mut self, arrived: &Arrived, socket: usize, datagram: &Datagram<'_>) {
+        let index = self.by_socket.as_ref().and_then(|by_socket| by_socket[socket]);
+        let Some(hearer) = index.and_then(|index| self.streams[index as usize].as_mut()) else {
+            self.closed.unknown += 1;
+            return;
+        };
+        if hearer.target().address() != Some(datagram.source) {
+            hearer.counts.wrong_source += 1;
+            return;
+        }
+        let Some(mut heard) = hearer.heard.take() else { return };
+        let (peer, hushed) = (hearer.peer, hearer.hushed);
+        if let Some(speaker) = peer.and_then(|peer| self.streams[peer as usize].as_mut()) {
+            let judgement = heard.judge(arrived, arrived.payload(datagram.bytes), speaker.progress().0);
+            let counts = &mut speaker.counts;
+            counts.corrupted += u64::from(judgement.corrupted);
+            counts.ssrc_changed += u64::from(judgement.ssrc_changed);
+            counts.timestamp_jumps += u64::from(judgement.timestamp_jumped);
+            let before = counts.received;
+            match judgement.number {
+                Some(number) => {
+                    speaker.arrive_converted(number, datagram.arrived_ns, &mut self.latency);
+                    if speaker.counts.received > before {
+                        self.recent.record(speaker.last_transit_ns());
+                        self.received += 1;
+                    }
+                }
+                // Converters go on for a moment when nothing more comes.
+                None if speaker.hushed => {}
+                None => speaker.counts.unknown += 1,
+            }
+        } else if !hushed {
+            self.closed.unknown += 1;
+        }
+        if let Some(hearer) = index.and_then(|index| self.streams[index as usize].as_mut()) {
+            hearer.heard = Some(heard);
+        }
+    }
+
     fn on_rtp(&mut self, socket: usize, datagram: &Datagram<'_>) {
         let Some(arrived) = Arrived::parse(datagram.bytes) else {
             self.closed.unknown += 1;
             return;
         };
+        if self.by_socket.is_some() {
+            return self.on_converted(&arrived, socket, datagram);
+        }
         let index = arrived.ssrc() & (STREAMS_MAX as u32 - 1);
         let Some(stream) = self.stream(index).filter(|stream| stream.ssrc() == arrived.ssrc()) else {
             self.closed.unknown += 1;
             return;
         };
         let peer = stream.peer;
-        let place = peer.and_then(|peer| self.stream(peer)).map(|p| (p.socket(), p.target().address()));
+        let at_ns = datagram.arrived_ns;
+        let place = peer
+            .and_then(|peer| self.stream(peer))
+            .map(|p| (p.receives_at(socket, at_ns), p.hears_from(datagram.source, at_ns)));
         let stream = self.streams[index as usize].as_mut().expect("it was there three lines ago");
         // Before the other party has begun, nobody can say where packets ought to arrive.
-        if let Some((at, from)) = place {
-            stream.counts.wrong_party += u64::from(at != socket);
-            stream.counts.wrong_source += u64::from(at == socket && from != Some(datagram.source));
+        if let Some((place, source)) = place {
+            stream.counts.wrong_party += u64::from(!place);
+            stream.counts.wrong_source += u64::from(place && !source);
         }
         let before = stream.counts.received;
-        stream.arrive(&arrived, datagram.bytes, datagram.arrived_ns, &self.speech, &mut self.latency);
+        stream.arrive(&arrived, datagram.bytes, datagram.arrived_ns, &mut self.latency);
         if stream.counts.received > before {
             self.recent.record(stream.last_transit_ns());
             self.received += 1;
@@ -381,35 +529,5 @@ impl Book {
         {
             self.round_trip.record(round_trip);
         }
-    }
-}
-
-/// Latency compares the kernel's wall-clock stamps with ours: a clock that is set meanwhile makes it worthless.
-struct ClockWatch {
-    offset: i128,
-    was_set: bool,
-}
-
-impl ClockWatch {
-    fn start() -> Self {
-        ClockWatch { offset: Self::offset(), was_set: false }
-    }
-
-    fn check(&mut self) {
-        let offset = Self::offset();
-        // Slewing moves it by up to 0.5 ms a second, which four looks a second share.
-        self.was_set |= (offset - self.offset).abs() > 1_000_000;
-        self.offset = offset;
-    }
-
-    /// The closest of three readings: a thread may be put aside between the two clocks.
-    fn offset() -> i128 {
-        let read = |_| {
-            let before = sys::mono_ns();
-            let real = sys::real_ns();
-            let after = sys::mono_ns();
-            (after - before, i128::from(real) - i128::from(before))
-        };
-        (0..3).map(read).min().map_or(0, |closest| closest.1)
     }
 }

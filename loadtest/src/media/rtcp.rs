@@ -97,8 +97,11 @@ pub(super) fn round_trip_ns(now_ns: u64, last: u32, delay: u32) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::media::stream::Birth;
+    use crate::media::words::Words;
+    use crate::media::{Recording, Side, TONES};
     use crate::speech::Codec;
     use crate::sys::Target;
+    use std::sync::Arc;
 
     fn stream(ssrc: u32) -> Stream {
         let target = Target::from(std::net::SocketAddr::from(([127, 0, 0, 1], 4000)));
@@ -107,12 +110,16 @@ mod tests {
             ssrc,
             first_seq,
             first_timestamp,
-            speech_start: 0,
+            start: 0,
+            side: Side::A,
+            words: Words::Recording(Arc::new(Recording::g711(Codec::Pcmu, 1, TONES[0]))),
+            payload_type: 0,
+            period_ns: 20_000_000,
             socket: 0,
             target,
             rtcp_target: target,
         };
-        Stream::new(birth, Codec::Pcmu)
+        Stream::new(birth)
     }
 
     #[test]

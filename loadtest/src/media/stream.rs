@@ -3,14 +3,17 @@
 use rtp::header::Header;
 use webrtc_util::marshal::{Marshal, MarshalSize, Unmarshal};
 
-use super::Counts;
+use super::digits::{self, Dialling};
+use super::heard::Heard;
+use super::words::Words;
+use super::{Counts, Side};
 use crate::figures::Times;
-use crate::speech::{Codec, Speech};
 use crate::sys::Target;
 
-/// Nanoseconds between two packets of a stream.
+/// Nanoseconds between two packets of a stream whose clock is right.
 pub(super) const PERIOD_NS: u64 = 20_000_000;
-pub(super) const PACKET_BYTES: usize = 12 + Speech::FRAME;
+/// The longest packet that is sent.
+pub(super) const PACKET_BYTES: usize = 1_500;
 
 /// Packets whose time of sending is remembered: 5.1 s. What is later than that counts as lost.
 const REMEMBERED: u64 = 256;
@@ -21,8 +24,14 @@ pub(super) struct Birth {
     pub ssrc: u32,
     pub first_seq: u16,
     pub first_timestamp: u32,
-    /// Where in the recording it begins, in samples.
-    pub speech_start: usize,
+    /// Where in the recording it begins: samples of speech, packets of a recording.
+    pub start: usize,
+    pub side: Side,
+    pub words: Words,
+    /// The number that the other side wants for what is said.
+    pub payload_type: u8,
+    /// By its own clock.
+    pub period_ns: u64,
     pub socket: usize,
     pub target: Target,
     pub rtcp_target: Target,
@@ -31,21 +40,38 @@ pub(super) struct Birth {
 pub(super) struct Stream {
     birth: Birth,
     /// The stream of the other party, once that has begun.
+    pub side: Side,
     pub peer: Option<u32>,
     pub hushed: bool,
     pub next_rtcp_ns: u64,
     pub reports: Reports,
     header: [u8; 12],
-    payload_type: u8,
+    /// What it has said so far and says, each with its number; and which of these now.
+    voices: Vec<(Words, u8)>,
+    voice: u8,
+    /// Nothing is sent, but time goes on.
+    pub paused: bool,
+    /// Where its party received before it moved, where that was from, and until when both still hold.
+    before: Option<(usize, Target, u64)>,
     /// Packets sent; the number of the next one.
     sent: u64,
+    /// Periods that went by.
+    period: u64,
+    /// The next packet begins a talk spurt.
+    spurt: bool,
+    dialling: Dialling,
+    heard_digits: digits::Heard,
     /// By number modulo `REMEMBERED`: when it was sent, and whether it has arrived.
     times: Box<[u64]>,
+    /// By number modulo `REMEMBERED`: what it was.
+    packets: Box<[Sent]>,
     /// One more than the highest number that has arrived.
-    heard: u64,
+    heard_to: u64,
     jitter_ns: f64,
     last_transit_ns: Option<u64>,
     pub counts: Counts,
+    /// What its party hears, where that has been converted.
+    pub heard: Option<Box<Heard>>,
 }
 
 /// What the other side's reports need to know (RFC 3550 section 6.4.1).
@@ -55,6 +81,15 @@ pub(super) struct Reports {
     pub last: Option<(u32, u64)>,
     /// Packets expected and received when the last report block about this stream was made.
     pub before: (u64, u64),
+}
+
+/// What a packet was.
+#[derive(Clone, Copy)]
+enum Sent {
+    /// What was said in this period, in which voice.
+    Words { period: u64, voice: u8 },
+    /// Part of a digit that began in this period.
+    Digit { period: u64, payload: [u8; 4] },
 }
 
 /// An RTP header as it arrived, and where its payload begins.
@@ -74,13 +109,29 @@ impl Arrived {
     pub(super) fn ssrc(&self) -> u32 {
         self.header.ssrc
     }
+
+    pub(super) fn sequence(&self) -> u16 {
+        self.header.sequence_number
+    }
+
+    pub(super) fn timestamp(&self) -> u32 {
+        self.header.timestamp
+    }
+
+    pub(super) fn payload_type(&self) -> u8 {
+        self.header.payload_type
+    }
+
+    pub(super) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(self.payload_at..).unwrap_or_default()
+    }
 }
 
 impl Stream {
-    pub(super) fn new(birth: Birth, codec: Codec) -> Self {
+    pub(super) fn new(birth: Birth) -> Self {
         let header = Header {
             version: 2,
-            payload_type: codec.payload_type(),
+            payload_type: birth.payload_type,
             sequence_number: birth.first_seq,
             timestamp: birth.first_timestamp,
             ssrc: birth.ssrc,
@@ -90,23 +141,37 @@ impl Stream {
         header.marshal_to(&mut bytes).expect("12 bytes are a header without extras");
         Stream {
             header: bytes,
-            payload_type: codec.payload_type(),
+            voices: vec![(birth.words.clone(), birth.payload_type)],
+            voice: 0,
+            side: birth.side,
             birth,
             peer: None,
             hushed: false,
             next_rtcp_ns: 0,
             reports: Reports::default(),
+            paused: false,
+            before: None,
+            period: 0,
+            spurt: true,
+            dialling: Dialling::default(),
+            heard_digits: digits::Heard::default(),
+            packets: vec![Sent::Words { period: 0, voice: 0 }; REMEMBERED as usize].into(),
             sent: 0,
             times: vec![0; REMEMBERED as usize].into(),
-            heard: 0,
+            heard_to: 0,
             jitter_ns: 0.0,
             last_transit_ns: None,
             counts: Counts { streams: 1, ..Counts::default() },
+            heard: None,
         }
     }
 
     pub(super) fn ssrc(&self) -> u32 {
         self.birth.ssrc
+    }
+
+    pub(super) fn period_ns(&self) -> u64 {
+        self.birth.period_ns
     }
 
     pub(super) fn socket(&self) -> usize {
@@ -123,12 +188,55 @@ impl Stream {
 
     /// RTP time stamp of the next packet.
     pub(super) fn timestamp(&self) -> u32 {
-        self.timestamp_of(self.sent)
+        self.timestamp_of(self.period)
+    }
+
+    /// Its party goes on, perhaps elsewhere. What is under way to the old place at `now_ns` is still welcome there for a
+    /// second.
+    pub(super) fn take_up(&mut self, now_ns: u64, socket: usize, target: Target, rtcp_target: Target) {
+        if socket != self.birth.socket || target.address() != self.birth.target.address() {
+            self.before = Some((self.birth.socket, self.birth.target, now_ns + 1_000_000_000));
+        }
+        (self.birth.socket, self.birth.target, self.birth.rtcp_target) = (socket, target, rtcp_target);
+        self.paused = false;
+    }
+
+    /// Whether its party receives at `socket` when it is `at_ns`.
+    pub(super) fn receives_at(&self, socket: usize, at_ns: u64) -> bool {
+        let before = self.before.filter(|before| at_ns < before.2);
+        socket == self.birth.socket || before.is_some_and(|before| before.0 == socket)
+    }
+
+    /// Whether what its party receives may come from `source` when it is `at_ns`.
+    pub(super) fn hears_from(&self, source: std::net::SocketAddr, at_ns: u64) -> bool {
+        let before = self.before.filter(|before| at_ns < before.2);
+        self.birth.target.address() == Some(source)
+            || before.is_some_and(|before| before.1.address() == Some(source))
+    }
+
+    /// From now on it says `words` under `payload_type`.
+    pub(super) fn switch(&mut self, words: &Words, payload_type: u8) {
+        let known = self.voices.iter().position(|voice| voice.1 == payload_type);
+        self.voice = known.unwrap_or_else(|| {
+            self.voices.push((words.clone(), payload_type));
+            self.voices.len() - 1
+        }) as u8;
+    }
+
+    /// These digits are to be sent (RFC 4733), one after the other; what is no digit is left out.
+    pub(super) fn dial(&mut self, digits: &str) {
+        self.dialling.add(digits);
+    }
+
+    /// A period goes by in which nothing is sent.
+    pub(super) fn pass(&mut self) {
+        self.period += 1;
+        self.spurt = true;
     }
 
     /// Packets sent, and one more than the highest that arrived, both in extended sequence numbers from 0.
     pub(super) fn progress(&self) -> (u64, u64) {
-        (self.sent, self.heard)
+        (self.sent, self.heard_to)
     }
 
     /// First sequence number, for turning [`Stream::progress`] into what RTCP says.
@@ -151,58 +259,98 @@ impl Stream {
         self.last_transit_ns.unwrap_or(0)
     }
 
-    /// Writes the next packet, to be sent at once: `now_ns` is what its arrival will be compared with.
-    pub(super) fn write(&mut self, now_ns: u64, speech: &Speech, packet: &mut [u8; PACKET_BYTES]) {
+    /// Writes the next packet, to be sent at once, and returns its length: `now_ns` is what its arrival will be compared
+    /// with.
+    pub(super) fn write(&mut self, now_ns: u64, packet: &mut [u8; PACKET_BYTES]) -> usize {
         let number = self.sent;
+        let digit = self.dialling.next(self.period, self.birth.words.step());
+        let sent = match digit {
+            Some(part) => Sent::Digit { period: part.began, payload: part.payload },
+            None => Sent::Words { period: self.period, voice: self.voice },
+        };
+        // The marker: a talk spurt begins (RFC 3551 section 4.1), or a digit (RFC 4733 section 2.3.4).
+        let marker = match digit {
+            Some(part) => part.first,
+            None => std::mem::take(&mut self.spurt),
+        };
+        self.counts.digits_sent += u64::from(digit.is_some_and(|part| part.first));
+        let (payload_type, timestamp, payload) = self.content(&sent);
         packet[..12].copy_from_slice(&self.header);
-        packet[1] |= if number == 0 { 0x80 } else { 0 }; // marker: a talk spurt begins (RFC 3551 section 4.1)
+        packet[1] = payload_type | if marker { 0x80 } else { 0 };
         packet[2..4].copy_from_slice(&self.seq_of(number).to_be_bytes());
-        packet[4..8].copy_from_slice(&self.timestamp_of(number).to_be_bytes());
-        packet[12..].copy_from_slice(speech.frame(self.birth.speech_start, number));
+        packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        let len = 12 + payload.len().min(PACKET_BYTES - 12);
+        packet[12..len].copy_from_slice(&payload[..len - 12]);
         self.times[(number % REMEMBERED) as usize] = now_ns;
+        self.packets[(number % REMEMBERED) as usize] = sent;
         self.sent += 1;
+        self.period += 1;
         self.counts.sent += 1;
+        len
+    }
+
+    /// Payload type, time stamp and payload of a packet.
+    fn content<'a>(&'a self, sent: &'a Sent) -> (u8, u32, &'a [u8]) {
+        match sent {
+            Sent::Words { period, voice } => {
+                let (words, payload_type) = &self.voices[usize::from(*voice)];
+                (*payload_type, self.timestamp_of(*period), words.payload(self.birth.start, *period))
+            }
+            Sent::Digit { period, payload } => (crate::session::DIGITS, self.timestamp_of(*period), payload),
+        }
     }
 
     /// Judges a packet of this stream that arrived, and records how long it took.
-    pub(super) fn arrive(
-        &mut self,
-        arrived: &Arrived,
-        bytes: &[u8],
-        at_ns: u64,
-        speech: &Speech,
-        times: &mut Times,
-    ) {
+    pub(super) fn arrive(&mut self, arrived: &Arrived, bytes: &[u8], at_ns: u64, times: &mut Times) {
         let Some(number) = self.number_of(arrived.header.sequence_number) else {
             self.counts.unknown += 1;
             return;
         };
+        if !self.tick_off(number, at_ns, times) {
+            return;
+        }
+        if arrived.header.payload_type == crate::session::DIGITS {
+            self.heard_digits.on_part(arrived.header.timestamp, arrived.payload(bytes));
+        }
+        let sent = self.packets[(number % REMEMBERED) as usize];
+        let what = (arrived.header.payload_type, arrived.header.timestamp, arrived.payload(bytes));
+        if what != self.content(&sent) {
+            self.counts.corrupted += 1;
+        }
+    }
+
+    /// What was made of packet `number` elsewhere has arrived.
+    pub(super) fn arrive_converted(&mut self, number: u64, at_ns: u64, times: &mut Times) {
+        if self.sent.checked_sub(number).is_none_or(|age| age == 0 || age > REMEMBERED) {
+            self.counts.unknown += 1;
+        } else {
+            self.tick_off(number, at_ns, times);
+        }
+    }
+
+    /// Whether it is the first of this number.
+    fn tick_off(&mut self, number: u64, at_ns: u64, times: &mut Times) -> bool {
         let time = &mut self.times[(number % REMEMBERED) as usize];
         if *time & ARRIVED != 0 {
             self.counts.duplicated += 1;
-            return;
+            return false;
         }
         let transit_ns = at_ns.saturating_sub(*time);
         *time |= ARRIVED;
         self.counts.received += 1;
         times.record(transit_ns);
         self.on_transit(transit_ns);
-        if number < self.heard {
+        if number < self.heard_to {
             self.counts.reordered += 1;
         } else {
-            self.heard = number + 1;
+            self.heard_to = number + 1;
         }
-        let intact = arrived.header.payload_type == self.payload_type
-            && arrived.header.timestamp == self.timestamp_of(number)
-            && bytes[arrived.payload_at..] == *speech.frame(self.birth.speech_start, number);
-        if !intact {
-            self.counts.corrupted += 1;
-        }
+        true
     }
 
     /// Packets that are missing before the highest that arrived.
     pub(super) fn missing(&self) -> u64 {
-        self.heard.saturating_sub(self.counts.received)
+        self.heard_to.saturating_sub(self.counts.received)
     }
 
     /// Closes the books: what has not come by now is lost.
@@ -210,6 +358,7 @@ impl Stream {
         self.counts.lost = self.counts.sent - self.counts.received;
         self.counts.lossy_streams = u64::from(self.counts.lost > 0);
         self.counts.silent_streams = u64::from(self.counts.received == 0 && self.counts.sent > 0);
+        self.counts.digits_heard = self.heard_digits.like(self.dialling.dialled());
         &self.counts
     }
 
@@ -217,8 +366,8 @@ impl Stream {
         self.birth.first_seq.wrapping_add(number as u16)
     }
 
-    fn timestamp_of(&self, number: u64) -> u32 {
-        self.birth.first_timestamp.wrapping_add((number as u32).wrapping_mul(Speech::FRAME as u32))
+    fn timestamp_of(&self, period: u64) -> u32 {
+        self.birth.first_timestamp.wrapping_add((period as u32).wrapping_mul(self.birth.words.step()))
     }
 
     /// The packet's number, if one with this sequence number was sent lately.
@@ -239,8 +388,9 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::speech::{Codec, Speech};
     use proptest::prelude::*;
-    use std::sync::LazyLock;
+    use std::sync::{Arc, LazyLock};
 
     fn stream(first_seq: u16) -> Stream {
         let target = Target::from(std::net::SocketAddr::from(([127, 0, 0, 1], 4000)));
@@ -248,15 +398,19 @@ mod tests {
             ssrc: 77,
             first_seq,
             first_timestamp: u32::MAX - 100,
-            speech_start: 12_345,
+            start: 12_345,
+            side: Side::A,
+            words: Words::Speech { speech: Arc::clone(&SPEECH), codec: Codec::Pcma },
+            payload_type: 8,
+            period_ns: PERIOD_NS,
             socket: 0,
             target,
             rtcp_target: target,
         };
-        Stream::new(birth, Codec::Pcma)
+        Stream::new(birth)
     }
 
-    static SPEECH: LazyLock<Speech> = LazyLock::new(|| Speech::new(5, Codec::Pcma));
+    static SPEECH: LazyLock<Arc<Speech>> = LazyLock::new(|| Arc::new(Speech::new(5, Codec::Pcma)));
 
     struct Bench {
         stream: Stream,
@@ -268,18 +422,18 @@ mod tests {
             Bench { stream: stream(first_seq), times: Times::default() }
         }
 
-        fn sent(&mut self, count: u64) -> Vec<[u8; PACKET_BYTES]> {
+        fn sent(&mut self, count: u64) -> Vec<Vec<u8>> {
             let write = |i: u64| {
                 let mut packet = [0; PACKET_BYTES];
-                self.stream.write(i * PERIOD_NS, &SPEECH, &mut packet);
-                packet
+                let len = self.stream.write(i * PERIOD_NS, &mut packet);
+                packet[..len].to_vec()
             };
             (0..count).map(write).collect()
         }
 
         fn arrive(&mut self, packet: &[u8], at_ns: u64) {
             let arrived = Arrived::parse(packet).unwrap();
-            self.stream.arrive(&arrived, packet, at_ns, &SPEECH, &mut self.times);
+            self.stream.arrive(&arrived, packet, at_ns, &mut self.times);
         }
     }
 
@@ -302,11 +456,11 @@ mod tests {
             bench.arrive(&packets[number], number as u64 * PERIOD_NS + 1_000); // 5 never comes, 4 comes twice
         }
         assert_eq!(bench.stream.missing(), 1);
-        let mut bitten = packets[7];
+        let mut bitten = packets[7].clone();
         bitten[171] ^= 1;
         bench.arrive(&bitten, 8 * PERIOD_NS);
         bench.arrive(&packets[8][..171], 9 * PERIOD_NS); // cut short
-        let mut other = packets[9];
+        let mut other = packets[9].clone();
         other[2..4].copy_from_slice(&20_000u16.to_be_bytes());
         bench.arrive(&other, 9 * PERIOD_NS);
         let counts = *bench.stream.close();
@@ -327,6 +481,50 @@ mod tests {
         assert_eq!(bench.stream.jitter_ns(), Some(100_000 / 16));
     }
 
+    #[test]
+    fn digits_are_sent_within_the_stream_and_known_on_arrival() {
+        let mut bench = Bench::new(0);
+        bench.sent(3);
+        bench.stream.dial("1#");
+        let packets = bench.sent(24);
+        let types: Vec<u8> = packets.iter().map(|packet| packet[1]).collect();
+        assert_eq!(types[..11], [229, 101, 101, 101, 101, 101, 101, 101, 8, 8, 229], "8 parts, then speech");
+        let stamp = |i: usize| u32::from_be_bytes(packets[i][4..8].try_into().unwrap());
+        assert!((1..8).all(|i| stamp(i) == stamp(0)), "all parts of a digit have the stamp of its beginning");
+        assert_eq!(stamp(8), stamp(0).wrapping_add(8 * 160), "speech goes on with the time that went by");
+        assert_eq!(&packets[7][12..], &[1, 0x8a, 3, 32]);
+        for packet in &packets[..20] {
+            bench.arrive(packet, PERIOD_NS);
+        }
+        let counts = *bench.stream.close();
+        assert_eq!((counts.digits_sent, counts.digits_heard, counts.corrupted), (2, 2, 0));
+    }
+
+    #[test]
+    fn a_stream_pauses_moves_and_changes_its_codec() {
+        let mut bench = Bench::new(0);
+        let before = bench.sent(1);
+        (0..50).for_each(|_| bench.stream.pass());
+        let target = Target::from(std::net::SocketAddr::from(([127, 0, 0, 1], 4002)));
+        bench.stream.take_up(5, 9, target, target);
+        let speech = Arc::new(Speech::new(6, Codec::Pcmu));
+        bench.stream.switch(&Words::Speech { speech, codec: Codec::Pcmu }, 0);
+        let after = bench.sent(1);
+        let stamp = |packet: &[u8]| u32::from_be_bytes(packet[4..8].try_into().unwrap());
+        assert_eq!(stamp(&after[0]), stamp(&before[0]).wrapping_add(51 * 160));
+        assert_eq!((after[0][1], after[0][3]), (0x80, 1), "a new spurt, no gap in numbers");
+        before.iter().chain(&after).for_each(|packet| bench.arrive(packet, PERIOD_NS));
+        let old = std::net::SocketAddr::from(([127, 0, 0, 1], 4000));
+        assert!(
+            bench.stream.receives_at(0, 6)
+                && bench.stream.receives_at(9, 6)
+                && bench.stream.hears_from(old, 6)
+        );
+        let later = 2_000_000_000;
+        assert!(!bench.stream.receives_at(0, later) && !bench.stream.hears_from(old, later));
+        assert_eq!(bench.stream.close().corrupted, 0);
+    }
+
     proptest! {
         #[test]
         fn any_order_of_arrival_is_counted_exactly(first_seq: u16, order in Just((0..200usize).collect::<Vec<_>>()).prop_shuffle(), keep in 1..200usize) {
@@ -345,7 +543,7 @@ mod tests {
             let mut bench = Bench::new(1);
             bench.sent(3);
             if let Some(arrived) = Arrived::parse(&bytes) {
-                bench.stream.arrive(&arrived, &bytes, 5, &SPEECH, &mut bench.times);
+                bench.stream.arrive(&arrived, &bytes, 5, &mut bench.times);
             }
         }
     }

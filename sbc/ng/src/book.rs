@@ -4,6 +4,7 @@
 use crate::counts::NgStats;
 use base::Duration;
 use ledger::CallId;
+use ledger::stats::Labelled;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -106,9 +107,18 @@ impl Book {
 
     /// Requests of all shards by command and result.
     pub fn requests(&self) -> Vec<(Vec<String>, i64)> {
+        self.sums(|stats| &stats.requests)
+    }
+
+    /// Requests of all shards by client, command, and `ok` or `error`.
+    pub fn clients(&self) -> Vec<(Vec<String>, i64)> {
+        self.sums(|stats| &stats.clients)
+    }
+
+    fn sums(&self, family: impl Fn(&NgStats) -> &Labelled) -> Vec<(Vec<String>, i64)> {
         let stats = self.lock().stats.clone();
         let mut sums: BTreeMap<Vec<String>, i64> = BTreeMap::new();
-        for (labels, count) in stats.iter().flat_map(|stats| stats.requests.snapshot()) {
+        for (labels, count) in stats.iter().flat_map(|stats| family(stats).snapshot()) {
             *sums.entry(labels).or_default() += count;
         }
         sums.into_iter().collect()

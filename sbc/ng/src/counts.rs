@@ -3,12 +3,17 @@
 use base::{Counter, Histogram};
 use ledger::stats::Labelled;
 
+/// Clients that are counted one by one: `statistics` names each.
+pub const CLIENTS_MAX: usize = 16;
+
 /// All of one shard. Labels come from fixed lists.
 #[derive(Debug, Default)]
 pub struct NgStats {
     /// Command (`offer` …, `none` for what is no request), result (`ok`, `pong`, `load_limit`, or the class of a
     /// [`crate::failure::Failure`]).
     pub requests: Labelled,
+    /// The same by client: its address, command, `ok` or `error`; of the first [`CLIENTS_MAX`] clients.
+    pub clients: Labelled,
     /// From request to answer; what waits for ports or reports takes turns of the shard.
     pub seconds: Histogram,
     /// Calls that exist now, those that are deleted and still to go included.
@@ -27,4 +32,9 @@ pub struct NgStats {
     pub crowded: Counter,
     /// Places that the last recount of leases found wrong; must stay 0.
     pub limit_drift: Counter,
+}
+
+/// Whether a result of [`NgStats::requests`] is an error.
+pub(crate) fn is_error(result: &str) -> bool {
+    !matches!(result, "ok" | "pong" | "load_limit")
 }

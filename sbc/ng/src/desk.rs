@@ -14,10 +14,10 @@ use crate::tree;
 use crate::value::{Dict, Value};
 use base::hash::KeyedMap;
 use base::{Duration, HashKey, Instant, Key, Now, Rng, Slab, Wheel};
-use command::{BridgeId, Clip, Command, Event, Ticket};
+use command::{BridgeId, Clip, Command, Ended as Ending, Event, Outcome, Ticket};
 use core::net::SocketAddr;
 use ledger::{
-    Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, EventBus, Lease, Limit, Part, Recordings,
+    Ask, AskFailed, Auditor, CallFilter, CallId, CallSummary, EventBus, Lease, Limit, Part, Recordings, Why,
 };
 use std::sync::Arc;
 
@@ -97,6 +97,8 @@ pub struct Ng {
 
 /// Calls wake exactly to this.
 const TICK: Duration = Duration::from_millis(10);
+/// Calls wake at least so often while something of them will be due.
+const ALARM_MAX: Duration = Duration::from_secs(20);
 /// How often the books of the limits are recounted while there are calls.
 const AUDIT: Duration = Duration::from_secs(5);
 /// What `delete` says where there is nothing to delete.
@@ -206,6 +208,7 @@ impl Ng {
                     uptime: now.mono.since(Instant(0)),
                     totals: book.totals(),
                     requests: book.requests(),
+                    clients: book.clients(),
                 };
                 return self.tools.answer(now, asked, Said::Ok(tree::statistics(&figures)));
             }
@@ -238,8 +241,19 @@ impl Ng {
         }
         let shard = ledger::ng_shard(self.tools.config.shard);
         let parts = self.spec.pools.iter().map(Part::Pool);
-        let Ok(lease) = Lease::take(shard, now.mono, ledger::Class::Normal, parts) else {
-            return self.tools.answer(now, asked, full);
+        let lease = match Lease::take(shard, now.mono, ledger::Class::Normal, parts) {
+            Ok(lease) => lease,
+            Err(hit) => {
+                let refusal = if matches!(hit.why, Why::Fast { .. }) { "too_fast" } else { "limit_full" };
+                let event = ledger::Event::new(now.wall, "call.refused")
+                    .with("refusal", refusal)
+                    .with("trunk", "ng")
+                    .with("by", hit.limit)
+                    .with("rule", hit.why.name())
+                    .with("call_id", String::from_utf8_lossy(request.call_id.as_deref().unwrap_or_default()));
+                self.tools.config.events.publish(event);
+                return self.tools.answer(now, asked, full);
+            }
         };
         let Some(key) = self.calls.next_key() else {
             return self.tools.answer(now, asked, full);
@@ -275,7 +289,7 @@ impl Ng {
             | Event::Closed { bridge, .. } => *bridge,
         };
         if let Event::Ended { ticket, ended, .. } = &event
-            && let Some(late) = self.tools.late.remove(ticket)
+            && let Some((_, late)) = self.tools.late.remove(ticket)
         {
             return late.end(now, *ended);
         }
@@ -289,6 +303,11 @@ impl Ng {
         let lost: Vec<Key> = lost.map(|(key, _)| key).collect();
         for key in lost {
             self.with_call(now, key, |call, tools| call.lose_media(tools, now));
+        }
+        // Nobody will tell of its files.
+        let ended = Ending::after(Outcome::Failed, Duration::ZERO);
+        for (_, (_, late)) in self.tools.late.extract_if(.., |_, (of, _)| *of == shard) {
+            late.end(now, ended);
         }
     }
 
@@ -399,7 +418,9 @@ impl Ng {
             self.tools.stats.calls_now.set(self.calls.len() as u64);
             return;
         }
-        if let Some(at) = call.poll_timeout()
+        // Timers cannot be taken back: those of calls that end soon must not lie about until an hour has passed.
+        let soon = now.mono + ALARM_MAX;
+        if let Some(at) = call.poll_timeout().map(|at| at.min(soon))
             && at < call.alarm
         {
             call.alarm = at;

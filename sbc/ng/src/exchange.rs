@@ -3,6 +3,7 @@
 //! call. RFC 3264, 4566, 4568, 5761; `reference/rtpengine.md` sections 2.4 and 1.2.
 
 mod codecs; // which payload types a side is offered and told
+pub mod fuzz; // entry for fuzzers
 mod keys; // SDES towards each side
 mod line; // one m-line: what was said, told and agreed, and what media does about it
 mod origin; // the o= and s= lines

@@ -25,6 +25,19 @@ pub struct Reader {
     transport: Option<(bool, bool, bool)>,
 }
 
+/// Commands that are for one party if they name it, and for the whole call otherwise.
+fn selects_by_tag(command: Command) -> bool {
+    matches!(
+        command,
+        Command::BlockDtmf
+            | Command::UnblockDtmf
+            | Command::BlockMedia
+            | Command::UnblockMedia
+            | Command::SilenceMedia
+            | Command::UnsilenceMedia
+    )
+}
+
 impl Reader {
     /// Nothing read yet.
     pub fn new(command: Command) -> Reader {
@@ -45,6 +58,10 @@ impl Reader {
             } else if !self.key(word.as_str(), value) {
                 self.unknown(&[key]);
             }
+        }
+        if flags.is_none() && self.request.from_tag.is_some() && selects_by_tag(self.request.command) {
+            // Clients that write `rtpp-flags` always say from-tag, and `directional` where they mean it.
+            self.request.options.selector.directional = true;
         }
         match flags {
             Some(Value::Text(text)) => self.raw(text, Whence::Raw),

@@ -1,5 +1,7 @@
 //! Entries for fuzzers: plain functions on bytes that must neither panic nor break what they state.
 
+pub use crate::exchange::fuzz::exchange;
+
 use crate::bencode::{BencodeError, Value, Writer};
 use crate::frame::{self, Cutter, Frame, Notation};
 use crate::request::{NAME_LEN_MAX, Request, UNKNOWN_LEN_MAX, UNKNOWN_MAX};

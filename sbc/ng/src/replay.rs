@@ -4,6 +4,7 @@
 use crate::frame::Origin;
 use base::hash::{HashKey, KeyedMap};
 use base::{Duration, Instant};
+use core::net::IpAddr;
 
 /// How long an answer is kept at least, and at most twice as long.
 pub const KEPT: Duration = Duration::from_secs(30);
@@ -26,6 +27,13 @@ pub struct Key {
     /// Cookie and body as a keyed hash; `None` without a cookie: nothing is remembered.
     digest: Option<u128>,
     origin: Origin,
+}
+
+impl Key {
+    /// Who asked first.
+    pub fn client(self) -> IpAddr {
+        self.origin.remote.ip()
+    }
 }
 
 /// What to do with a request.

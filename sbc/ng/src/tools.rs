@@ -1,7 +1,7 @@
 //! What every NG call of a shard works with: the way out, ids, answers to requests.
 
 use crate::control::LateRecording;
-use crate::counts::NgStats;
+use crate::counts::{CLIENTS_MAX, NgStats, is_error};
 use crate::desk::{Config, Output};
 use crate::failure::Failure;
 use crate::frame::{self, Frame, Notation};
@@ -11,6 +11,7 @@ use crate::request;
 use crate::value::{Dict, Value};
 use base::{HashKey, Instant, Key, Now, Rng};
 use command::{BridgeId, Command, Ticket};
+use core::net::IpAddr;
 use ledger::CallIds;
 use sdp::crypto::KeySource;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,10 +27,12 @@ pub(crate) struct Tools {
     pub call_ids: CallIds,
     pub stats: Arc<NgStats>,
     pub replay: Replay,
-    /// Recordings whose files outlast their calls.
-    pub late: BTreeMap<Ticket, LateRecording>,
+    /// Recordings whose files outlast their calls, with the media shard that writes them.
+    pub late: BTreeMap<Ticket, (usize, LateRecording)>,
     /// Sounds that are being loaded, and who wants them.
     pub sounds: BTreeMap<Ticket, Key>,
+    /// Whose requests are counted one by one, and their addresses in words.
+    clients: Vec<(IpAddr, String)>,
     bridges_made: u64,
     tickets: u64,
 }
@@ -87,6 +90,7 @@ impl Tools {
             output: VecDeque::new(),
             late: BTreeMap::new(),
             sounds: BTreeMap::new(),
+            clients: Vec::new(),
             config,
             rng,
             stats,
@@ -110,6 +114,10 @@ impl Tools {
     }
 
     /// Answers a request, and everybody who has asked the same meanwhile.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a request that is answered is gone, so that it is answered once"
+    )]
     pub fn answer(&mut self, now: Now, asked: Asked, said: impl Into<Said>) {
         let (result, mut reply) = match said.into() {
             Said::Ok(mut body) => {
@@ -134,11 +142,31 @@ impl Tools {
         }
         let command = asked.command.map_or("none", request::Command::name);
         self.stats.requests.add(&[command, result], 1);
+        self.count_client(asked.replay.client(), command, result);
         self.stats.seconds.record(now.mono.nanos_since(asked.at), 1);
         let bytes = frame::write_reply(&asked.cookie, asked.notation, &reply.into_dict());
-        for origin in self.replay.answered(asked.replay, bytes.clone()) {
+        let mut origins = self.replay.answered(asked.replay, bytes.clone());
+        let last = origins.pop();
+        for origin in origins {
             self.output.push_back(Output::Reply { origin, bytes: bytes.clone() });
         }
+        self.output.extend(last.map(|origin| Output::Reply { origin, bytes }));
+    }
+}
+
+impl Tools {
+    /// Counts a request for `statistics`, which names clients; there are few.
+    fn count_client(&mut self, client: IpAddr, command: &str, result: &str) {
+        let at = match self.clients.iter().position(|(known, _)| *known == client) {
+            Some(at) => at,
+            None if self.clients.len() == CLIENTS_MAX => return,
+            None => {
+                self.clients.push((client, client.to_string()));
+                self.clients.len() - 1
+            }
+        };
+        let result = if is_error(result) { "error" } else { "ok" };
+        self.stats.clients.add(&[&self.clients[at].1, command, result], 1);
     }
 }
 

@@ -102,7 +102,7 @@ impl Call {
             self.tell(now, What::Revived);
         }
         self.tell(now, What::Answered(party.0));
-        self.answered.get_or_insert(now);
+        self.tell_answered(tools, now);
         self.take_options(tools, party, &request.options);
         self.set_media(tools);
         self.settle_controls(tools, now);

@@ -11,7 +11,7 @@ use command::{
     Transform, Voice,
 };
 use core::net::SocketAddr;
-use sdp::{Side, signalling_rank};
+use sdp::Side;
 
 impl Call {
     /// The whole wanted state of its bridge.
@@ -79,8 +79,6 @@ impl Call {
         let state = active.lines.get(line).filter(|line| !line.is_refused)?;
         let said = &state.sides[side as usize];
         let source = self.party(active.party(side))?.source;
-        let rtp = signalled(said.rtp, &source);
-        let signalling = source.signalling.filter(|_| !said.is_sealed && !source.is_signalled);
         let listener = self.spec.listeners.get(usize::from(set.listener));
         Some(PortSpec {
             port,
@@ -90,7 +88,8 @@ impl Call {
             active: Some(tag_of(active, side)),
             mux: said.mux,
             learn: learn(said, &source),
-            signalling_source: signalling_rank(rtp.map(|rtp| rtp.ip()), signalling),
+            // Unlike for the B2BUA, the request says whether it counts.
+            signalling_source: source.signalling.filter(|_| source.is_signalled && !said.is_sealed),
             accept: self.accept(&source),
             send_to: if source.options.asymmetric { SendTo::Signalled } else { SendTo::Learned },
             payloads: if state.class == MediaClass::Rtp { said.payloads.clone() } else { Vec::new() },

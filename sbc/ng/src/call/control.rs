@@ -66,7 +66,7 @@ impl Call {
         let bridge = self.bridge;
         match ask {
             MediaAsk::Order { ticket, order } => {
-                tools.media(bridge, Command::Order { bridge, ticket, order })
+                tools.media(bridge, Command::Order { bridge, ticket, order });
             }
             MediaAsk::Report { ticket } => tools.media(bridge, Command::Report { bridge, ticket }),
             MediaAsk::Sound { ticket, source } => {
@@ -132,7 +132,7 @@ impl Call {
         self.with_controls(tools, now, |controls, _, effects| controls.handle_media(now, event, effects))
     }
 
-    /// A digit was heard: whoever listens to NG events is told.
+    /// A digit was heard: the world is told, and whoever listens to NG events.
     pub(super) fn on_digit(
         &self,
         tools: &mut Tools,
@@ -141,10 +141,18 @@ impl Call {
         digit: char,
         duration: Duration,
     ) {
+        let facts = self.facts();
+        let is_first = facts.owner(port).is_none_or(|party| party.party == Party(0));
+        let event = ledger::Event::new(now.wall, "dtmf.digit")
+            .with("call", self.id)
+            .with("leg", if is_first { "a" } else { "b" })
+            .with("digit", digit)
+            .with("duration_ms", duration.as_millis());
+        tools.config.events.publish(event);
         if self.spec.events_to.is_empty() {
             return;
         }
-        let Some(bytes) = notify::digit(now.wall, &self.facts(), port, digit, duration, None) else { return };
+        let Some(bytes) = notify::digit(now.wall, &facts, port, digit, duration, None) else { return };
         for to in &self.spec.events_to {
             tools.output.push_back(Output::Notify { to: *to, bytes: bytes.clone() });
         }
@@ -154,7 +162,8 @@ impl Call {
     pub(super) fn close_controls(&mut self, tools: &mut Tools, now: Now) {
         if self.controls.is_some() {
             let late = self.with_controls(tools, now, |controls, _, effects| controls.close(effects));
-            tools.late.extend(late.into_iter().map(|late| (late.ticket, late)));
+            let shard = self.bridge.media_shard();
+            tools.late.extend(late.into_iter().map(|late| (late.ticket, (shard, late))));
         }
         for (_, asked) in core::mem::take(&mut self.later) {
             tools.answer(now, asked, Failure::UnknownCall);

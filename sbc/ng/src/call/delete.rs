@@ -80,11 +80,15 @@ impl Call {
             }
         }
         let to_tag = tag(&request.to_tag).filter(|_| request.options.to_tag);
-        match to_tag.or(tag(&request.from_tag)) {
-            Some(tag) => match self.tagged(tag) {
-                Some(party) => ids(&|dialogue| dialogue.side(party).is_some()),
-                None => Vec::new(),
-            },
+        let from_tag = tag(&request.from_tag);
+        match to_tag.or(from_tag) {
+            // Either may be known.
+            Some(_) => {
+                match to_tag.and_then(|to| self.tagged(to)).or(from_tag.and_then(|from| self.tagged(from))) {
+                    Some(party) => ids(&|dialogue| dialogue.side(party).is_some()),
+                    None => Vec::new(),
+                }
+            }
             None if branch.is_empty() => ids(&|_| true),
             None => Vec::new(),
         }

@@ -42,6 +42,17 @@ impl Call {
         }
     }
 
+    /// Its first answer has come: the world hears of it.
+    pub(super) fn tell_answered(&mut self, tools: &Tools, now: Now) {
+        if self.answered.replace(self.answered.unwrap_or(now)).is_none() {
+            let event = Event::new(now.wall, "call.answered")
+                .with("call", self.id)
+                .with("trunk", "ng")
+                .with("to", "");
+            tools.config.events.publish(event);
+        }
+    }
+
     /// Media is told to close, as soon as it is known what it holds.
     pub(super) fn close(&mut self, tools: &mut Tools) {
         if self.media == Media::Open {

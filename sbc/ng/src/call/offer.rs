@@ -84,7 +84,7 @@ impl Call {
             None => (self.begin_dialogue(tools, now, party, request, warnings)?, Side::A, true),
         };
         let mut plan = Offering { dialogue, from: side, is_new, missing: Vec::new() };
-        match self.find_missing(dialogue, lines) {
+        match self.find_missing(dialogue, self.lines_wanted(dialogue, side, lines)) {
             Ok(missing) => plan.missing = missing,
             Err(failure) => {
                 self.undo(&plan);
@@ -92,6 +92,15 @@ impl Call {
             }
         }
         Ok(plan)
+    }
+
+    /// How many lines a dialogue has with an offer of so many: lines that its sender cannot see stay.
+    fn lines_wanted(&self, dialogue: u32, from: Side, offered: usize) -> usize {
+        let known = self.dialogue(dialogue).filter(|dialogue| dialogue.is_answered());
+        let said = known.and_then(|known| Some((known, known.exchange.said(from)?)));
+        let Some((known, said)) = said else { return offered };
+        let seen = Exchange::lines_wanted(said).unwrap_or(0);
+        offered.max(known.lines.len() + offered.saturating_sub(seen))
     }
 
     /// Whose ports are missing so that so many m-lines can pass. Ports of nobody come first.

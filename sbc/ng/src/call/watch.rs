@@ -77,7 +77,7 @@ impl Call {
             Ok(dict) => {
                 self.deleted_at = None;
                 if request.command == Verb::Publish {
-                    self.answered.get_or_insert(now);
+                    self.tell_answered(tools, now);
                     let tag = request.from_tag.as_deref().unwrap_or_default();
                     let party =
                         self.subscriptions.parties().find(|party| party.tag == tag).map(|party| party.party);

@@ -47,6 +47,8 @@ struct Loading {
     ticket: Ticket,
     hearers: Vec<Party>,
     options: PlayOptions,
+    /// What is said if it cannot be loaded.
+    failure: Failure,
 }
 
 /// A sound that plays to a party.
@@ -222,8 +224,12 @@ impl Orders {
         }
         self.check_room()?;
         let ticket = (effects.new_ticket)();
+        let failure = Failure::Media(match source {
+            SoundSource::File(_) => "Failed to start media playback from file",
+            SoundSource::Blob(_) => "Failed to start media playback from blob",
+        });
         let options = PlayOptions { blob: None, file: None, ..options.clone() };
-        self.loading.push(Loading { ticket, hearers, options });
+        self.loading.push(Loading { ticket, hearers, options, failure });
         effects.asks.push(MediaAsk::Sound { ticket, source });
         Ok(Answer::Later(ticket))
     }
@@ -245,11 +251,12 @@ impl Orders {
         effects: &mut Effects<'_>,
     ) -> bool {
         let Some(at) = self.loading.iter().position(|loading| loading.ticket == ticket) else { return false };
-        let Loading { hearers, options, .. } = self.loading.swap_remove(at);
+        let Loading { hearers, options, failure, .. } = self.loading.swap_remove(at);
         let clip = match clip {
             Ok(clip) => clip,
-            Err(why) => {
-                effects.answered.push((ticket, Err(Failure::Media(why))));
+            // Why is the keeper of sounds' to log; clients match the text.
+            Err(_) => {
+                effects.answered.push((ticket, Err(failure)));
                 return true;
             }
         };
@@ -308,7 +315,10 @@ impl Orders {
         let meant = |playing: &Playing| hearers.contains(&playing.hearer);
         let position =
             self.playing.iter().find(|playing| meant(playing)).map(|playing| playing.position(now.mono));
-        let Some(position) = position else { return Err(Failure::Media("Not currently playing media")) };
+        let Some(position) = position else {
+            // It may have ended by itself meanwhile, which is no error.
+            return Ok(Dict::new().with("warning", Value::text("Not currently playing media")));
+        };
         for old in self.playing.extract_if(.., |playing| meant(playing)) {
             stop(old.ticket, effects);
         }

@@ -1,7 +1,7 @@
 //! Whom a request is for: a label, an address, a tag, all of a call, or single flows. Knows the words of the protocol,
 //! changes nothing.
 
-use crate::facts::{CallFacts, PartyFacts};
+use crate::facts::{CallFacts, PartyFacts, Role};
 use crate::failure::Failure;
 use crate::options::All;
 use crate::request::Request;
@@ -95,14 +95,14 @@ pub(super) fn hearers<'f>(request: &Request, facts: &'f CallFacts) -> Result<Vec
 pub(crate) fn sources<'f>(request: &Request, facts: &'f CallFacts) -> Result<Vec<&'f PartyFacts>, Failure> {
     let selector = &request.options.selector;
     let found: Vec<&PartyFacts> = if selector.all == Some(All::All) {
-        facts.parties.iter().filter(|party| party.role != crate::facts::Role::Subscribes).collect()
+        facts.parties.iter().filter(|party| party.role == Role::Talks).collect()
     } else if let Some(party) = named(request, facts, true)? {
         vec![party]
     } else {
         selector.from_tags.iter().filter_map(|tag| facts.tagged(tag)).collect()
     };
     match found.is_empty() {
-        true => Err(Failure::Media("No medias found (no monologues matched)")),
+        true => Err(Failure::Media("No call participant specified")),
         false => Ok(found),
     }
 }

@@ -277,7 +277,8 @@ pub(super) fn told(
             push(&mut formats, as_answered(near, answered));
         }
     }
-    if formats.iter().all(|format| !format.is_speech()) && accepted.iter().any(Format::is_speech) {
+    let is_mute = |formats: &[Format]| !formats.iter().any(Format::is_speech);
+    if formats.is_empty() || is_mute(&formats) && !is_mute(&accepted) {
         formats.clone_from(&accepted);
     }
     Told { formats, accepted }
@@ -331,11 +332,12 @@ pub(super) fn find<'f>(
         format.number == wanted.number
             && (!is_named || is_static || format.name.eq_ignore_ascii_case(&wanted.name) && is_clock_same)
     };
-    let same = || list.clone().filter(|format| format.is_same(wanted));
-    list.clone()
-        .find(is_alike)
-        .or_else(|| same().find(|format| format.fmtp.eq_ignore_ascii_case(&wanted.fmtp)))
-        .or_else(|| same().next())
+    if let Some(alike) = list.clone().find(is_alike) {
+        return Some(alike);
+    }
+    let mut same = list.filter(|format| format.is_same(wanted)).peekable();
+    let first = same.peek().copied();
+    same.find(|format| format.fmtp.eq_ignore_ascii_case(&wanted.fmtp)).or(first)
 }
 
 /// The events that we take and make: digits.

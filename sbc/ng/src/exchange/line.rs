@@ -190,6 +190,7 @@ impl Line {
         }
         let mux = &options.rtcp_mux;
         let is_rtp = profile.is_rtp();
+        let was_muxed = self.agreed.as_ref().is_some_and(|agreed| agreed.muxed[to]);
         let mut formats = codecs::offered(said, &options.codec, makeable, &known);
         if options.codec.reuse
             && let Some(agreed) = &self.agreed
@@ -206,7 +207,7 @@ impl Line {
             crypto,
             direction: if options.sdp.original_direction { said.direction } else { said.intent() },
             mux: is_rtp && (said.mux && !mux.demux || mux.offer || mux.require),
-            is_muxed: is_rtp && mux.require,
+            is_muxed: is_rtp && (mux.require || said.mux && !mux.demux && was_muxed),
             ptime: options.ptime.filter(|_| is_rtp).or(said.ptime),
             maxptime: said.maxptime,
             is_zero: said.is_zero && !options.sdp.replace_zero_address,
@@ -273,7 +274,7 @@ impl Line {
         let mut keys = [None, None];
         (keys[from], keys[to]) = (far, near);
         let mut muxed = [false, false];
-        (muxed[from], muxed[to]) = (offered.mux && answer.mux || offered.is_muxed, is_muxed);
+        (muxed[from], muxed[to]) = (offered.mux && answer.mux || mux.require, is_muxed);
         let agreement = Agreement { offerer: by.from.other(), codecs, keys, muxed, sealed };
         self.agreed = Some(agreement);
         self.told[to] = Some(told);

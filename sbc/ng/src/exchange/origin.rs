@@ -40,10 +40,9 @@ impl Origins {
         if is_full || options.replace_origin {
             line.at = format!("IN {} {ours}", family(ours)).into_bytes();
         }
-        if options.replace_version || options.force_version || is_full {
-            if let Some(version) = self.version {
-                line.version = version.to_string().into_bytes();
-            }
+        let is_counted = options.replace_version || options.force_version || is_full;
+        if let Some(version) = self.version.filter(|_| is_counted) {
+            line.version = version.to_string().into_bytes();
         }
         let kept = self.name.clone().unwrap_or_else(|| name.to_vec());
         let told = if options.replace_session_name { kept.clone() } else { name.to_vec() };

@@ -104,7 +104,7 @@ fn put_live(
     options: &SdpOptions,
     names: &Names<'_>,
 ) {
-    let formats: Vec<String> = match part.profile.is_rtp() {
+    let formats: Vec<String> = match part.profile.is_rtp() && !part.formats.is_empty() {
         true => part.formats.iter().map(|format| format.number.to_string()).collect(),
         false => media.formats().map(|format| String::from_utf8_lossy(format).into_owned()).collect(),
     };

@@ -672,3 +672,16 @@ fn write(value: &Value, out: &mut String) {
         }
     }
 }
+
+#[test]
+fn a_tag_means_its_party_where_it_was_not_written_for_all() {
+    let block = |key: Option<(&str, &str)>| {
+        let dict = Dict::new().with("command", Value::text("block media")).with("call-id", Value::text("c"));
+        let dict = dict.with("from-tag", Value::text("a"));
+        let dict = key.into_iter().fold(dict, |dict, (key, value)| dict.with(key, Value::text(value)));
+        read(&dict).options.selector.directional
+    };
+    assert!(block(None), "as stock rtpengine 10.5");
+    assert!(!block(Some(("rtpp-flags", "label=x"))), "as later ones");
+    assert!(block(Some(("rtpp-flags", "directional"))));
+}

@@ -37,7 +37,7 @@ pub(super) fn offer(
                 continue;
             }
             put(line.text, &mut out);
-            if line.letter == b'm' {
+            if line.letter == b'm' && !is_one {
                 put(b"c=IN IP4 127.0.0.1", &mut out);
             }
         }
@@ -127,13 +127,21 @@ fn choose<'c, 'a>(codecs: &'c [Codec<'a>], media: &Media<'_>, choice: &Choice<'_
 
 /// Session lines of a party, without what says where and which way media goes.
 fn session_of(sdp: &Sdp<'_>, out: &mut Vec<u8>) {
-    let mut has_name = false;
+    let (mut has_name, mut has_time) = (false, false);
     for line in sdp.session_lines().filter(|line| !is_of_source(line) && line.letter != b'a') {
+        if line.letter == b't' {
+            if !has_name {
+                put(b"s=-", out);
+            }
+            put(b"c=IN IP4 127.0.0.1", out);
+            has_time = true;
+        }
         has_name |= line.letter == b's';
         put(line.text, out);
     }
-    if !has_name {
-        put(b"s=-", out);
+    if !has_time {
+        put(b"c=IN IP4 127.0.0.1", out);
+        put(b"t=0 0", out);
     }
 }
 

@@ -1,3 +1,5 @@
+//! Parties that only speak or only hear, beside two that talk.
+
 use super::*;
 use crate::facts::testing::{WALL, spec, two};
 use crate::options::{All, CodecName};
@@ -276,6 +278,13 @@ fn what_is_published_is_heard_by_those_who_subscribe() {
     assert!(before.ports[0].remotes[0].sends && !before.ports[0].remotes[0].receives);
     let reply = world.ask(&subscribe("P", "S")).unwrap();
     has(&text(&reply, "sdp"), &["m=audio 30006 RTP/AVP 0 8 101", "a=sendonly"]);
+    let mut all = Request { from_tag: None, ..subscribe("", "T") };
+    all.options.selector.all = Some(All::All);
+    assert_eq!(
+        world.ask(&all),
+        Err(Failure::Media("No call participant specified")),
+        "of offers and answers"
+    );
     world.ask(&answer("S", &sdp("203.0.113.9", 5_000, "recvonly"))).unwrap();
     assert_eq!(world.ways(), [(2, 3)]);
     // Its address moves.
@@ -319,7 +328,7 @@ fn a_publisher_may_encrypt() {
 #[test]
 fn what_cannot_be_heard_is_refused_and_changes_nothing() {
     let mut world = World::new();
-    let none = Failure::Media("No medias found (no monologues matched)");
+    let none = Failure::Media("No call participant specified");
     assert_eq!(world.ask(&Request { from_tag: None, ..subscribe("", "S") }), Err(none));
     let unknown = Failure::Media("From-tag given, but no such tag exists");
     assert_eq!(world.ask(&subscribe("X", "S")), Err(unknown));

@@ -1,6 +1,7 @@
 //! `statistics`: the figures of all NG calls, as `list jsonstats` of rtpengine names them. What is not known here is 0.
 
 use crate::book::{Ended, Totals};
+use crate::counts::{CLIENTS_MAX, is_error};
 use crate::value::{Dict, Value};
 use base::Duration;
 use std::collections::BTreeMap;
@@ -14,34 +15,38 @@ pub struct Figures {
     pub totals: Totals,
     /// Requests by command and result, as [`crate::counts::NgStats::requests`] has them; of all shards that are known.
     pub requests: Vec<(Vec<String>, i64)>,
+    /// By client, as [`crate::counts::NgStats::clients`] has them.
+    pub clients: Vec<(Vec<String>, i64)>,
 }
 
 /// Commands by the words that `statistics` counts them under.
-const COMMANDS: [(&str, &str); 24] = [
+pub(super) const COMMANDS: [(&str, &str); 26] = [
     ("ping", "ping"),
     ("offer", "offer"),
     ("answer", "answer"),
     ("delete", "delete"),
     ("query", "query"),
     ("list", "list"),
-    ("start recording", "startrec"),
-    ("stop recording", "stoprec"),
-    ("pause recording", "pauserec"),
-    ("start forwarding", "startfwd"),
-    ("stop forwarding", "stopfwd"),
-    ("block DTMF", "blkdtmf"),
-    ("unblock DTMF", "unblkdtmf"),
-    ("block media", "blkmedia"),
-    ("unblock media", "unblkmedia"),
-    ("play media", "playmedia"),
-    ("stop media", "stopmedia"),
-    ("play DTMF", "playdtmf"),
+    ("start-recording", "startrec"),
+    ("stop-recording", "stoprec"),
+    ("pause-recording", "pauserec"),
+    ("start-forwarding", "startfwd"),
+    ("stop-forwarding", "stopfwd"),
+    ("block-dtmf", "blkdtmf"),
+    ("unblock-dtmf", "unblkdtmf"),
+    ("block-media", "blkmedia"),
+    ("unblock-media", "unblkmedia"),
+    ("play-media", "playmedia"),
+    ("stop-media", "stopmedia"),
+    ("play-dtmf", "playdtmf"),
     ("statistics", "stats"),
-    ("silence media", "slnmedia"),
-    ("unsilence media", "unslnmedia"),
+    ("silence-media", "slnmedia"),
+    ("unsilence-media", "unslnmedia"),
     ("publish", "pub"),
-    ("subscribe request", "subreq"),
-    ("subscribe answer", "subans"),
+    ("subscribe-request", "subreq"),
+    ("subscribe-answer", "subans"),
+    ("unsubscribe", "unsub"),
+    ("connect", "connect"),
 ];
 
 /// The answer of `statistics`; without `result`.
@@ -123,26 +128,49 @@ fn interval(figures: &Figures) -> Dict {
 }
 
 fn control(figures: &Figures) -> Dict {
-    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut errors = 0;
+    let mut all = Counts::default();
     for (labels, n) in &figures.requests {
-        let [command, result] = &labels[..] else { continue };
-        *counts.entry(command).or_default() += n;
-        if !matches!(result.as_str(), "ok" | "pong" | "load_limit") {
-            errors += n;
+        if let [command, result] = &labels[..] {
+            all.add(command, is_error(result), *n);
         }
     }
-    let mut dict = Dict::new();
-    dict.put("proxies", Value::List(Vec::new()));
-    for (command, word) in COMMANDS.into_iter().chain([("unsubscribe", "unsub")]) {
-        // As it is counted: by the command's word, however its spaces are written.
-        let spelled =
-            [command.to_owned(), command.replace(' ', "_"), command.to_lowercase().replace(' ', "_")];
-        let n = spelled.iter().find_map(|name| counts.get(name.as_str())).copied().unwrap_or(0);
-        dict.put(format!("total{word}count"), Value::Int(n));
+    let mut clients: BTreeMap<&str, Counts<'_>> = BTreeMap::new();
+    for (labels, n) in &figures.clients {
+        if let [client, command, result] = &labels[..] {
+            clients.entry(client).or_default().add(command, is_error(result), *n);
+        }
     }
-    dict.put("totalerrorcount", Value::Int(errors));
+    let proxies = clients.iter().map(|(client, counts)| {
+        let mut dict = Dict::new().with("proxy", Value::text(*client));
+        counts.put("", &mut dict);
+        dict.into()
+    });
+    // Several shards may have counted other clients first.
+    let mut dict = Dict::new().with("proxies", Value::List(proxies.take(CLIENTS_MAX).collect()));
+    all.put("total", &mut dict);
     dict
+}
+
+/// Requests by command.
+#[derive(Default)]
+struct Counts<'a> {
+    by_command: BTreeMap<&'a str, i64>,
+    errors: i64,
+}
+
+impl<'a> Counts<'a> {
+    fn add(&mut self, command: &'a str, is_error: bool, n: i64) {
+        *self.by_command.entry(command).or_default() += n;
+        self.errors += if is_error { n } else { 0 };
+    }
+
+    fn put(&self, prefix: &str, dict: &mut Dict) {
+        for (command, word) in COMMANDS {
+            let n = self.by_command.get(command).copied().unwrap_or(0);
+            dict.put(format!("{prefix}{word}count"), Value::Int(n));
+        }
+        dict.put(format!("{prefix}errorcount"), Value::Int(self.errors));
+    }
 }
 
 /// As the peer prints it: seconds with six decimals, as text.

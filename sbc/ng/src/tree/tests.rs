@@ -1,3 +1,5 @@
+//! What is told of calls, against the layout of stock rtpengine 10.5 and the size of a datagram.
+
 use super::*;
 use crate::facts::testing::{WALL, party, two};
 use base::Duration;
@@ -241,7 +243,7 @@ fn calls_are_listed_up_to_the_limit() {
 #[test]
 fn statistics_count_calls_and_requests() {
     let requests =
-        [("offer", "ok", 5), ("offer", "bad_sdp", 1), ("start recording", "ok", 2), ("ping", "pong", 3)];
+        [("offer", "ok", 5), ("offer", "bad_sdp", 1), ("start-recording", "ok", 2), ("ping", "pong", 3)];
     let requests = requests.map(|(command, result, n)| (vec![command.to_owned(), result.to_owned()], n));
     let totals = crate::book::Totals {
         now: 2,
@@ -255,7 +257,12 @@ fn statistics_count_calls_and_requests() {
         silent: 1,
         one_way: 2,
     };
-    let figures = Figures { uptime: Duration::from_millis(18_900), totals, requests: requests.to_vec() };
+    let clients = [("192.0.2.1", "offer", "ok", 5), ("192.0.2.9", "offer", "error", 1)];
+    let clients =
+        clients.map(|(ip, command, result, n)| ([ip, command, result].map(str::to_owned).to_vec(), n));
+    let clients = clients.to_vec();
+    let figures =
+        Figures { uptime: Duration::from_millis(18_900), totals, requests: requests.to_vec(), clients };
     let dict = statistics(&figures);
     let of = |part: &str, key: &str| at(&dict, &["statistics", part, key]).clone();
     assert_eq!(of("currentstatistics", "sessionstotal"), Value::Int(2));
@@ -268,4 +275,12 @@ fn statistics_count_calls_and_requests() {
     assert_eq!(of("controlstatistics", "totaloffercount"), Value::Int(6));
     assert_eq!(of("controlstatistics", "totalstartreccount"), Value::Int(2));
     assert_eq!(of("controlstatistics", "totalerrorcount"), Value::Int(1));
+    let proxies = of("controlstatistics", "proxies");
+    let client =
+        |n: usize, key: &str| proxies.as_list().unwrap()[n].as_dict().unwrap().get(key).unwrap().clone();
+    assert_eq!((client(0, "proxy"), client(0, "offercount")), (Value::text("192.0.2.1"), Value::Int(5)));
+    assert_eq!((client(1, "proxy"), client(1, "errorcount")), (Value::text("192.0.2.9"), Value::Int(1)));
+    for command in crate::request::Command::ALL {
+        assert!(figures::COMMANDS.iter().any(|(name, _)| *name == command.name()), "{command:?} is counted");
+    }
 }

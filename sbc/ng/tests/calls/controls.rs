@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use base::{Duration, Instant};
-use command::{Clip, Event, Order, PortIndex, Transform};
+use command::{Clip, Ended, Event, Order, Outcome, PortIndex, Transform};
 
 #[test]
 fn blocked_media_passes_nothing_until_it_is_unblocked() {
@@ -55,6 +55,8 @@ fn digits_are_told_to_whoever_listens() {
     let duration = Duration::from_millis(160);
     world.ng.handle_media(world.now, Event::Digit { bridge, port: PortIndex(0), digit: '5', duration });
     world.run();
+    let event = world.events.recent(1).pop().unwrap();
+    assert_eq!((event.event.kind, event.event.field("leg")), ("dtmf.digit", Some("a")));
     let (to, bytes) = world.notified.pop().unwrap();
     let told = String::from_utf8(bytes).unwrap();
     assert!(
@@ -72,4 +74,29 @@ fn nobody_is_woken_for_nothing() {
     assert!(at > Instant(0));
     world.get(&delete("call", "0"));
     world.assert_empty();
+}
+
+#[test]
+fn a_recording_is_whole_after_its_call_or_failed_with_its_shard() {
+    for dies in [false, true] {
+        let mut world = World::new();
+        call(&mut world, "call");
+        assert_eq!(text(&world.get(&request("start recording", &[("call-id", "call")])), "result"), "ok");
+        let bridge = world.bridge_id();
+        assert!(matches!(&world.bridge().orders[..], [Order::Record(_)]));
+        let ticket = world.tickets[0];
+        world.get(&delete("call", "0"));
+        world.assert_empty();
+        assert_eq!(world.recordings.active(), 1, "its file is still being written");
+        if dies {
+            world.restart(0);
+            world.restart(1);
+        } else {
+            let ended = Ended::after(Outcome::Done, Duration::from_secs(3));
+            world.ng.handle_media(world.now, Event::Ended { bridge, ticket, ended });
+        }
+        let states: Vec<_> = world.recordings.unsaved().iter().map(|row| row.state).collect();
+        let expected = if dies { ledger::RecordingState::Failed } else { ledger::RecordingState::Done };
+        assert_eq!((states, world.recordings.active()), (vec![expected], 0));
+    }
 }

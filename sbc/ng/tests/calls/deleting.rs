@@ -128,8 +128,24 @@ fn a_fork_goes_by_its_tag() {
     world.get(&flags(one.clone(), &["to-tag"]));
     assert_eq!(world.port(&offered).remotes.len(), 1);
     assert!(world.is_joined(&offered, &told));
-    world.get(&one);
+    let unheard =
+        request("delete", &[("call-id", "call"), ("from-tag", "a"), ("to-tag", "x"), ("delete-delay", "0")]);
+    world.get(&flags(unheard, &["to-tag"]));
     world.assert_empty();
+}
+
+#[test]
+fn a_caller_that_is_offered_elsewhere_after_a_delete_keeps_its_port_and_its_place() {
+    let mut world = World::new();
+    let (_, to_a) = call(&mut world, "call");
+    world.get(&request("delete", &[("call-id", "call"), ("from-tag", "a")]));
+    // The next target of a serial fork.
+    let to_c = world.sdp(&offer("call", "a", &audio(A, 4_000)));
+    let again = world.sdp(&answer("call", "a", "c", &audio(C, 6_000)));
+    assert_eq!(first_port(&again), first_port(&to_a));
+    world.pass(S(100));
+    assert!(world.is_joined(&to_c, &again));
+    assert_eq!((world.ng.len(), world.pool.used()), (1, 1));
 }
 
 #[test]

@@ -87,6 +87,20 @@ fn a_line_that_is_added_gets_ports_and_the_old_ones_stay() {
 }
 
 #[test]
+fn a_line_beside_one_that_its_sender_does_not_see_gets_ports() {
+    let mut world = World::new();
+    let video = |port| format!("m=video {port} RTP/AVP 31\r\n");
+    let mut hidden = offer("call", "a", &(audio(A, 4_000) + &video(4_002)));
+    hidden.put("sdp-media-remove", ng::value::Value::texts([b"video".to_vec()]));
+    let offered = world.sdp(&hidden);
+    assert_eq!(ports_of(&offered).len(), 1, "{offered}");
+    world.sdp(&answer("call", "a", "b", &audio(B, 5_000)));
+    let again = world.sdp(&reoffer("call", "b", "a", &(audio(B, 5_000) + &video(5_002))));
+    assert!(ports_of(&again).iter().filter(|port| **port != 0).count() >= 2, "{again}");
+    assert_eq!(world.bridge().ports.len(), 6);
+}
+
+#[test]
 fn a_refused_line_passes_nothing() {
     let mut world = World::new();
     let video = |port| format!("m=video {port} RTP/AVP 31\r\n");

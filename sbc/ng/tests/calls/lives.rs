@@ -29,6 +29,8 @@ fn a_full_pool_refuses_new_calls_only() {
     }
     assert_limited(&mut world, "more");
     assert_eq!((world.stats.load_limited.get(), world.book.totals().rejected), (2, 2));
+    let told = world.events.recent(1).pop().unwrap();
+    assert_eq!((told.event.kind, told.event.field("by")), ("call.refused", Some("ng")));
     world.sdp(&reoffer("call0", "a", "b", &audio(A, 4_000)));
     world.get(&delete("call0", "0"));
     call(&mut world, "more");

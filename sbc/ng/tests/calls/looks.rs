@@ -98,9 +98,12 @@ fn media_of_an_ng_call_is_not_controls() {
 }
 
 #[test]
-fn the_end_of_a_call_is_told() {
+fn the_answer_and_the_end_of_a_call_are_told() {
     let mut world = World::new();
     call(&mut world, "call");
+    world.sdp(&answer("call", "a", "b", &audio(B, 5_000)));
+    let kinds: Vec<_> = world.events.recent(9).iter().map(|event| event.event.kind).collect();
+    assert_eq!(kinds, ["call.answered"], "once");
     world.get(&delete("call", "0"));
     let event = world.events.recent(1).pop().unwrap();
     assert_eq!(event.event.kind, "call.ended");
@@ -149,6 +152,19 @@ fn list_and_statistics_know_the_calls() {
     let statistics = world.get(&request("statistics", &[]));
     assert_eq!(number(&statistics, &["statistics", "totalstatistics", "regularterminatedsessions"]), 1);
     assert_eq!(number(&statistics, &["statistics", "totalstatistics", "relayedpackets"]), 20);
+    let control = |key: &str| {
+        let all = statistics.get("statistics").and_then(Value::as_dict).unwrap();
+        all.get("controlstatistics").and_then(Value::as_dict).unwrap().get(key).unwrap().clone()
+    };
+    assert_eq!((control("totaloffercount"), control("totaldeletecount")), (Value::Int(2), Value::Int(1)));
+    // The client, by its address.
+    let clients = control("proxies");
+    let [Value::Dict(client)] = clients.as_list().unwrap() else { panic!("{clients:?}") };
+    assert_eq!(client.get("proxy"), Some(&Value::text("192.0.2.7")));
+    assert_eq!(
+        (client.get("offercount"), client.get("errorcount")),
+        (Some(&Value::Int(2)), Some(&Value::Int(0)))
+    );
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub struct World {
     pub book: Arc<Book>,
     pub stats: Arc<NgStats>,
     pub events: Arc<EventBus>,
+    pub recordings: Arc<Recordings>,
+    /// Of the orders that media was given.
+    pub tickets: Vec<Ticket>,
     pub bridges: BTreeMap<BridgeId, Bridge>,
     /// Commands that media has not done yet.
     pub waiting: Vec<Command>,
@@ -102,6 +105,7 @@ impl World {
         let now = Now { mono: Instant(1_000_000_000), wall: Wall(1_795_248_116_500_000) };
         let (book, stats, events) =
             (Arc::<Book>::default(), Arc::<NgStats>::default(), EventBus::new(now.wall));
+        let recordings = Arc::<Recordings>::default();
         let config = Config {
             node: 0,
             shard: 1,
@@ -109,7 +113,7 @@ impl World {
             generation: 0,
             calls_max: CALLS_MAX,
             secret: HashKey::new([3, 4]),
-            recordings: Arc::<Recordings>::default(),
+            recordings: Arc::clone(&recordings),
             events: Arc::clone(&events),
             book: Arc::clone(&book),
         };
@@ -120,6 +124,8 @@ impl World {
             book,
             stats,
             events,
+            recordings,
+            tickets: Vec::new(),
             bridges: BTreeMap::new(),
             waiting: Vec::new(),
             is_quick: true,
@@ -249,7 +255,8 @@ impl World {
                 let report = self.bridges.get(&bridge).map(report).unwrap_or_default();
                 Some(Event::Report { bridge, ticket, report: Box::new(report) })
             }
-            Command::Order { bridge, order, .. } => {
+            Command::Order { bridge, order, ticket } => {
+                self.tickets.push(ticket);
                 self.bridges
                     .get_mut(&bridge)
                     .expect("an order is for a bridge that is open")
