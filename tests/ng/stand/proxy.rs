@@ -173,14 +173,13 @@ fn ours(net: Net, hears: SocketAddr, setup: &Setup) -> Engine {
         format!("engine.ng_pool = [\"ng\"]\nlimit.ng = {{ calls = {calls} }}\n")
     });
     let main =
-        if setup.ipv6 { "[\"IP1:10000-19999\", \"[::1]:10000-65000\"]" } else { "\"IP1:10000-19999\"" };
+        if setup.ipv6 { "[\"IP1:10000-19999\", \"[::1]:10000-64999\"]" } else { "\"IP1:10000-19999\"" };
     let config = format!(
         "engine.ng = [\"udp:IP1:{NG_PORT}\", \"tcp:IP1:{NG_PORT}\", \"http:IP1:{HTTP_PORT}\", \"ws:IP1:{HTTP_PORT}\"]\n\
          engine.delete_delay = \"{}s\"\nengine.ng_events = [\"{hears}\"]\nengine.recordings = \"recordings\"\n{}\n\
          {limit}\
          listener.main = {{ media = {main} }}\nlistener.outside = {{ media = \"IP4:10000-19999\" }}\n",
-        setup.delete_delay,
-        setup.more.0
+        setup.delete_delay, setup.more.0
     );
     Engine::start(&net.fill(&config))
 }
