@@ -98,7 +98,7 @@ fn start_and_serve(arguments: &Arguments, file: &Path, text: &str, checked: Chec
     let clock = Clock::start();
     let logging = logging::start(&checked.engine().log.0);
     for notice in checked.not_in_effect() {
-        tracing::warn!(notice = %notice, "key without effect");
+        tracing::warn!(notice = %notice, "key without effect, or with one to think about");
     }
     let descriptors = shard::sys::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

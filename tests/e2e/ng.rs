@@ -66,7 +66,8 @@ fn a_call(more: &str) {
     assert_eq!(engine.metric("strowger_calls_active{trunk=\"ng\",direction=\"in\"}"), 1.0);
     assert_eq!(engine.metric("strowger_ng_requests_total{command=\"offer\",result=\"ok\"}"), 1.0);
     assert!(engine.metric("strowger_ng_seconds_count") >= 3.0);
-    let refused = engine.request("POST", &format!("/v1/calls/{id}/hold"), "Content-Type: application/json\r\n", "{}");
+    let refused =
+        engine.request("POST", &format!("/v1/calls/{id}/hold"), "Content-Type: application/json\r\n", "{}");
     assert_eq!(refused.status, 409, "{}", refused.body);
 
     client.delete("one@pbx").expect("it is deleted");
@@ -146,7 +147,10 @@ fn a_call_may_be_directed_by_json_over_http() {
     assert!(queried["totals"]["RTP"]["packets"].as_u64().is_some_and(|packets| packets >= 20), "{queried}");
     let unknown = post(http, &json!({ "command": "query", "call-id": "three" }));
     assert_eq!(unknown["error-reason"], "Unknown call-id");
-    assert_eq!(post(http, &json!({ "command": "delete", "call-id": "two", "from-tag": "a" }))["result"], "ok");
+    assert_eq!(
+        post(http, &json!({ "command": "delete", "call-id": "two", "from-tag": "a" }))["result"],
+        "ok"
+    );
     engine.wait_idle();
 }
 
@@ -187,8 +191,7 @@ fn a_request_that_comes_twice_is_done_once() {
     socket.connect(at(&engine, "udp")).expect("a socket");
     let ear = Ear::at(net.ip(2));
     let sdp = sdp(ear.address());
-    let offer =
-        format!("c1 d7:command5:offer7:call-id5:twice8:from-tag1:a3:sdp{}:{sdp}e", sdp.len());
+    let offer = format!("c1 d7:command5:offer7:call-id5:twice8:from-tag1:a3:sdp{}:{sdp}e", sdp.len());
     let mut answers = Vec::new();
     for _ in 0..3 {
         socket.send(offer.as_bytes()).expect("it is sent");
@@ -214,11 +217,11 @@ fn limits_and_a_drain_refuse_new_calls_and_leave_live_ones_alone() {
     let (a, b) = (Ear::at(net.ip(2)), Ear::at(net.ip(3)));
     let to_b_side = client.offer("live", a.address()).expect("an offer is taken").rtp;
     assert_eq!(engine.metric("strowger_limit_used{limit=\"media\"}"), 1.0);
-    let refusal = |answer: Result<_, Failed>| match answer {
+    let refusal = |answer: Result<(), Failed>| match answer {
         Err(Failed::Refused(why)) => why,
         other => panic!("{other:?}"),
     };
-    let full = refusal(client.offer("second", a.address()));
+    let full = refusal(client.offer("second", a.address()).map(drop));
     assert!(full == "Parallel session limit reached" || full.contains("limit"), "{full}");
 
     engine.signal("TERM");
@@ -232,7 +235,7 @@ fn limits_and_a_drain_refuse_new_calls_and_leave_live_ones_alone() {
             ("supports", Bencode::List(vec![Bencode::text("load limit")])),
         ],
     );
-    let drained = refusal(drained);
+    let drained = refusal(drained.map(drop));
     assert!(!drained.is_empty());
     // The live one goes on, and the engine waits for it.
     let to_a_side = client.answer("live", b.address()).expect("an answer is taken").rtp;

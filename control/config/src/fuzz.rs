@@ -9,7 +9,9 @@ pub fn check(data: &[u8]) {
     let files = &mut |_: &std::path::Path| Ok("1,0.01\n".to_owned());
     match Config::check_with(&text, "fuzz.toml", files) {
         Ok(checked) => {
-            let _ = (checked.not_in_effect(), checked.defaults(), checked.spec(1, &mut PoolBook::new()));
+            let pools = &mut PoolBook::new();
+            let _ =
+                (checked.not_in_effect(), checked.defaults(), checked.spec(1, pools), checked.ng_spec(pools));
             let printed = checked.config().to_string();
             let again = Config::check_with(&printed, "printed.toml", files);
             let again =

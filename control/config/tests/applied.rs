@@ -137,6 +137,29 @@ fn a_trunk_keeps_its_pool_as_long_as_a_call_holds_it() {
     assert_eq!(third.trunks[0].pool.used(), 0);
 }
 
+#[test]
+fn ng_calls_take_the_places_of_the_limits_that_trunks_take() {
+    let text = "listener.in = { media = \"127.0.0.1:3000-3999\", dscp = { rtp = \"AF41\" } }\n\
+                listener.out = { sip = \"udp:127.0.0.1:0\", media = [\"0.0.0.0:4000-4999\", \"[::1]:0\"], advertise = \"192.0.2.9\" }\n\
+                limit.lines = { calls = 2 }\ntrunk.acme = { address = \"192.0.2.1\", limit = { pool = \"lines\" } }\n\
+                [engine]\nng = \"udp:127.0.0.1:2223\"\nng_pool = \"lines\"\nng_source = \"rtpengine\"\n\
+                ng_events = \"127.0.0.1:9900\"\ndelete_delay = \"5s\"";
+    let (checked, mut pools) = (checked(text), PoolBook::new());
+    let (sip, ng) = (checked.spec(1, &mut pools), checked.ng_spec(&mut pools));
+    let spec::Limit::Shared(lines) = &sip.trunks[0].limits_out[0] else { panic!("a shared limit") };
+    assert!(ng.pools.len() == 1 && Arc::ptr_eq(&ng.pools[0], lines));
+    // Numbered as the media shards number them, those of SIP included.
+    let listeners: Vec<_> = ng.listeners.iter().map(|l| (l.name.as_str(), l.media.len(), l.dscp)).collect();
+    assert_eq!(listeners, [("in", 1, 34), ("out", 2, 46)]);
+    assert_eq!(ng.listeners[1].advertise, ["192.0.2.9".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(ng.source, ng::spec::SourceRule::Rtpengine);
+    assert_eq!(
+        (ng.delete_delay, ng.events_to),
+        (Duration::from_secs(5), vec!["127.0.0.1:9900".parse().unwrap()])
+    );
+    assert!(!ng.makeable.is_empty());
+}
+
 /// Every key of routing, limits and fraud that has a place in the spec.
 const JUDGEMENT: &str = r#"
 listener.m = { sip = "udp:127.0.0.1:0", media = "127.0.0.1:0", texts = "opensips" }

@@ -6,7 +6,7 @@ use crate::ng_stream::NgStreams;
 use crate::run::Turner;
 use crate::udp::{BATCH, Buffers, UdpSocket};
 use base::Now;
-use command::{BridgeId, Event};
+use command::{BridgeId, Event, Generation};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use ledger::{Ask, CallId, CallSummary, Reply, control::Subject};
 use ng::counts::NgStats;
@@ -121,9 +121,12 @@ impl Turner<'_> {
                         self.switch.stats().kernel_drops.add(&["ng"], i64::from(new));
                     }
                 }
-                Ok(None) => {}
-                // A peer that has gone does not hear of its replies; what it quotes is of no use.
-                Err(_) => while socket.next_error(&mut [0; 64]).is_some() {},
+                Ok(None) | Err(_) => {}
+            }
+            // A peer that has gone does not hear of its replies, and what it quotes is of no use. The error may be told
+            // to a send instead: then the queue alone keeps waking us.
+            if buffers.received.is_empty() {
+                while socket.next_error(&mut [0; 64]).is_some() {}
             }
         }
         let count = buffers.received.len();
@@ -173,6 +176,10 @@ impl Turner<'_> {
 
     /// An event of media: to the calls of SIP, those of NG, or both.
     pub(crate) fn handle_media(&mut self, now: Now, event: Event) {
+        // A media shard that starts for the first time has lost nothing: what it was asked for before waits for it.
+        if matches!(event, Event::Started { generation: Generation(1), .. }) {
+            return;
+        }
         match (&mut self.ng, bridge_of(&event)) {
             (Some(ng), Some(bridge)) if ng.owns(bridge) => ng.handle_media(now, event),
             (Some(ng), None) => {

@@ -220,6 +220,8 @@ impl Turner<'_> {
                         self.count_kernel_drops(listener, path, new);
                     }
                 }
+                // A send may have been told of the error; what it was about waits all the same, and keeps waking us.
+                Ok(None) if buffers.received.is_empty() => self.take_errors(now, index, path),
                 Ok(None) => {}
                 Err(_) => self.take_errors(now, index, path),
             }

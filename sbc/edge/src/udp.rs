@@ -645,4 +645,22 @@ mod tests {
         assert_eq!((remote, &bytes[..len]), (gone, &b"INVITE nobody"[..]));
         assert!(socket.next_error(&mut bytes).is_none());
     }
+
+    #[test]
+    fn an_error_that_a_send_was_told_of_still_waits_in_its_queue() {
+        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), 0).unwrap();
+        let gone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        socket.send(b"one", gone, None).unwrap();
+        let refused = socket.send(b"two", gone, None).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let mut buffers = Buffers::default();
+        assert!(matches!(socket.receive(&mut buffers), Ok(None)) && buffers.received.is_empty());
+        let (poll, mut ready) = (Poll::new().unwrap(), Vec::new());
+        poll.watch(socket.raw(), 1).unwrap();
+        poll.wait(0, &mut ready);
+        assert_eq!(ready, [1], "whoever does not look into the queue is woken for ever");
+        while socket.next_error(&mut [0; 64]).is_some() {}
+        poll.wait(0, &mut ready);
+        assert!(ready.is_empty());
+    }
 }
