@@ -194,7 +194,7 @@ fn theirs(net: Net, hears: SocketAddr, setup: &Setup) -> Option<Theirs> {
     let mut command = Command::new(program);
     command
         .args(["--foreground", "--table=-1", "--config-file=none", "--log-stderr", "--log-level=6"])
-        .args(["--port-min=10000", "--port-max=19999", "--num-threads=2", "--media-num-threads=1"])
+        .args(["--port-min=10000", "--port-max=19999", "--num-threads=1", "--media-num-threads=1"])
         .args(["--timeout=60", "--http-threads=1", "--recording-method=pcap"])
         .arg(format!("--recording-dir={}", recordings.display()))
         .arg(format!("--interface=main/{ip}"));
