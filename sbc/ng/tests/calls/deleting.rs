@@ -81,7 +81,7 @@ fn an_unknown_call_is_a_warning_and_with_fatal_an_error() {
         ("ok".into(), "Call-ID not found or tags didn't match".into())
     );
     let fatal = flags(request("delete", &[("call-id", "none")]), &["fatal"]);
-    assert_eq!(world.error(&fatal), "Unknown call-id");
+    assert_eq!(world.error(&fatal), "Call-ID not found or tags didn't match");
 }
 
 #[test]
