@@ -16,17 +16,14 @@ pub enum Failure {
     /// It begins as JSON and is none.
     #[error("Failed to parse JSON document")]
     Json,
-    /// JSON, but no object.
-    #[error("Could not decode JSON dictionary")]
-    JsonType,
     /// No `command`.
     #[error("Dictionary contains no key \"command\"")]
     NoCommand,
     /// A command that nobody knows.
     #[error("Unrecognized command")]
     UnknownCommand,
-    /// A command of rtpengine that this engine does not have.
-    #[error("Unsupported command")]
+    /// A command of rtpengine that this engine does not have: in the words of an rtpengine that is older than it.
+    #[error("Unrecognized command")]
     UnsupportedCommand,
     /// No `call-id`.
     #[error("No call-id in message")]
@@ -88,9 +85,7 @@ impl Failure {
     /// Stable word for counters.
     pub fn class(self) -> &'static str {
         match self {
-            Failure::Format | Failure::Empty | Failure::Bencode | Failure::Json | Failure::JsonType => {
-                "format"
-            }
+            Failure::Format | Failure::Empty | Failure::Bencode | Failure::Json => "format",
             Failure::NoCommand => "no_command",
             Failure::UnknownCommand => "unknown_command",
             Failure::UnsupportedCommand => "unsupported_command",

@@ -1,17 +1,17 @@
 //! Keys, flags and their many spellings, read into [`Options`](crate::options::Options): keys of the dictionary, entries of `flags` with
 //! their prefix forms, and `rtpp-flags`. What nobody knows is noted and otherwise passed over. Decides nothing.
 
-use crate::options::{
-    All, AttributeChange, AttributePlace, Change, CodecName, CodecOptions, DtmfSecurity, Echo, Ice, Learning,
-    Transport,
-};
+mod values; // what stands behind keys: numbers, words, addresses, codecs
+
+use crate::options::{All, AttributeChange, AttributePlace, Change, CodecOptions, Ice, Learning, Transport};
 use crate::raw::{Item, Items, Word, after_word, bracketed, is_word};
 use crate::request::{Command, Request, UNKNOWN_LEN_MAX, UNKNOWN_MAX};
 use crate::value::{Dict, Value};
-use command::Suite;
-use core::net::IpAddr;
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use values::{
+    address, attribute_place, base64, codec_name, echo, escaped, is_branch_word, is_list, media_kind, name,
+    number_in, push_suites, security, set, string, switch, texts, tos, word_in,
+};
 
 /// Entries of a list that are kept at most: what comes later is passed over and noted.
 const LIST_MAX: usize = 64;
@@ -46,14 +46,22 @@ impl Reader {
 
     /// Reads a whole dictionary: `rtpp-flags` last, because they count more than keys that a client always adds.
     pub fn dict(&mut self, dict: &Dict) {
-        let mut seen = BTreeSet::new();
+        let mut seen: BTreeMap<String, &Value> = BTreeMap::new();
         let mut flags = None;
         for (key, value) in &dict.0 {
             let word = Word::of(key);
+            if let Some(first) = seen.get(word.as_str()) {
+                // Kamailio says `delete delay` as a number and `delete-delay` as a text: that is the same twice.
+                if *first != value && first.to_text().is_none_or(|text| Some(text) != value.to_text()) {
+                    self.unknown(&[key, b" (repeated)"]);
+                }
+                continue;
+            }
             // What is no word of ours is noted each time.
-            if !word.as_str().is_empty() && !seen.insert(word.as_str().to_owned()) {
-                self.unknown(&[key, b" (repeated)"]);
-            } else if word.as_str() == "rtpp-flags" {
+            if !word.as_str().is_empty() {
+                seen.insert(word.as_str().to_owned(), value);
+            }
+            if word.as_str() == "rtpp-flags" {
                 flags = Some(value);
             } else if !self.key(word.as_str(), value) {
                 self.unknown(&[key]);
@@ -142,8 +150,8 @@ impl Reader {
                 set(&mut options.is_ipv6, family)
             }
             "direction" => self.each(key, value, Reader::direction),
-            "interface" | "from-interface" => set(&mut options.interfaces[0], string(value)),
-            "to-interface" => set(&mut options.interfaces[1], string(value)),
+            "interface" | "from-interface" | "in-iface" => set(&mut options.interfaces[0], string(value)),
+            "to-interface" | "out-iface" => set(&mut options.interfaces[1], string(value)),
             "endpoint-learning" => self.each(key, value, Reader::learning),
 
             "flags" => self.flags(value),
@@ -173,8 +181,7 @@ impl Reader {
             "transcode" => self.codec_key(key, value),
             "ptime" | "repacketize" => number_in(&mut options.ptime, value, 1..=1_000),
             "ptime-reverse" | "reverse-ptime" => number_in(&mut options.ptime_reverse, value, 1..=1_000),
-            // Beyond an octet, and below nothing: the default holds.
-            "tos" => value.as_int().inspect(|tos| options.tos = u8::try_from(*tos).ok()).is_some(),
+            "tos" => value.as_int().inspect(|number| options.tos = tos(*number)).is_some(),
             "delete-delay" => number_in(&mut options.delete_delay, value, 0..=86_400),
             "limit" => number_in(&mut options.limit, value, 1..=u32::MAX),
 
@@ -284,13 +291,24 @@ impl Reader {
                         Value::Text(text) if self.entry_pair(text) => {}
                         Value::Text(text) if self.bare(text) => {}
                         Value::Text(text) => self.unknown(&[text]),
-                        Value::Int(_) | Value::List(_) | Value::Dict(_) => self.unknown(&[b"flags"]),
+                        // `c=[…]` among the flags of a text.
+                        Value::Dict(dict) => self.pairs(dict),
+                        Value::Int(_) | Value::List(_) => self.unknown(&[b"flags"]),
                     }
                 }
             }
             Value::Int(_) | Value::Dict(_) => return false,
         }
         true
+    }
+
+    /// Pairs as an entry of `flags`.
+    fn pairs(&mut self, dict: &Dict) {
+        for (key, value) in &dict.0 {
+            if !self.pair(key, value, Whence::Flags) {
+                self.unknown(&[key, b"=", value.as_text().unwrap_or(b"[]")]);
+            }
+        }
     }
 
     /// `key=value` as an entry of `flags`: all behind the sign is the value.
@@ -341,22 +359,7 @@ impl Reader {
                 Whence::Flags => false,
             },
             // Words for Kamailio, which sends the branch itself as a key.
-            ("via-branch", Value::Text(text))
-                if [
-                    "auto",
-                    "extra",
-                    "next",
-                    "auto-next",
-                    "next-auto",
-                    "auto-extra",
-                    "extra-auto",
-                    "none",
-                ]
-                .iter()
-                .any(|word| is_word(text, word)) =>
-            {
-                true
-            }
+            ("via-branch", Value::Text(text)) if is_branch_word(text, request.via_branch.is_some()) => true,
             (word, _) if self.key(word, value) => true,
             (_, Value::Text(text)) => self.flag(&[key, b"=", text].concat()),
             (_, Value::Int(_) | Value::List(_) | Value::Dict(_)) => false,
@@ -387,7 +390,6 @@ impl Reader {
             "all" => selector.all = Some(All::All),
             "directional" => selector.directional = true,
             "bidirectional" => selector.bidirectional = true,
-            "egress" => selector.egress = true,
             "fatal" => options.fatal = true,
             "fast" => options.fast = true,
             "to-tag" => options.to_tag = true,
@@ -449,6 +451,7 @@ impl Reader {
             | "no-passthrough"
             | "debug"
             | "debugging"
+            | "force-answer"
             | "skip-recording-db"
             | "skip-recording-database"
             | "symmetric-codecs" => {}
@@ -542,9 +545,13 @@ impl Reader {
             "accept" => Transport::Accept,
             _ => Transport::Unknown,
         };
-        self.transport = None;
-        self.request.options.transport = Some(transport);
-        transport != Transport::Unknown
+        let is_known = transport != Transport::Unknown;
+        // What nobody knows takes nobody's place.
+        if is_known || self.transport.is_none() && self.request.options.transport.is_none() {
+            self.transport = None;
+            self.request.options.transport = Some(transport);
+        }
+        is_known
     }
 
     fn ice(&mut self, text: &[u8]) -> bool {
@@ -760,254 +767,6 @@ const PREFIXES: [(&str, Read); 16] = [
     ("sdp-attr-substitute-", |reader, text| reader.attribute_flag("substitute", text)),
     ("sdp-attr-substitude-", |reader, text| reader.attribute_flag("substitute", text)),
 ];
-
-/// Whether a key may have a list or a dictionary.
-fn is_list(key: &str) -> bool {
-    let lists = [
-        "all",
-        "codecs",
-        "direction",
-        "dtls",
-        "flags",
-        "from-tags",
-        "ice",
-        "osrtp",
-        "received-from",
-        "replace",
-        "rtcp-mux",
-        "sdes",
-        "sdp-attr",
-        "sdp-media-remove",
-        "supports",
-        "t38",
-        "t.38",
-        "transcode",
-    ];
-    lists.contains(&key) || key.starts_with("codec")
-}
-
-/// Shows each text of a list, or of one text with commas. Numbers count as texts. Whether it is such a value.
-fn texts(value: &Value, mut show: impl FnMut(&[u8])) -> bool {
-    match value {
-        Value::Text(text) => {
-            let pieces = text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-            pieces.filter(|piece| !piece.is_empty()).for_each(show);
-        }
-        Value::List(values) => {
-            for value in values {
-                match value.to_text() {
-                    Some(text) => show(&text),
-                    None => show(b"[]"),
-                }
-            }
-        }
-        Value::Int(number) => show(number.to_string().as_bytes()),
-        Value::Dict(_) => return false,
-    }
-    true
-}
-
-/// Keeps a value if there is one; whether there is.
-fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
-    let is_there = value.is_some();
-    if is_there {
-        *place = value;
-    }
-    is_there
-}
-
-/// Bytes that name something; empty ones name nothing.
-fn name(place: &mut Option<Vec<u8>>, value: &Value) -> bool {
-    let text = value.to_text();
-    let is_text = text.is_some();
-    if let Some(text) = text.filter(|text| !text.is_empty()) {
-        *place = Some(text);
-    }
-    is_text
-}
-
-fn string(value: &Value) -> Option<String> {
-    String::from_utf8(value.to_text()?).ok().filter(|text| !text.is_empty())
-}
-
-fn number_in<T: TryFrom<i64> + PartialOrd>(
-    place: &mut Option<T>,
-    value: &Value,
-    range: core::ops::RangeInclusive<T>,
-) -> bool {
-    let number = value.as_int().and_then(|number| T::try_from(number).ok());
-    set(place, number.filter(|number| range.contains(number)))
-}
-
-fn word_in<T: Copy>(value: &Value, words: &[(&str, T)]) -> Option<T> {
-    let word = Word::of(value.as_text()?);
-    words.iter().find(|(known, _)| *known == word.as_str()).map(|(_, meaning)| *meaning)
-}
-
-fn switch(value: &Value) -> Option<bool> {
-    let words =
-        [("yes", true), ("on", true), ("true", true), ("no", false), ("off", false), ("false", false)];
-    match value {
-        Value::Int(number) => Some(*number != 0),
-        _ => word_in(value, &words),
-    }
-}
-
-fn security(value: &Value) -> Option<DtmfSecurity> {
-    let words = [
-        ("off", DtmfSecurity::Off),
-        ("drop", DtmfSecurity::Drop),
-        ("silence", DtmfSecurity::Silence),
-        ("tone", DtmfSecurity::Tone),
-        ("random", DtmfSecurity::Random),
-        ("zero", DtmfSecurity::Zero),
-        ("dtmf", DtmfSecurity::Dtmf),
-    ];
-    word_in(value, &words)
-}
-
-fn echo(value: &Value) -> Option<Echo> {
-    let words = [
-        ("blackhole", Echo::Blackhole),
-        ("sinkhole", Echo::Blackhole),
-        ("forward", Echo::Forward),
-        ("fwd", Echo::Forward),
-        ("fw", Echo::Forward),
-        ("backwards", Echo::Backwards),
-        ("backward", Echo::Backwards),
-        ("reverse", Echo::Backwards),
-        ("back", Echo::Backwards),
-        ("bkw", Echo::Backwards),
-        ("bk", Echo::Backwards),
-        ("both", Echo::Both),
-    ];
-    word_in(value, &words)
-}
-
-/// An address by itself, in brackets, or with its family before it: `["IP4", "192.0.2.1"]`, `IP4 192.0.2.1`.
-fn address(value: &Value) -> Option<IpAddr> {
-    match value {
-        Value::List(values) => address(values.last().filter(|value| value.as_list().is_none())?),
-        Value::Text(text) => {
-            let text = text.trim_ascii();
-            let text = [&b"ip4"[..], b"ip6"]
-                .iter()
-                .find_map(|family| {
-                    let rest = after_word(text, str::from_utf8(family).ok()?)?;
-                    rest.strip_prefix(b" ")
-                        .or_else(|| rest.strip_prefix(b"-"))
-                        .or_else(|| rest.strip_prefix(b":"))
-                })
-                .unwrap_or(text);
-            let text = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).unwrap_or(text);
-            str::from_utf8(text).ok()?.parse().ok()
-        }
-        Value::Int(_) | Value::Dict(_) => None,
-    }
-}
-
-/// `NAME/clock/channels/bitrate/ptime/fmtp/…`; pieces may be empty, those behind the format parameters say nothing here.
-fn codec_name(text: &[u8]) -> Option<CodecName> {
-    fn number<T: core::str::FromStr>(piece: Option<&str>) -> Option<Option<T>> {
-        piece.filter(|piece| !piece.is_empty()).map_or(Some(None), |piece| piece.parse().ok().map(Some))
-    }
-    let text = str::from_utf8(text).ok().filter(|text| text.len() <= 256)?;
-    let mut pieces = text.split('/');
-    let name =
-        pieces.next().filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))?;
-    Some(CodecName {
-        name: name.to_owned(),
-        clock: number(pieces.next())?,
-        channels: number(pieces.next())?,
-        bitrate: number(pieces.next())?,
-        ptime: number(pieces.next())?,
-        fmtp: pieces
-            .next()
-            .filter(|fmtp| !fmtp.is_empty() && !fmtp.contains(char::is_control))
-            .map(str::to_owned),
-    })
-}
-
-/// Suites divided by semicolons. Those that rtpengine has and we have not are no word in vain.
-fn push_suites(list: &mut Vec<Suite>, text: &[u8]) -> bool {
-    let mut all_known = true;
-    for name in text.split(|byte| *byte == b';').filter(|name| !name.is_empty()) {
-        let name = str::from_utf8(name).unwrap_or("");
-        match Suite::by_name(name) {
-            Some(suite) if !list.contains(&suite) => list.push(suite),
-            Some(_) => {}
-            None => all_known &= THEIR_SUITES.iter().any(|known| known.eq_ignore_ascii_case(name)),
-        }
-    }
-    all_known
-}
-
-const THEIR_SUITES: [&str; 6] = [
-    "AES_192_CM_HMAC_SHA1_80",
-    "AES_192_CM_HMAC_SHA1_32",
-    "F8_128_HMAC_SHA1_80",
-    "F8_128_HMAC_SHA1_32",
-    "NULL_HMAC_SHA1_80",
-    "NULL_HMAC_SHA1_32",
-];
-
-fn media_kind(text: &[u8]) -> Option<Vec<u8>> {
-    let kinds = ["audio", "video", "image", "text", "message", "application", "other"];
-    let word = Word::of(text);
-    kinds.contains(&word.as_str()).then(|| word.as_str().as_bytes().to_vec())
-}
-
-fn attribute_place(text: &[u8]) -> Option<AttributePlace> {
-    match Word::of(text).as_str() {
-        "none" | "global" | "session" => Some(AttributePlace::Session),
-        "all" => Some(AttributePlace::All),
-        _ => media_kind(text).map(AttributePlace::Kind),
-    }
-}
-
-/// `--` for `=` and `..` for a space, because neither fits into a flag.
-fn escaped(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.windows(2).any(|two| two == b"--" || two == b"..") {
-        return Cow::Borrowed(text);
-    }
-    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let [first, behind @ ..] = rest {
-        let (byte, behind) = match (first, behind) {
-            (b'-', [b'-', behind @ ..]) => (b'=', behind),
-            (b'.', [b'.', behind @ ..]) => (b' ', behind),
-            (other, behind) => (*other, behind),
-        };
-        out.push(byte);
-        rest = behind;
-    }
-    Cow::Owned(out)
-}
-
-/// Base64, with its padding or without.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-    let digits = text.get(..text.len() - padding).filter(|_| padding <= 2)?;
-    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 3);
-    for chunk in digits.chunks(4) {
-        let mut bits = 0u32;
-        for digit in chunk {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' | b'-' => 62,
-                b'/' | b'_' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(value);
-        }
-        bits <<= 6 * (4 - chunk.len());
-        // One digit alone is no byte.
-        let len = chunk.len().checked_sub(1).filter(|len| *len > 0)?;
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..=len]);
-    }
-    Some(bytes)
-}
 
 #[cfg(test)]
 mod tests;

@@ -57,7 +57,7 @@ impl Notation {
     /// By the first byte of a payload; what is neither is answered in bencode.
     pub fn of(payload: &[u8]) -> Notation {
         match payload.trim_ascii_start().first() {
-            Some(b'{' | b'[') => Notation::Json,
+            Some(b'{') => Notation::Json,
             _ => Notation::Bencode,
         }
     }
@@ -156,7 +156,7 @@ pub fn next_in_stream(buffer: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Failu
 ///
 /// # Errors
 /// What rtpengine says of such a payload: [`Failure::Empty`], [`Failure::Bencode`], [`Failure::Json`],
-/// [`Failure::JsonType`], [`Failure::Format`].
+/// [`Failure::Format`].
 pub fn read(payload: &[u8]) -> Result<(Notation, Dict), Failure> {
     let payload = payload.trim_ascii();
     match payload.first() {
@@ -166,9 +166,9 @@ pub fn read(payload: &[u8]) -> Result<(Notation, Dict), Failure> {
             let dict = dict.and_then(|dict| Dict::from_bencode(dict).ok()).ok_or(Failure::Bencode)?;
             Ok((Notation::Bencode, dict))
         }
-        Some(b'{' | b'[') => match json::read(payload)? {
+        Some(b'{') => match json::read(payload)? {
             value::Value::Dict(dict) => Ok((Notation::Json, dict)),
-            _ => Err(Failure::JsonType),
+            _ => Err(Failure::Json),
         },
         Some(_) => Err(Failure::Format),
     }
@@ -250,7 +250,7 @@ mod tests {
             (b"d7:command4:pingex", "Could not decode bencode dictionary"),
             (b"{\"command\":", "Failed to parse JSON document"),
             (b"{\"command\":\"ping\"}}", "Failed to parse JSON document"),
-            (b"[\"ping\"]", "Could not decode JSON dictionary"),
+            (b"[\"ping\"]", "Invalid NG data format"),
         ];
         for (payload, words) in rows {
             assert_eq!(read(payload).unwrap_err().to_string(), words, "{}", payload.escape_ascii());

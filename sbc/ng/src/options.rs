@@ -41,8 +41,8 @@ pub struct Options {
     pub ptime_reverse: Option<u16>,
     /// What is done with media.
     pub media: MediaOptions,
-    /// `TOS`: the whole octet; DSCP is its upper six bits.
-    pub tos: Option<u8>,
+    /// `TOS`.
+    pub tos: Tos,
     /// Which parties a command is for, beside the tags.
     pub selector: Selector,
     /// `delete-delay` in seconds.
@@ -59,6 +59,18 @@ pub struct Options {
     pub metadata: Option<Vec<u8>>,
     /// `limit` of `list`.
     pub limit: Option<u32>,
+}
+
+/// `TOS`, for both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tos {
+    /// Nothing said, or more than an octet: in an offer what the listener has.
+    #[default]
+    Listener,
+    /// The whole octet; DSCP is its upper six bits.
+    Octet(u8),
+    /// Below nothing: what it was before.
+    Unchanged,
 }
 
 /// Sources (media.md "Learning the source").
@@ -367,8 +379,6 @@ pub struct Selector {
     pub from_tags: Vec<Vec<u8>>,
     /// `to-call-id`.
     pub to_call_id: Option<Vec<u8>>,
-    /// `egress`.
-    pub egress: bool,
 }
 
 /// `all`.

@@ -73,7 +73,7 @@ impl<'a> Items<'a> {
     }
 
     /// A value: a text up to a blank or, within brackets, to a closing one; or brackets with a list of values, or with a
-    /// dictionary if what comes first is a pair.
+    /// dictionary if what comes first is a pair. `[a c=[…]]` is a list whose last entry is a dictionary.
     fn value(&mut self, depth: usize) -> Option<Value> {
         if self.left == 0 || depth > DEPTH_MAX {
             self.is_cut = true;
@@ -99,10 +99,23 @@ impl<'a> Items<'a> {
                     // No pair, between pairs: says nothing.
                     None => drop(self.value(depth + 1)?),
                 },
-                Some(_) => list.push(self.value(depth + 1)?),
+                Some(_) => match self.nested_key() {
+                    Some(key) => list.push(Dict::new().with(key, self.value(depth + 1)?).into()),
+                    None => list.push(self.value(depth + 1)?),
+                },
             }
         }
         Some(if dict.0.is_empty() { Value::List(list) } else { Value::Dict(dict) })
+    }
+
+    /// `c` of `c=[…]` in a list, which is a dictionary by itself there, and goes behind the sign.
+    fn nested_key(&mut self) -> Option<&'a [u8]> {
+        let before = self.rest;
+        let key = self.key().filter(|_| self.rest.starts_with(b"["));
+        if key.is_none() {
+            self.rest = before;
+        }
+        key
     }
 
     /// `key` of `key=`, and goes behind it.

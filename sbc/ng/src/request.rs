@@ -65,7 +65,7 @@ const COMMANDS: [(Command, &str); 24] = [
 ];
 
 /// Commands of rtpengine that are not ours.
-const NOT_OURS: [&str; 8] = [
+const NOT_OURS: [&str; 9] = [
     "start-forwarding",
     "stop-forwarding",
     "create",
@@ -74,6 +74,7 @@ const NOT_OURS: [&str; 8] = [
     "transform",
     "inject-start",
     "inject-stop",
+    "cli",
 ];
 
 impl Command {

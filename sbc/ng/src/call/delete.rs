@@ -16,9 +16,7 @@ use command::Party;
 impl Call {
     pub(super) fn delete(&mut self, tools: &mut Tools, now: Now, request: &Request, asked: Asked) {
         let meant = self.find_deleted(request);
-        let is_all = tag(&request.from_tag).is_none()
-            && branch_of(request).is_empty()
-            && tag(&request.to_tag).filter(|_| request.options.to_tag).is_none();
+        let is_all = self.named(request).is_none() && branch_of(request).is_empty();
         if meant.is_empty() && !is_all {
             if self.delete_watching(tools, now, request) {
                 tools.answer(now, asked, Ok(Dict::new()));
@@ -46,8 +44,9 @@ impl Call {
 
     /// Ends what a tag publishes or subscribes to; whether there was something. There is no delay: nobody calls it back.
     fn delete_watching(&mut self, tools: &mut Tools, now: Now, request: &Request) -> bool {
-        let named = tag(&request.to_tag).filter(|_| request.options.to_tag).or(tag(&request.from_tag));
-        let Some(party) = named.and_then(|tag| self.subscriptions.delete(tag)) else { return false };
+        let Some(party) = self.named(request).and_then(|tag| self.subscriptions.delete(tag)) else {
+            return false;
+        };
         self.forget(tools, now, party);
         self.set_media(tools);
         true
@@ -67,6 +66,14 @@ impl Call {
         }
     }
 
+    /// Whom a `delete` names: whichever tag is known. `to-tag` counts, and goes first, if a flag says so or if it is the
+    /// only tag.
+    pub(super) fn named<'r>(&self, request: &'r Request) -> Option<&'r [u8]> {
+        let from = tag(&request.from_tag);
+        let to = tag(&request.to_tag).filter(|_| request.options.to_tag || from.is_none());
+        [to, from].into_iter().flatten().find(|tag| self.tagged(tag).is_some()).or(to).or(from)
+    }
+
     /// The dialogues that a `delete` is for: all of them if it names nobody.
     fn find_deleted(&self, request: &Request) -> Vec<u32> {
         let ids = |is_meant: &dyn Fn(&&Dialogue) -> bool| -> Vec<u32> {
@@ -79,16 +86,11 @@ impl Call {
                 return on_branch;
             }
         }
-        let to_tag = tag(&request.to_tag).filter(|_| request.options.to_tag);
-        let from_tag = tag(&request.from_tag);
-        match to_tag.or(from_tag) {
-            // Either may be known.
-            Some(_) => {
-                match to_tag.and_then(|to| self.tagged(to)).or(from_tag.and_then(|from| self.tagged(from))) {
-                    Some(party) => ids(&|dialogue| dialogue.side(party).is_some()),
-                    None => Vec::new(),
-                }
-            }
+        match self.named(request) {
+            Some(tag) => match self.tagged(tag) {
+                Some(party) => ids(&|dialogue| dialogue.side(party).is_some()),
+                None => Vec::new(),
+            },
             None if branch.is_empty() => ids(&|_| true),
             None => Vec::new(),
         }

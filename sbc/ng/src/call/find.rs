@@ -56,7 +56,7 @@ impl Call {
         let (offerer, tag) = match (offerer, answerer) {
             (Some(offerer), _) => (offerer, to),
             (None, Some(offerer)) => (offerer, from),
-            (None, None) => return Err(Failure::UnknownParty),
+            (None, None) => return Err(Failure::Dialogue),
         };
         let branch = branch_of(request);
         let offered = || {

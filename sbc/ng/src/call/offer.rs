@@ -9,6 +9,7 @@ use super::{Call, Media, What};
 use crate::book::Ended;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::options::Tos;
 use crate::request::Request;
 use crate::tools::{Asked, Tools};
 use crate::value::{Dict, Value};
@@ -292,6 +293,9 @@ impl Call {
         {
             party.tag = to_tag.into();
         }
+        if request.options.tos == Tos::Listener {
+            self.dscp = None;
+        }
         self.take_options(tools, from, &request.options);
         self.tell(now, What::Offered(from.0));
         // What was agreed before goes on until the answer; but who may send what may have changed.
@@ -301,9 +305,11 @@ impl Call {
         }
     }
 
-    /// What a request says of its sender and of the call.
+    /// What a request says of its sender and of the call. An answer that is silent about `TOS` leaves the offer's.
     pub(super) fn take_options(&mut self, tools: &mut Tools, from: Party, options: &crate::options::Options) {
-        self.dscp = options.tos.map(|tos| tos >> 2);
+        if let Tos::Octet(octet) = options.tos {
+            self.dscp = Some(octet >> 2);
+        }
         if let Some(party) = self.party_mut(from) {
             party.source.take(options);
             if let Some(label) = options.selector.set_label.as_deref().or(options.selector.label.as_deref()) {

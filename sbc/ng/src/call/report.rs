@@ -41,7 +41,7 @@ impl Call {
         if request.options.fast {
             return tools.answer(now, asked, Ok(Dict::new()));
         }
-        let to_tag = request.to_tag.clone().filter(|_| request.options.to_tag);
+        let to_tag = self.named(request).map(<[u8]>::to_vec);
         let told = self.told(request, asked, to_tag);
         self.await_report(tools, now, Awaiting::Told(Box::new(told)));
     }

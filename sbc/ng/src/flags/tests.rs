@@ -3,7 +3,8 @@
 use super::*;
 use crate::failure::Failure;
 use crate::frame;
-use crate::options::Options;
+use crate::options::{CodecName, DtmfSecurity, Echo, Options, Tos};
+use command::Suite;
 use proptest::prelude::*;
 
 /// An offer with one more key.
@@ -74,7 +75,6 @@ fn flags_mean_the_same_wherever_they_stand() {
     key("pause", "yes", |o| o.media.pause_recording = true);
     flag("directional", |o| o.selector.directional = true);
     flag("bidirectional", |o| o.selector.bidirectional = true);
-    flag("egress", |o| o.selector.egress = true);
     flag("fatal", |o| o.fatal = true);
     flag("fast", |o| o.fast = true);
     flag("to-tag", |o| o.to_tag = true);
@@ -121,6 +121,7 @@ fn flags_that_change_nothing_here_are_known() {
         "no-tls-id",
         "provisional",
         "new-branch",
+        "force-answer",
     ] {
         flag(known, |_| {});
     }
@@ -221,6 +222,8 @@ fn keys_mean_the_same_in_all_their_spellings() {
     key("interface", "pub", |o| o.interfaces[0] = Some("pub".to_owned()));
     key("from-interface", "pub", |o| o.interfaces[0] = Some("pub".to_owned()));
     key("to-interface", "priv", |o| o.interfaces[1] = Some("priv".to_owned()));
+    key("in-iface", "pub", |o| o.interfaces[0] = Some("pub".to_owned()));
+    key("out-iface", "priv", |o| o.interfaces[1] = Some("priv".to_owned()));
     key("endpoint-learning", "delayed", |o| o.source.learning = Some(Learning::Delayed));
     key("label", "a[b]", |o| o.selector.label = Some(b"a[b]".to_vec()));
     key("from-label", "caller", |o| o.selector.label = Some(b"caller".to_vec()));
@@ -267,9 +270,9 @@ fn numbers_come_as_numbers_and_as_texts() {
     number("ptime", 40, |o| o.ptime = Some(40));
     number("ptime-reverse", 20, |o| o.ptime_reverse = Some(20));
     number("reverse-ptime", 20, |o| o.ptime_reverse = Some(20));
-    number("TOS", 184, |o| o.tos = Some(184));
+    number("TOS", 184, |o| o.tos = Tos::Octet(184));
     number("TOS", 256, |_| {});
-    number("TOS", -1, |_| {});
+    number("TOS", -1, |o| o.tos = Tos::Unchanged);
     number("delete-delay", 0, |o| o.delete_delay = Some(0));
     number("limit", 50, |o| o.limit = Some(50));
     number("repeat-times", 3, |o| o.media.play.times = Some(3));
@@ -361,6 +364,9 @@ fn tags_among_flags_count_more_than_those_that_kamailio_always_adds() {
     assert_eq!(plain.via_branch.as_deref(), Some(&b"b"[..]));
     assert!(plain.options.to_tag && plain.options.selector.directional);
     assert_eq!(request("via-branch=z").via_branch.as_deref(), Some(&b"z"[..]));
+    assert_eq!(request("via-branch=2").via_branch.as_deref(), Some(&b"b"[..]), "the second Via has given it");
+    let alone = read(&offer("rtpp-flags", "via-branch=2"));
+    assert_eq!(alone.via_branch.as_deref(), Some(&b"2"[..]));
 }
 
 #[test]
@@ -433,6 +439,7 @@ fn what_nobody_knows_is_noted_and_changes_nothing() {
     assert_eq!(notes("flags", Value::List(vec![Value::Int(1), Value::List(vec![])])), ["flags", "flags"]);
     assert_eq!(notes("flags", Dict::new().with("a", 1)), ["flags"]);
     assert_eq!(notes("rtpp-flags", "fly wings=2 x=[a]"), ["fly", "wings=2", "x=[]"]);
+    assert_eq!(notes("flags", Value::texts(["egress"])), ["egress"]);
     assert_eq!(notes("replace", Value::texts(["wings"])), ["replace-wings"]);
     assert_eq!(
         notes("SDES", Value::texts(["only-X", "no-Y", "unencrypted_srtp"])),
@@ -552,8 +559,8 @@ fn what_a_command_needs_is_asked_for_in_order() {
         ("connect", "call-id", "No from-tag in message"),
         ("connect", "call-id from-tag", "No to-tag in message"),
         ("connect", "call-id from-tags to-tag", ""),
-        ("start forwarding", "call-id", "Unsupported command"),
-        ("mesh", "", "Unsupported command"),
+        ("start forwarding", "call-id", "Unrecognized command"),
+        ("mesh", "", "Unrecognized command"),
         ("fly", "", "Unrecognized command"),
         ("", "", "Unrecognized command"),
     ];
@@ -684,4 +691,39 @@ fn a_tag_means_its_party_where_it_was_not_written_for_all() {
     assert!(block(None), "as stock rtpengine 10.5");
     assert!(!block(Some(("rtpp-flags", "label=x"))), "as later ones");
     assert!(block(Some(("rtpp-flags", "directional"))));
+}
+
+#[test]
+fn what_is_said_twice_alike_is_no_news() {
+    let delays = |second: Value| {
+        let dict = Dict::new().with("command", "delete").with("call-id", "c");
+        let request = read(&dict.with("delete delay", 5).with("delete-delay", second));
+        (request.options.delete_delay, request.unknown)
+    };
+    assert_eq!(delays(Value::text("5")), (Some(5), vec![]), "as Kamailio says it");
+    assert_eq!(delays(Value::text("6")), (Some(5), vec!["delete-delay (repeated)".to_owned()]));
+}
+
+#[test]
+fn an_unknown_word_with_a_slash_is_no_transport() {
+    let request = read(&offer("flags", Value::texts(["RTP/SAVP", "up/down"])));
+    let secure = Transport::Rtp { secure: true, feedback: false };
+    assert_eq!(
+        (request.options.transport, &request.unknown[..]),
+        (Some(secure), &["up/down".to_owned()][..])
+    );
+}
+
+#[test]
+fn brackets_among_others_are_of_their_own() {
+    let fill = |o: &mut Options| {
+        (o.sdp.replace_origin, o.sdp.generate_mid) = (true, true);
+        o.codec.strip = vec![codec("PCMU"), codec("EVS")];
+        o.sdp.loop_protect = true;
+    };
+    let text = "[generate-mid replace=[origin] codec=[strip=[PCMU EVS]] loop-protect]";
+    means(&offer("flags", text), fill);
+    means(&offer("rtpp-flags", format!("flags={text}")), fill);
+    let request = read(&offer("rtpp-flags", "x=[a b c=[d e]] generate-mid"));
+    assert_eq!((request.options.sdp.generate_mid, &request.unknown[..]), (true, &["x=[]".to_owned()][..]));
 }

@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use base::Duration;
+use ng::value::Value;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -130,8 +131,21 @@ fn a_fork_goes_by_its_tag() {
     assert!(world.is_joined(&offered, &told));
     let unheard =
         request("delete", &[("call-id", "call"), ("from-tag", "a"), ("to-tag", "x"), ("delete-delay", "0")]);
-    world.get(&flags(unheard, &["to-tag"]));
+    let reply = world.get(&flags(unheard, &["to-tag"]));
+    assert_eq!(reply.get("tags").and_then(Value::as_dict).unwrap().0.len(), 2, "of whom it has deleted");
     world.assert_empty();
+}
+
+#[test]
+fn one_tag_by_itself_names_a_party_on_whichever_side_it_stands() {
+    for side in ["from-tag", "to-tag"] {
+        let mut world = World::new();
+        let offered = world.sdp(&offer("call", "a", &audio(A, 4_000)));
+        world.sdp(&answer("call", "a", "b1", &audio(B, 5_000)));
+        world.sdp(&answer("call", "a", "b2", &audio(C, 6_000)));
+        world.get(&request("delete", &[("call-id", "call"), (side, "b2"), ("delete-delay", "0")]));
+        assert_eq!((world.ng.len(), world.port(&offered).remotes.len()), (1, 1), "{side}");
+    }
 }
 
 #[test]

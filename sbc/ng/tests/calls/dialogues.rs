@@ -155,7 +155,7 @@ fn an_answer_to_nothing_is_refused() {
     assert_eq!(world.error(&answer("call", "a", "b", &audio(B, 5_000))), "Unknown call-id");
     world.sdp(&offer("call", "a", &audio(A, 4_000)));
     let strange = world.error(&answer("call", "x", "y", &audio(B, 5_000)));
-    assert_eq!(strange, "No monologue matching the given criteria");
+    assert_eq!(strange, "Invalid dialogue association");
     assert_eq!(world.error(&answer("call", "a", "a", &audio(B, 5_000))), "Invalid dialogue association");
     assert_eq!(world.error(&reoffer("call", "a", "a", &audio(B, 5_000))), "Invalid dialogue association");
 }
@@ -179,4 +179,24 @@ fn a_party_that_is_offered_to_another_gives_up_the_first() {
     let again = world.sdp(&answer("call", "a", "c", &audio(C, 6_000)));
     assert_eq!(first_port(&again), first_port(&to_a), "A has the same port towards all");
     assert!(world.is_joined(&to_c, &to_a) && world.edge(&to_b, &to_a).is_none());
+}
+
+#[test]
+fn the_tos_of_an_offer_holds_until_the_next_one() {
+    let mut world = World::with(|spec| spec.listeners[0].dscp = 10);
+    let tos = |mut request: ng::value::Dict, tos: i64| {
+        request.put("TOS", tos);
+        request
+    };
+    let mut check = |request: &ng::value::Dict, expected: u8| {
+        world.sdp(request);
+        world.sdp(&answer("call", "a", "b", &audio(B, 5_000)));
+        let dscp: Vec<u8> = world.spec().ports.iter().map(|port| port.dscp).collect();
+        assert_eq!(dscp, [expected; 2], "an answer says nothing of it");
+    };
+    check(&tos(offer("call", "a", &audio(A, 4_000)), 184), 46);
+    check(&tos(reoffer("call", "a", "b", &audio(A, 4_000)), -1), 46);
+    check(&tos(reoffer("call", "a", "b", &audio(A, 4_000)), 256), 10);
+    check(&tos(reoffer("call", "a", "b", &audio(A, 4_000)), 0), 0);
+    check(&reoffer("call", "a", "b", &audio(A, 4_000)), 10);
 }

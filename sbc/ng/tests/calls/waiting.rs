@@ -88,7 +88,7 @@ fn what_is_no_request_is_answered_with_its_error() {
         (b"d7:comm", "Could not decode bencode dictionary"),
         (b"junk", "Invalid NG data format"),
         (b"{\"command\": \"query\"}", "No call-id in message"),
-        (b"[1, 2]", "Could not decode JSON dictionary"),
+        (b"[1, 2]", "Invalid NG data format"),
     ] {
         let cookie = format!("x{}", payload.len());
         world.send(origin(), Frame { cookie: cookie.as_bytes(), payload });
