@@ -158,6 +158,8 @@ fn packets_get_another_length(proxy: &Proxy) {
     assert!(to_b.has(0, "a=ptime:40"), "{}", to_b.0);
     a.say_tone(to_a.media(0), PCMU, 440.0);
     let heard = b.wait_heard(PCMU.number, 10);
+    // The first one may have passed before both sides were known.
+    let heard = &heard[1..];
     assert!(heard.iter().all(|p| p.payload().len() == 320), "packets of 40 ms: {}", heard[0].payload().len());
     assert!(heard.windows(2).all(|p| p[1].timestamp().wrapping_sub(p[0].timestamp()) == 320));
 }

@@ -1,6 +1,7 @@
 //! What is switched within a call: recording, silence, blocking; parties by tag, label and address.
 
 use crate::stand::{Proxy, audio, packets, scenarios};
+use crate::support::talker::{PCMU, Talker};
 use crate::support::{SOON, wait_for};
 use serde_json::{Value as Json, json};
 
@@ -108,28 +109,33 @@ fn recorded(proxy: &Proxy) -> u64 {
     octets
 }
 
+/// A call whose parties say a tone at the pace of phones.
+fn tones(proxy: &Proxy, more: &Json) -> (crate::stand::Call, [Talker; 2]) {
+    let call = proxy.call();
+    let (mut a, mut b) = (Talker::at(proxy.net.ip(2)), Talker::at(proxy.net.ip(3)));
+    let to_b = call.offer(&audio(a.address()), more);
+    let to_a = call.answer(&audio(b.address()), &json!({}));
+    a.say_tone(to_a.media(0), PCMU, 440.0);
+    b.say_tone(to_b.media(0), PCMU, 800.0);
+    (call, [a, b])
+}
+
 fn a_recording_is_written_from_start_to_stop(proxy: &Proxy) {
-    let (call, pair) = (proxy.call(), proxy.pair());
-    let ports = call.connect(&pair);
-    pair.talk(ports);
+    let (call, [a, b]) = tones(proxy, &json!({}));
+    a.wait_heard(0, 5);
     assert_eq!(recorded(proxy), 0, "nobody has asked for one");
     call.does("start recording", &json!({}));
-    for _ in 0..5 {
-        pair.talk(ports);
-    }
+    b.wait_heard(0, 40);
     call.does("stop recording", &json!({}));
-    // Twenty packets each way at five times, half a second of speech.
+    // Most of 0.8 s of two parties at 8000 octets a second at least.
     wait_for("a recording", SOON, || (recorded(proxy) > 8_000).then_some(()));
-    pair.talk(ports);
+    b.wait_heard(0, 5);
     call.delete();
 }
 
 fn a_recording_can_begin_with_the_offer(proxy: &Proxy) {
-    let (call, pair) = (proxy.call(), proxy.pair());
-    let ports = call.connect_with(&pair, &json!({"record-call": "on"}), &json!({}));
-    for _ in 0..5 {
-        pair.talk(ports);
-    }
+    let (call, [_a, b]) = tones(proxy, &json!({"record-call": "on"}));
+    b.wait_heard(0, 40);
     call.delete();
     wait_for("a recording", SOON, || (recorded(proxy) > 8_000).then_some(()));
 }

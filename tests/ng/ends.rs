@@ -72,11 +72,11 @@ fn an_offer_revives_what_was_deleted(proxy: &Proxy) {
     let (call, pair) = (proxy.call(), proxy.pair());
     let ports = call.connect(&pair);
     call.does("delete", &json!({"from-tag": "a", "delete-delay": 1}));
-    let again = call.connect(&pair);
+    let again = call.connect_with(&pair, &json!({"to-tag": "b"}), &json!({}));
     assert_eq!((again.a, again.b), (ports.a, ports.b));
     // The delay runs out, the call does not.
     std::thread::sleep(std::time::Duration::from_millis(2_200));
-    pair.talk(ports);
+    pair.talk(again);
 }
 
 fn the_delay_of_the_configuration(make: Make) {

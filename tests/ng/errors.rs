@@ -1,6 +1,7 @@
 //! What is refused, and in which words: clients match some of them byte for byte.
 
 use crate::stand::{Make, Proxy, Setup, audio, bencoded, read, scenarios};
+use crate::support::{SOON, wait_for};
 use serde_json::json;
 
 scenarios! {
@@ -125,11 +126,14 @@ fn beyond_the_limit(make: Make) {
     bencoded(&second.offering(&audio(pair.a.address()), &json!({}))).write(&mut bytes);
     assert_eq!(reason(&proxy, &bytes), "Parallel session limit reached");
     // The call that is there may be offered again.
-    let again = first.connect(&pair);
+    let again = first.connect_with(&pair, &json!({"to-tag": "b"}), &json!({}));
     assert_eq!((again.a, again.b), (ports.a, ports.b));
     pair.talk(ports);
     first.delete();
-    second.offer(&audio(pair.a.address()), &json!({}));
+    wait_for("the place to be free", SOON, || {
+        let offer = second.offering(&audio(pair.a.address()), &json!({}));
+        (second.ng.ask(&offer)["result"] == "ok").then_some(())
+    });
     proxy.check();
 }
 

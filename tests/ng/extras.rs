@@ -158,18 +158,19 @@ fn what_is_published_can_be_heard(proxy: &Proxy) {
 }
 
 fn parties_are_connected(proxy: &Proxy) {
-    let (one, two, left, right) = (proxy.call(), proxy.call(), proxy.pair(), proxy.pair());
-    let (of_one, of_two) = (one.connect(&left), two.connect(&right));
-    left.talk(of_one);
-    right.talk(of_two);
-    // The caller of one and the callee of the other.
-    one.does("connect", &json!({"from-tag": "a", "to-tag": "b", "to-call-id": two.id}));
-    for packet in packets(&left.a, 5) {
-        left.a.rtp.send(of_one.a, &packet);
-        assert_eq!(right.b.rtp.receive().0[12..], packet[12..]);
-    }
-    for packet in packets(&right.b, 5) {
-        right.b.rtp.send(of_two.b, &packet);
-        assert_eq!(left.a.rtp.receive().0[12..], packet[12..]);
+    // Two pairs in one call: the caller of one is joined with the callee of the other.
+    let (call, left, right) = (proxy.call(), proxy.pair(), proxy.pair());
+    let of_left = call.connect(&left);
+    let to_d = call.offer(&audio(right.a.address()), &json!({"from-tag": "c"}));
+    let to_c = call.answer(&audio(right.b.address()), &json!({"from-tag": "c", "to-tag": "d"}));
+    let of_right = crate::stand::Ports { a: to_c.media(0), b: to_d.media(0) };
+    left.talk(of_left);
+    right.talk(of_right);
+    call.does("connect", &json!({"from-tag": "a", "to-tag": "d"}));
+    for (from, at, ear) in [(&left.a, of_left.a, &right.b), (&right.b, of_right.b, &left.a)] {
+        for packet in packets(from, 5) {
+            from.rtp.send(at, &packet);
+            assert_eq!(ear.rtp.receive().0[12..], packet[12..]);
+        }
     }
 }

@@ -19,13 +19,11 @@ fn branches_have_ports_of_their_own(proxy: &Proxy) {
     assert_ne!(one.media(0), two.media(0));
     let again = call.offer(&offer, &json!({"via-branch": "z9hG4bK-1"}));
     assert_eq!(one.media(0), again.media(0));
-    // Both ring with media of their own, before any answer.
-    for (callee, sdp) in [(&pair.b, &one), (&other, &two)] {
-        for packet in crate::stand::packets(callee, 3) {
-            callee.rtp.send(sdp.media(0), &packet);
-            assert_eq!(pair.a.rtp.receive().0, packet);
-        }
-    }
+    // Each rings with media of its own.
+    let ringing = call.answer(&audio(other.address()), &json!({"to-tag": "c", "via-branch": "z9hG4bK-2"}));
+    passes(&other, two.media(0), &pair.a, ringing.media(0), 3);
+    let ringing = call.answer(&audio(pair.b.address()), &json!({"to-tag": "b", "via-branch": "z9hG4bK-1"}));
+    passes(&pair.b, one.media(0), &pair.a, ringing.media(0), 3);
 }
 
 fn the_branch_that_answers_last_is_heard(proxy: &Proxy) {

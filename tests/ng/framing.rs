@@ -224,8 +224,8 @@ fn http_carries_requests_with_cookies(proxy: &Proxy) {
 fn websocket(proxy: &Proxy, protocol: &'static str, request: &'static str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(proxy.websocket()).await.expect("it listens");
-        let uri = format!("ws://{}/", proxy.websocket());
+        let stream = tokio::net::TcpStream::connect(proxy.http()).await.expect("it listens");
+        let uri = format!("ws://{}/", proxy.http());
         let mut hello = tungstenite::client::IntoClientRequest::into_client_request(uri).expect("a request");
         hello.headers_mut().insert("Sec-WebSocket-Protocol", protocol.parse().expect("a value"));
         let (mut socket, answer) = tokio_tungstenite::client_async(hello, stream).await.expect("a WebSocket");

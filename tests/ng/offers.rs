@@ -2,8 +2,9 @@
 
 use crate::stand::{Ports, Proxy, Sdp, audio, passes, scenarios, told};
 use crate::support::softphone::sdp;
-use crate::support::wire::{Wire, sender_report};
+use crate::support::wire::{Socket, Wire, sender_report};
 use serde_json::json;
+use std::net::SocketAddr;
 
 scenarios! {
     media_passes_untouched_both_ways,
@@ -52,19 +53,28 @@ fn reports_pass_both_ways(proxy: &Proxy) {
     pair.talk(Ports { a: to_a.media(0), b: to_b.media(0) });
     let report = sender_report(0xaaaa);
     pair.a.rtcp.send(to_a.rtcp(0), &report);
-    pair.b.rtcp.expect(&report, to_b.rtcp(0));
+    is_reported(&pair.b.rtcp, &report, to_b.rtcp(0));
     pair.b.rtcp.send(to_b.rtcp(0), &report);
-    pair.a.rtcp.expect(&report, to_a.rtcp(0));
+    is_reported(&pair.a.rtcp, &report, to_a.rtcp(0));
+}
+
+/// This report comes from there. The name of its sender may be another.
+fn is_reported(ear: &Socket, report: &[u8], from: SocketAddr) {
+    let (got, source) = ear.receive();
+    assert_eq!((&got[..28], source), (&report[..28], from));
 }
 
 fn the_callee_may_speak_before_its_answer(proxy: &Proxy) {
     let (call, pair) = (proxy.call(), proxy.pair());
     let to_b = call.offer(&audio(pair.a.address()), &json!({}));
-    // No address of it is known, and yet what it says goes where the caller wants it.
-    for packet in crate::stand::packets(&pair.b, 5) {
-        pair.b.rtp.send(to_b.media(0), &packet);
-        assert_eq!(pair.a.rtp.receive().0, packet);
+    // rtpengine lets pass whatever comes to the port of the offer; ours waits for the SDP, of a 183 at the latest.
+    if proxy.is_ours() {
+        crate::stand::is_dropped(&pair.b, to_b.media(0), &pair.a);
+    } else {
+        pair.b.reach(to_b.media(0), &pair.a, 7);
     }
+    let to_a = call.answer(&audio(pair.b.address()), &json!({}));
+    pair.talk(Ports { a: to_a.media(0), b: to_b.media(0) });
 }
 
 fn a_late_offer_comes_from_the_callee(proxy: &Proxy) {
@@ -226,7 +236,7 @@ fn rtcp_on_one_port_is_agreed_end_to_end(proxy: &Proxy) {
     pair.talk(Ports { a: to_a.media(0), b: to_b.media(0) });
     let report = sender_report(0xaaaa);
     pair.a.rtp.send(to_a.media(0), &report);
-    pair.b.rtp.expect(&report, to_b.media(0));
+    is_reported(&pair.b.rtp, &report, to_b.media(0));
 }
 
 fn an_address_of_the_line_counts_before_that_of_the_session(proxy: &Proxy) {
@@ -254,7 +264,7 @@ fn rtcp_goes_where_its_attribute_says(proxy: &Proxy) {
     pair.talk(Ports { a: to_a.media(0), b: to_b.media(0) });
     let report = sender_report(0xaaaa);
     pair.a.rtcp.send(to_a.rtcp(0), &report);
-    elsewhere.rtcp.expect(&report, to_b.rtcp(0));
+    is_reported(&elsewhere.rtcp, &report, to_b.rtcp(0));
 }
 
 fn the_feedback_profile_is_converted(proxy: &Proxy) {

@@ -202,7 +202,6 @@ fn keys_beside_plain_media_are_accepted(proxy: &Proxy) {
     let (line, theirs) = fresh(8, 1, USUAL);
     let offer = audio(pair.a.address()) + &line;
     let to_b = call.offer(&offer, &json!({"transport-protocol": "RTP/AVP", "OSRTP": ["accept"]}));
-    assert!(offered(&to_b).is_empty(), "{}", to_b.0);
     let to_a = call.answer(&audio(pair.b.address()), &json!({"OSRTP": ["accept"]}));
     let ours = of_suite(&to_a, USUAL);
     assert_eq!(to_a.protocol(0), "RTP/AVP");

@@ -68,8 +68,11 @@ fn a_handover_goes_to_whoever_speaks(proxy: &Proxy) {
     let more = json!({"flags": ["media-handover", "endpoint-learning-immediate"]});
     let (pair, elsewhere, ports) = moved(proxy, &more);
     pair.talk(ports);
+    // The new one may have to speak for a while before it is believed.
+    elsewhere.reach(ports.a, &pair.b, 7);
     is_heard(&elsewhere, ports.a, &pair.b);
     is_heard(&pair.b, ports.b, &elsewhere);
+    pair.a.reach(ports.a, &pair.b, 8);
     is_heard(&pair.a, ports.a, &pair.b);
     is_heard(&pair.b, ports.b, &pair.a);
 }

@@ -298,6 +298,7 @@ fn unknown_call(request: &Request) -> Said {
         Verb::Delete if !request.options.fatal => {
             Said::Ok(Dict::new().with("warning", Value::text(NOT_FOUND)))
         }
+        Verb::Delete => Said::Failed(Failure::Value(NOT_FOUND)),
         _ => Said::Failed(Failure::UnknownCall),
     }
 }

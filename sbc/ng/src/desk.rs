@@ -225,6 +225,7 @@ impl Ng {
                 let dict = Dict::new().with("warning", Value::text(NOT_FOUND));
                 self.tools.answer(now, asked, Said::Ok(dict));
             }
+            (None, Verb::Delete) => self.tools.answer(now, asked, Failure::Value(NOT_FOUND)),
             (None, _) => self.tools.answer(now, asked, Failure::UnknownCall),
         }
     }

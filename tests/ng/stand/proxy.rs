@@ -97,17 +97,9 @@ impl Proxy {
         (self.net.ip(1), NG_PORT).into()
     }
 
-    /// Where it takes requests over HTTP.
+    /// Where it takes requests over HTTP and WebSockets.
     pub fn http(&self) -> SocketAddr {
         (self.net.ip(1), HTTP_PORT).into()
-    }
-
-    /// Where it takes WebSockets.
-    pub fn websocket(&self) -> SocketAddr {
-        match self.make {
-            Make::Strowger => (self.net.ip(1), HTTP_PORT + 1).into(),
-            Make::Rtpengine => self.http(),
-        }
     }
 
     /// A client at the caller's address.
@@ -181,15 +173,13 @@ fn ours(net: Net, hears: SocketAddr, setup: &Setup) -> Engine {
         format!("engine.ng_pool = [\"ng\"]\nlimit.ng = {{ calls = {calls} }}\n")
     });
     let main =
-        if setup.ipv6 { "[\"IP1:10000-19999\", \"[::1]:10000-65000\"]" } else { "\"IP1:10000-19999\"" };
+        if setup.ipv6 { "[\"IP1:10000-19999\", \"[::1]:10000-64999\"]" } else { "\"IP1:10000-19999\"" };
     let config = format!(
-        "engine.ng = [\"udp:IP1:{NG_PORT}\", \"tcp:IP1:{NG_PORT}\", \"http:IP1:{HTTP_PORT}\", \"ws:IP1:{}\"]\n\
+        "engine.ng = [\"udp:IP1:{NG_PORT}\", \"tcp:IP1:{NG_PORT}\", \"http:IP1:{HTTP_PORT}\", \"ws:IP1:{HTTP_PORT}\"]\n\
          engine.delete_delay = \"{}s\"\nengine.ng_events = [\"{hears}\"]\nengine.recordings = \"recordings\"\n{}\n\
          {limit}\
          listener.main = {{ media = {main} }}\nlistener.outside = {{ media = \"IP4:10000-19999\" }}\n",
-        HTTP_PORT + 1,
-        setup.delete_delay,
-        setup.more.0
+        setup.delete_delay, setup.more.0
     );
     Engine::start(&net.fill(&config))
 }
@@ -204,7 +194,7 @@ fn theirs(net: Net, hears: SocketAddr, setup: &Setup) -> Option<Theirs> {
     let mut command = Command::new(program);
     command
         .args(["--foreground", "--table=-1", "--config-file=none", "--log-stderr", "--log-level=6"])
-        .args(["--port-min=10000", "--port-max=19999", "--num-threads=2", "--media-num-threads=1"])
+        .args(["--port-min=10000", "--port-max=19999", "--num-threads=1", "--media-num-threads=1"])
         .args(["--timeout=60", "--http-threads=1", "--recording-method=pcap"])
         .arg(format!("--recording-dir={}", recordings.display()))
         .arg(format!("--interface=main/{ip}"));
