@@ -240,9 +240,6 @@ impl Exchange {
             };
             let mid = known.and_then(Media::mid);
             let part = match (media, known) {
-                (Some(media), _) if told.profile == said::Profile::Foreign && media.port() != 0 => {
-                    Part::AsItIs(media)
-                }
                 (Some(media), _) if told.is_refused => Part::Refused(media, told.profile, mid),
                 (Some(media), _) => {
                     let place = places.get(index).ok_or(Failure::NoPorts)?;
@@ -304,6 +301,7 @@ impl Exchange {
             mux: told.mux,
             ptime: told.ptime,
             maxptime: told.maxptime,
+            ends_extensions: told.ends_extensions,
             mid: mid.map(<[u8]>::to_vec).or_else(made),
             pad: options.sdes.pad,
             lifetime: options.sdes.lifetime,

@@ -385,7 +385,10 @@ impl Watched {
                 mux: said.mux,
                 learn: match () {
                     () if said.is_sealed => Learn::Strict,
-                    () if self.options.learning == Some(Learning::Off) => Learn::Strict,
+                    () if self.options.learning == Some(Learning::Off) && self.options.strict => {
+                        Learn::Strict
+                    }
+                    () if self.options.learning == Some(Learning::Off) => Learn::Signalled,
                     () if self.options.handover => Learn::Handover,
                     () => Learn::Window,
                 },

@@ -109,11 +109,12 @@ pub(super) fn offered(
     formats
 }
 
-/// Events and noise go with the last codec of their clock.
+/// Events and noise go with the last codec of their clock. Events at 8 kHz stay: many take no others, also beside Opus.
 fn drop_supplements(formats: &mut Vec<Format>) {
     let clocks: Vec<u32> = formats.iter().filter(|f| f.is_speech()).map(|f| f.clock).collect();
     if !clocks.is_empty() {
-        formats.retain(|format| !format.is_supplement() || clocks.contains(&format.clock));
+        let is_usual = |format: &Format| format.is_event() && format.clock == EVENT_CLOCK;
+        formats.retain(|f| !f.is_supplement() || clocks.contains(&f.clock) || is_usual(f));
     }
 }
 
@@ -129,7 +130,7 @@ fn insert_speech(formats: &mut Vec<Format>, format: Format) {
 /// Adds a codec of ours, and the events and noise of its clock where there are such of another.
 fn add_made(entry: &CodecName, formats: &mut Vec<Format>, made: &[Makeable], numbers: &mut Numbers<'_>) {
     if entry.name.eq_ignore_ascii_case("telephone-event") {
-        let clock = entry.clock.unwrap_or(8000);
+        let clock = entry.clock.unwrap_or(EVENT_CLOCK);
         if let Some(format) = numbers.make(("telephone-event", clock, 1), FIRST_DYNAMIC, DIGITS, formats) {
             formats.push(format);
         }
@@ -270,7 +271,11 @@ pub(super) fn told(
     let is_taken = |format: &Format| {
         accepted.iter().any(|other| other.is_supplement() && other.name.eq_ignore_ascii_case(&format.name))
     };
-    for near in theirs.iter().filter(|format| format.is_supplement() && clocks.contains(&format.clock)) {
+    let is_spoken = |format: &&&Format| format.is_supplement() && clocks.contains(&format.clock);
+    let has_events = theirs.iter().filter(is_spoken).any(|format| format.is_event());
+    // Who has no events at the clock that it speaks at takes them at 8 kHz.
+    let is_usual = |f: &&&Format| !has_events && f.is_event() && f.clock == EVENT_CLOCK;
+    for near in theirs.iter().filter(|format| is_spoken(format) || is_usual(format)) {
         let is_forced = can_convert && near.is_event() && forced(near);
         if is_converted && is_taken(near) || is_forced {
             let answered = accepted.iter().find(|other| other.is_same(near)).unwrap_or(near);
@@ -340,6 +345,8 @@ pub(super) fn find<'f>(
     same.find(|format| format.fmtp.eq_ignore_ascii_case(&wanted.fmtp)).or(first)
 }
 
+/// What telephone events are counted in where nothing else is said.
+const EVENT_CLOCK: u32 = 8000;
 /// The events that we take and make: digits.
 const DIGITS: &str = "0-15";
 const FIRST_DYNAMIC: u8 = 96;

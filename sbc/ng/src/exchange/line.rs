@@ -6,8 +6,8 @@ use super::keys;
 use super::said::{Format, Medium, Profile};
 use super::state::Agreement;
 use crate::failure::Failure;
-use crate::options::{Options, Transport};
-use command::MediaClass;
+use crate::options::{Options, SdpOptions, Transport};
+use command::{MediaClass, Transform};
 use sdp::crypto::{Agreed, CryptoLine, KeySource};
 use sdp::{Direction, Kind, Makeable, Media, Side};
 
@@ -32,7 +32,8 @@ pub(super) struct Told {
     pub profile: Profile,
     pub formats: Vec<Format>,
     pub crypto: Vec<CryptoLine>,
-    pub direction: Direction,
+    /// `None` where the source says none, and that passes.
+    pub direction: Option<Direction>,
     /// `a=rtcp-mux`.
     pub mux: bool,
     /// RTCP goes with RTP, and the SDP says so.
@@ -41,6 +42,8 @@ pub(super) struct Told {
     pub maxptime: Option<u16>,
     /// The source holds by 0.0.0.0, and that passes.
     pub is_zero: bool,
+    /// Header extensions of the source do not come through.
+    pub ends_extensions: bool,
 }
 
 impl Told {
@@ -50,12 +53,13 @@ impl Told {
             profile,
             formats: Vec::new(),
             crypto: Vec::new(),
-            direction: Direction::Inactive,
+            direction: None,
             mux: false,
             is_muxed: false,
             ptime: None,
             maxptime: None,
             is_zero: false,
+            ends_extensions: false,
         }
     }
 }
@@ -205,12 +209,13 @@ impl Line {
             profile,
             formats,
             crypto,
-            direction: if options.sdp.original_direction { said.direction } else { said.intent() },
+            direction: direction(said, &options.sdp),
             mux: is_rtp && (said.mux && !mux.demux || mux.offer || mux.require),
             is_muxed: is_rtp && (mux.require || said.mux && !mux.demux && was_muxed),
             ptime: options.ptime.filter(|_| is_rtp).or(said.ptime),
             maxptime: said.maxptime,
             is_zero: said.is_zero && !options.sdp.replace_zero_address,
+            ends_extensions: false,
         })
     }
 
@@ -240,7 +245,9 @@ impl Line {
             self.agreed = None;
             return Ok(());
         };
-        let before = self.agreed.as_ref().and_then(|agreed| agreed.keys[to].as_ref());
+        // Who is elsewhere by now may be another phone, which must not go on where the first one was.
+        let is_there = |agreed: &&Agreement| agreed.addresses[to] == offer.rtp;
+        let before = self.agreed.as_ref().filter(is_there).and_then(|agreed| agreed.keys[to].as_ref());
         let (far, near, crypto) = Self::agree_keys(offer, offered, answer, before, by, source)?;
         let sealed = is_sealed(offer) || answer.profile.is_secure() && far.is_none();
         let makeable = if sealed { &[] } else { by.makeable };
@@ -256,29 +263,33 @@ impl Line {
             (None, None, Some(_)) => offer.ptime,
             (None, None, None) => answer.ptime.or(offer.ptime),
         };
-        let told = Told {
+        let mut told = Told {
             is_refused: false,
             profile: offer.profile,
             formats: codecs.formats.clone(),
             crypto,
-            direction: match by.options.sdp.original_direction {
-                true => answer.direction,
-                false => answer.intent(),
-            },
+            direction: direction(answer, &by.options.sdp),
             mux: is_muxed,
             is_muxed,
             ptime,
             maxptime: answer.maxptime,
             is_zero: answer.is_zero && !by.options.sdp.replace_zero_address,
+            ends_extensions: false,
         };
         let mut keys = [None, None];
         (keys[from], keys[to]) = (far, near);
         let mut muxed = [false, false];
         (muxed[from], muxed[to]) = (offered.mux && answer.mux || mux.require, is_muxed);
-        let agreement = Agreement { offerer: by.from.other(), codecs, keys, muxed, sealed };
+        let mut addresses = [None, None];
+        (addresses[from], addresses[to]) = (answer.rtp, offer.rtp);
+        let agreement = Agreement { offerer: by.from.other(), codecs, keys, muxed, sealed, addresses };
         self.agreed = Some(agreement);
-        self.told[to] = Some(told);
         self.said[from] = said;
+        let mut asked = [by.asked, by.asked];
+        asked[from] = by.options;
+        let is_converted = |transform: &Transform| matches!(transform, Transform::Transcode { .. });
+        told.ends_extensions = self.transforms(asked, by.makeable).iter().any(is_converted);
+        self.told[to] = Some(told);
         Ok(())
     }
 
@@ -316,6 +327,14 @@ impl Line {
             None if is_secure => Err(Failure::NoKeys),
             None => Ok((far, None, Vec::new())),
         }
+    }
+}
+
+/// Which way media goes as the other side is told it; with `original-sendrecv` only what the m-line says itself.
+fn direction(said: &Medium, options: &SdpOptions) -> Option<Direction> {
+    match options.original_direction {
+        true => said.has_direction.then_some(said.direction),
+        false => Some(said.intent()),
     }
 }
 

@@ -3,7 +3,7 @@
 use command::MediaClass;
 use core::net::{IpAddr, SocketAddr};
 use sdp::crypto::CryptoLine;
-use sdp::{Codec, Direction, Host, Kind, Media, Proto, parse_number, word};
+use sdp::{Codec, Direction, Host, Kind, Line, Media, Proto, parse_number, word};
 
 /// One payload type of an m-line as its writer describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub(super) enum Profile {
     Udp,
     /// Keys could only come by DTLS.
     Dtls,
-    /// Not over UDP: not for us, its line passes as it is.
+    /// Not over UDP: not for us, it is refused.
     Foreign,
 }
 
@@ -172,6 +172,8 @@ pub(super) struct Medium {
     pub rtcp: Option<SocketAddr>,
     /// As its attribute says, or the session's.
     pub direction: Direction,
+    /// It has that attribute of its own.
+    pub has_direction: bool,
     /// `a=rtcp-mux`.
     pub mux: bool,
     /// In order of preference; empty where there is no RTP.
@@ -202,6 +204,7 @@ impl Medium {
             rtp: media.rtp(),
             rtcp: media.rtcp(false),
             direction: media.direction(),
+            has_direction: media.lines().any(|line| is_direction(&line)),
             mux: media.rtcp_mux(),
             formats: if profile.is_rtp() { formats(media) } else { Vec::new() },
             crypto: media.crypto().filter_map(|value| CryptoLine::parse(value).ok()).collect(),
@@ -218,6 +221,12 @@ impl Medium {
             false => self.direction,
         }
     }
+}
+
+/// Which way media goes.
+pub(super) fn is_direction(line: &Line<'_>) -> bool {
+    let name = line.attribute().map(|(name, _)| name);
+    matches!(name, Some(b"sendrecv" | b"sendonly" | b"recvonly" | b"inactive"))
 }
 
 /// Payload types with all that is said of each.

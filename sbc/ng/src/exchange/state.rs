@@ -7,6 +7,7 @@ use super::{LineState, SideState};
 use crate::options::{CodecName, Options};
 use command::spec::Secure;
 use command::{Digits, DigitsTowards, MediaClass, Payload, RtcpMux, Transform};
+use core::net::SocketAddr;
 use sdp::crypto::Agreed;
 use sdp::{Direction, Makeable, Side};
 
@@ -21,6 +22,8 @@ pub(super) struct Agreement {
     pub muxed: [bool; 2],
     /// Keys pass that we do not have.
     pub sealed: bool,
+    /// By side: where it wanted RTP.
+    pub addresses: [Option<SocketAddr>; 2],
 }
 
 impl Line {
@@ -119,7 +122,7 @@ impl Line {
     }
 
     /// From A, and from B.
-    fn transforms(&self, asked: [&Options; 2], made: &[Makeable]) -> [Transform; 2] {
+    pub fn transforms(&self, asked: [&Options; 2], made: &[Makeable]) -> [Transform; 2] {
         let relay = || Transform::Relay { payload_map: Vec::new(), rewrite: None };
         let Some(agreed) = &self.agreed else { return [relay(), relay()] };
         let (near, far) = (agreed.offerer, agreed.offerer.other());

@@ -1,7 +1,7 @@
 //! The SDP that a side is told, written anew in rtpengine's order: session lines, then each m-line with what we say of
 //! it. Decides nothing but what is never passed on: transport of the other side, and its addresses.
 
-use super::said::{Format, Profile};
+use super::said::{Format, Profile, is_direction};
 use crate::options::{AttributePlace, Change, SdpOptions};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sdp::crypto::CryptoLine;
@@ -35,8 +35,6 @@ pub(super) enum Part<'a> {
     Live(&'a Media<'a>, LivePart<'a>),
     /// Port 0, with the receiver's own name for it.
     Refused(&'a Media<'a>, Profile, Option<&'a [u8]>),
-    /// Not for us: as it is.
-    AsItIs(&'a Media<'a>),
 }
 
 /// What is said of one live m-line.
@@ -48,12 +46,15 @@ pub(super) struct LivePart<'a> {
     pub profile: Profile,
     pub formats: &'a [Format],
     pub crypto: &'a [CryptoLine],
-    pub direction: Direction,
+    /// `None` for no line.
+    pub direction: Option<Direction>,
     /// `None` for no a=rtcp; with the address where asked for.
     pub rtcp: Option<(u16, bool)>,
     pub mux: bool,
     pub ptime: Option<u16>,
     pub maxptime: Option<u16>,
+    /// Header extensions of the source do not come through.
+    pub ends_extensions: bool,
     /// Where the source has none: the receiver's own, or one that is made up.
     pub mid: Option<Vec<u8>>,
     /// How keys are written.
@@ -78,7 +79,8 @@ pub(super) fn write(from: &Sdp<'_>, head: &Head<'_>, parts: &[Part<'_>], options
     put_lines(b"trzk", &mut out);
     let mut attributes: Vec<Vec<u8>> = Vec::new();
     for line in from.session_lines() {
-        if is_kept_in_session(&line) && !names.are_in(line.value) {
+        let is_original = options.original_direction && is_direction(&line);
+        if (is_original || is_kept_in_session(&line)) && !names.are_in(line.value) {
             attributes.push(line.value.to_vec());
         }
     }
@@ -91,7 +93,6 @@ pub(super) fn write(from: &Sdp<'_>, head: &Head<'_>, parts: &[Part<'_>], options
         match part {
             Part::Live(media, part) => put_live(&mut out, media, part, options, &names),
             Part::Refused(media, profile, mid) => put_refused(&mut out, media, *profile, *mid),
-            Part::AsItIs(media) => put_as_it_is(&mut out, media),
         }
     }
     out
@@ -134,7 +135,7 @@ fn put_live(
         }
         format.feedback.iter().for_each(|feedback| add(format!("rtcp-fb:{number} {feedback}").as_bytes()));
     }
-    if !options.strip_extmap {
+    if !options.strip_extmap && !part.ends_extensions {
         for line in media.lines().filter(|line| is_named(line, b"extmap")) {
             add(line.value);
         }
@@ -144,7 +145,9 @@ fn put_live(
             media.lines().filter(|line| is_unknown(line, part.profile) && !names.are_in(line.value));
         unknown.filter(|line| is_named(line, b"rtcp-fb") == is_feedback).for_each(|line| add(line.value));
     }
-    add(part.direction.name().as_bytes());
+    if let Some(direction) = part.direction {
+        add(direction.name().as_bytes());
+    }
     match part.rtcp {
         Some((port, false)) => add(format!("rtcp:{port}").as_bytes()),
         Some((port, true)) => {
@@ -192,7 +195,7 @@ fn put_bandwidths(out: &mut Vec<u8>, lines: Lines<'_>) {
     lines.iter().for_each(|line| put(out, b"", &[line.text]));
 }
 
-/// What stays of an m-line that nobody takes: its head.
+/// What stays of an m-line that nobody takes: its head and its names.
 fn put_refused(out: &mut Vec<u8>, media: &Media<'_>, profile: Profile, mid: Option<&[u8]>) {
     put_head(out, media, 0, profile, media.formats());
     let v6 = matches!(media.connection().map(|c| c.host), Some(Host::Address(IpAddr::V6(_))));
@@ -201,20 +204,9 @@ fn put_refused(out: &mut Vec<u8>, media: &Media<'_>, profile: Profile, mid: Opti
     if let Some(mid) = media.mid().or(mid) {
         put(out, b"a=mid:", &[mid]);
     }
-}
-
-fn put_as_it_is(out: &mut Vec<u8>, media: &Media<'_>) {
-    let mut lines = media.lines();
-    if let Some(head) = lines.next() {
-        put(out, b"", &[head.text]);
+    if let Some(label) = media.attribute("label") {
+        put(out, b"a=label:", &[label]);
     }
-    lines.clone().filter(|line| line.letter == b'i').for_each(|line| put(out, b"", &[line.text]));
-    match media.connection().map(|connection| connection.host) {
-        Some(Host::Address(address)) => put_connection(out, address),
-        Some(Host::Name(name)) => put(out, b"c=IN IP4 ", &[name]),
-        None => {}
-    }
-    lines.filter(|line| !matches!(line.letter, b'i' | b'c' | 0)).for_each(|line| put(out, b"", &[line.text]));
 }
 
 fn put_head<'f>(
@@ -284,7 +276,7 @@ fn is_kept_in_session(line: &Line<'_>) -> bool {
     match line.attribute() {
         Some((b"group", value)) => word(value).0 != b"BUNDLE",
         Some((b"rtcp" | b"rtcp-mux" | b"rtcp-mux-only" | b"crypto" | b"rtpengine", _)) => false,
-        Some((name, _)) => !is_direction(name) && !is_transport(name),
+        Some((name, _)) => !is_direction(line) && !is_transport(name),
         None => false,
     }
 }
@@ -299,12 +291,8 @@ fn is_unknown(line: &Line<'_>, profile: Profile) -> bool {
         b"rtcp-fb" => !of_known_payload(),
         b"mid" | b"label" | b"extmap" | b"rtcp" | b"rtcp-mux" | b"rtcp-mux-only" | b"crypto" | b"ptime"
         | b"maxptime" | b"rtpengine" => false,
-        _ => !is_direction(name) && !is_transport(name),
+        _ => !is_direction(line) && !is_transport(name),
     }
-}
-
-fn is_direction(name: &[u8]) -> bool {
-    matches!(name, b"sendrecv" | b"sendonly" | b"recvonly" | b"inactive")
 }
 
 /// Attributes of transports that end here, and that would lead around us.
@@ -320,5 +308,10 @@ fn is_transport(name: &[u8]) -> bool {
                 | b"setup"
                 | b"tls-id"
                 | b"identity"
+                | b"connection"
+                | b"source-filter"
+                // Capabilities would agree profiles and keys that we do not see (RFC 5939, 6871).
+                | b"csup" | b"creq" | b"acap" | b"tcap" | b"pcfg" | b"acfg" | b"rmcap" | b"omcap" | b"mfcap"
+                | b"mscap" | b"lcfg" | b"sescap" | b"bcap" | b"ccap" | b"icap"
         )
 }

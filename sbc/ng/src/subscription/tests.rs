@@ -326,6 +326,24 @@ fn a_publisher_may_encrypt() {
 }
 
 #[test]
+fn sources_of_a_publication_are_learned_as_those_of_calls_are() {
+    let off = Some(Learning::Off);
+    for (learning, strict, handover, expected) in [
+        (None, false, false, Learn::Window),
+        (None, true, false, Learn::Window),
+        (None, false, true, Learn::Handover),
+        (off, false, true, Learn::Signalled),
+        (off, true, false, Learn::Strict),
+    ] {
+        let mut world = World::new();
+        let source = SourceOptions { learning, strict, handover, ..SourceOptions::default() };
+        let publish = publish("P", &sdp("192.0.2.9", 40_000, "sendonly"));
+        world.ask(&Request { options: Options { source, ..Options::default() }, ..publish }).unwrap();
+        assert_eq!(world.spec().ports.last().unwrap().learn, expected, "{source:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_heard_is_refused_and_changes_nothing() {
     let mut world = World::new();
     let none = Failure::Media("No call participant specified");

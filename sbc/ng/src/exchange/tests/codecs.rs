@@ -116,6 +116,9 @@ fn offers_hold_the_codecs_that_the_client_wants() {
         ("opus:96 0 te48:97 te:101", "strip=opus", "0 te:101"),
         ("opus:96 0 te48:97 te:101", "mask=opus", "0 te:101"),
         ("opus:96 te:101", "", "opus:96 te:101"),
+        // But for those at 8 kHz: many take no others, also beside Opus.
+        ("opus:96 0 13 te:101", "strip=PCMU", "opus:96 te:101"),
+        ("0 te:101", "mask=PCMU transcode=opus", "opus:96 te48:97 te:101"),
         // What is added stands behind the speech that comes before events, and events follow its clock.
         ("0 te:101", "transcode=PCMA", "0 8 te:101"),
         ("0", "transcode=PCMA", "0 8"),
@@ -172,8 +175,12 @@ fn offerers_are_answered_with_codecs_of_their_own() {
         ("0 13 te:101", "transcode=opus", "opus:96", "0", "to 96", "to 0"),
         ("0 13 te:101", "transcode=PCMA", "8 13 te:101", "0 13 te:101", "to 8", "to 0"),
         ("opus:96 0 te:101", "transcode=PCMA", "8 0 te:101", "opus:96 0 te:101", "to 8", "to 96"),
-        ("opus:96 0 te:101", "transcode=PCMA", "8 opus:96 te:101", "opus:96", "relay", "to 96"),
+        ("opus:96 0 te:101", "transcode=PCMA", "8 opus:96 te:101", "opus:96 te:101", "relay", "to 96"),
         ("0 te:101 8", "transcode=G722", "9 te:101", "0 te:101", "to 9", "to 0"),
+        // Events at 8 kHz beside Opus.
+        ("opus:96 te:101", "transcode=PCMA", "8 te:101", "opus:96 te:101", "to 8", "to 96"),
+        ("opus:96 te48:97 te:101", "transcode=PCMA", "8 te:101", "opus:96 te48:97", "to 8", "to 96"),
+        ("0 te:101", "mask=PCMU transcode=opus", "opus:96 te:101", "0 te:101", "to 96", "to 0"),
         // Hidden codecs are there to be converted.
         ("0 8 te:101", "mask=PCMU", "8 te:101", "8 te:101", "relay", "relay"),
         ("0 8 te:101", "mask=PCMU transcode=G722", "8 te:101", "8 te:101", "relay", "relay"),
@@ -286,4 +293,25 @@ fn digits_become_tones_for_a_side_that_is_said_to_take_events_and_does_not() {
     let is_event = |payload: &command::Payload| payload.encoding == "telephone-event";
     assert!(lines[0].sides[1].payloads.iter().any(is_event));
     assert!(!lines[0].sides[0].payloads.iter().any(is_event));
+}
+
+#[test]
+fn header_extensions_are_not_told_of_where_speech_is_converted() {
+    let extension = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\n";
+    for (answer, is_told) in [("0", true), ("8", false)] {
+        let mut world = World::new();
+        let offer = medium(ALICE, 4000, "0") + extension;
+        let offered = world.offer(A, &offer, &options("transcode=PCMA")).unwrap();
+        assert!(offered.contains(extension), "it may pass yet");
+        let answer = medium(BOB, 5000, answer) + extension;
+        let told = world.answer(B, &answer, &Options::default()).unwrap();
+        assert_eq!(told.contains(extension), is_told, "{told}");
+    }
+}
+
+#[test]
+fn opus_is_told_as_its_rfc_wants() {
+    let mut world = World::new();
+    let told = world.offer(A, &medium(ALICE, 4000, "0"), &options("transcode=opus/48000/2/16000")).unwrap();
+    assert!(told.contains("a=rtpmap:96 opus/48000/2\n") && !told.contains("maxplaybackrate"), "{told}");
 }

@@ -11,9 +11,9 @@ fn audio(head: &str, port: u16) -> String {
     format!("{head}m=audio {port} RTP/AVP 0\n")
 }
 
-fn direction(sdp: &str) -> &str {
+fn direction(sdp: &str) -> Option<&str> {
     let names = ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"];
-    sdp.lines().find(|line| names.contains(line)).expect("a direction")
+    sdp.lines().find(|line| names.contains(line))
 }
 
 /// A's SDP; what B is told: address and direction; the same with `zero-address`, with `original-sendrecv`.
@@ -22,21 +22,21 @@ fn hold_is_told_whichever_way_it_is_said() {
     let zero = ALICE.replace("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0");
     let ours = "c=IN IP4 203.0.113.9";
     let table = [
-        (audio(ALICE, 4000), (ours, "a=sendrecv"), (ours, "a=sendrecv"), "a=sendrecv"),
-        (audio(ALICE, 4000) + "a=sendonly\n", (ours, "a=sendonly"), (ours, "a=sendonly"), "a=sendonly"),
-        (audio(ALICE, 4000) + "a=inactive\n", (ours, "a=inactive"), (ours, "a=inactive"), "a=inactive"),
-        (audio(&zero, 4000), ("c=IN IP4 0.0.0.0", "a=sendonly"), (ours, "a=sendonly"), "a=sendrecv"),
+        (audio(ALICE, 4000), (ours, "a=sendrecv"), (ours, "a=sendrecv"), None),
+        (audio(ALICE, 4000) + "a=sendonly\n", (ours, "a=sendonly"), (ours, "a=sendonly"), Some("a=sendonly")),
+        (audio(ALICE, 4000) + "a=inactive\n", (ours, "a=inactive"), (ours, "a=inactive"), Some("a=inactive")),
+        (audio(&zero, 4000), ("c=IN IP4 0.0.0.0", "a=sendonly"), (ours, "a=sendonly"), None),
         (
             audio(&zero, 4000) + "a=recvonly\n",
             ("c=IN IP4 0.0.0.0", "a=inactive"),
             (ours, "a=inactive"),
-            "a=recvonly",
+            Some("a=recvonly"),
         ),
         (
             audio(&(ALICE.to_owned() + "a=inactive\n"), 4000),
             (ours, "a=inactive"),
             (ours, "a=inactive"),
-            "a=inactive",
+            Some("a=inactive"),
         ),
     ];
     for (offer, plain, replaced, original) in table {
@@ -46,14 +46,17 @@ fn hold_is_told_whichever_way_it_is_said() {
         };
         let of = |told: &str| {
             let connection = told.lines().find(|line| line.starts_with("c=")).unwrap().to_owned();
-            (connection, direction(told).to_owned())
+            (connection, direction(told).expect("a direction").to_owned())
         };
         let (address, way) = of(&told(SdpOptions::default()));
         assert_eq!((&*address, &*way), plain, "{offer}");
         let (address, way) = of(&told(SdpOptions { replace_zero_address: true, ..SdpOptions::default() }));
         assert_eq!((&*address, &*way), replaced, "{offer}");
-        let (_, way) = of(&told(SdpOptions { original_direction: true, ..SdpOptions::default() }));
-        assert_eq!(way, original, "{offer}");
+        let told = told(SdpOptions { original_direction: true, ..SdpOptions::default() });
+        assert_eq!(direction(&told), original, "{offer}");
+        // What holds for the session stays there.
+        let in_session = |sdp: &str| direction(sdp.split("m=").next().unwrap()).is_some();
+        assert_eq!(in_session(&told), in_session(&offer), "{offer}");
     }
 }
 
@@ -67,9 +70,9 @@ fn a_call_is_held_and_goes_on() {
     assert!(!world.exchange.is_held());
     // B holds; A is another phone by now.
     let told = world.offer(B, &(audio(BOB, 5000) + "a=sendonly\n"), &none).unwrap();
-    assert!(told.contains("m=audio 20000 ") && direction(&told) == "a=sendonly");
+    assert!(told.contains("m=audio 20000 ") && direction(&told) == Some("a=sendonly"));
     let told = world.answer(A, &(audio(ALICE, 4100) + "a=recvonly\n"), &none).unwrap();
-    assert!(told.contains("m=audio 30000 ") && direction(&told) == "a=recvonly");
+    assert!(told.contains("m=audio 30000 ") && direction(&told) == Some("a=recvonly"));
     assert!(world.exchange.is_held());
     let lines = world.exchange.lines();
     assert_eq!(lines[0].sides[0].rtp, Some("192.0.2.1:4100".parse().unwrap()));
@@ -138,8 +141,10 @@ fn lines_are_refused_and_come_back() {
         "m=video 30002 RTP/AVPF 96 97\nc=IN IP4 203.0.113.9\na=mid:v\na=rtpmap:96 VP8/90000\na=rtcp-fb:96 nack pli\n\
         a=rtpmap:97 rtx/90000\na=fmtp:97 apt=96\na=sendrecv\na=rtcp:30003\n"
     ));
-    let told = world.answer(B, &(audio(BOB, 5000) + "m=video 0 RTP/AVPF 96\n"), &none).unwrap();
-    assert!(told.ends_with("m=video 0 RTP/AVPF 96\nc=IN IP4 0.0.0.0\na=mid:v\n"), "{told}");
+    let told = world
+        .answer(B, &(audio(BOB, 5000) + "m=video 0 RTP/AVPF 96\na=sendrecv\na=label:x\n"), &none)
+        .unwrap();
+    assert!(told.ends_with("m=video 0 RTP/AVPF 96\nc=IN IP4 0.0.0.0\na=mid:v\na=label:x\n"), "{told}");
     assert_eq!(world.exchange.lines().iter().map(|line| line.is_refused).collect::<Vec<_>>(), [false, true]);
     // It is offered again, and taken.
     world.offer(A, &(audio(ALICE, 4000) + video), &none).unwrap();
@@ -203,11 +208,29 @@ fn faxes_and_unknown_media_pass() {
     assert!(told.ends_with("m=data 30000 udp x y\nc=IN IP4 203.0.113.9\na=fmtp:x z\na=sendrecv\n"), "{told}");
     let told = world.offer(A, &format!("{ALICE}m=audio 4000 RTP/AVP x:y\n"), &none).unwrap();
     assert!(told.contains("m=audio 30000 RTP/AVP x:y\n"), "{told}");
-    // What is not over UDP is not ours: it passes as it is.
-    let text = "m=message 4000 TCP/MSRP *\na=accept-types:text/plain\na=path:msrp://192.0.2.1:4000/x;tcp\n";
-    let told = world.offer(A, &(audio(ALICE, 4000) + text), &none).unwrap();
-    assert!(told.ends_with(&text.replace("*\n", "*\nc=IN IP4 192.0.2.1\n")), "{told}");
-    assert!(world.exchange.lines()[1].is_refused);
+}
+
+#[test]
+fn what_is_not_over_udp_is_refused_and_the_rest_goes_on() {
+    let mut world = World::new();
+    let none = Options::default();
+    let others = "m=message 4000 TCP/MSRP *\na=accept-types:text/plain\na=path:msrp://192.0.2.1:4000/x;tcp\n\
+        a=label:7\nm=application 4001 TCP/TLS/BFCP *\na=setup:actpass\na=connection:new\na=mid:b\n";
+    let told = world.offer(A, &(audio(ALICE, 4000) + others), &none).unwrap();
+    assert!(
+        told.ends_with(
+            "a=rtcp:30001\nm=message 0 TCP/MSRP *\nc=IN IP4 0.0.0.0\na=label:7\n\
+            m=application 0 TCP/TLS/BFCP *\nc=IN IP4 0.0.0.0\na=mid:b\n"
+        ),
+        "{told}"
+    );
+    // Also where the other side takes it nevertheless.
+    let answer = audio(BOB, 5000) + &others.replace("192.0.2.1", "192.0.2.2");
+    let told = world.answer(B, &answer, &none).unwrap();
+    assert!(told.contains("m=message 0 TCP/MSRP *\n") && told.contains("m=application 0 "), "{told}");
+    assert!(told.contains("m=audio 20000 RTP/AVP 0\n") && !told.contains("msrp:"), "{told}");
+    let lines = world.exchange.lines();
+    assert_eq!(lines.iter().map(|line| line.is_refused).collect::<Vec<_>>(), [false, true, true]);
 }
 
 #[test]

@@ -226,6 +226,38 @@ fn keys_stay_over_later_offers() {
 }
 
 #[test]
+fn who_comes_from_elsewhere_is_answered_with_another_key() {
+    let mut world = World::new();
+    let offer = |port| secure(ALICE, port, &crypto(1, "AES_CM_128_HMAC_SHA1_80", KEY));
+    let answer = secure(BOB, 5000, &crypto(1, "AES_CM_128_HMAC_SHA1_80", OTHER));
+    let mut told = |offer: &str| {
+        world.offer(A, offer, &Options::default()).unwrap();
+        world.answer(B, &answer, &Options::default()).unwrap()
+    };
+    let first = told(&offer(4000));
+    assert_eq!(told(&offer(4000)), first);
+    let moved = told(&offer(4002));
+    assert_eq!(suites(&moved), suites(&first));
+    assert_ne!(moved, first);
+    assert_eq!(told(&offer(4002)), moved);
+}
+
+#[test]
+fn answers_name_one_line_and_echo_its_identifier() {
+    let key = |end: &str| format!("{KEY}{end}");
+    for suite in ["AES_CM_128_HMAC_SHA1_32", "AES_CM_128_HMAC_SHA1_80"] {
+        let mut world = World::new();
+        // Parameters that we do not do void the first line.
+        let lines = crypto(1, suite, &key(" UNENCRYPTED_SRTCP")) + &crypto(7, suite, &key("|2^20|5:2"));
+        let offer = secure(ALICE, 4000, &(lines + &crypto(8, "AES_256_CM_HMAC_SHA1_80", "x")));
+        world.offer(A, &offer, &Options { transport: AVP, ..Options::default() }).unwrap();
+        let told = world.answer(B, &format!("{BOB}m=audio 5000 RTP/AVP 0\n"), &Options::default()).unwrap();
+        assert_eq!(suites(&told), [format!("7 {suite}")]);
+        assert!(told.lines().any(|line| line.starts_with("a=crypto:7 ") && line.ends_with("|5:2")), "{told}");
+    }
+}
+
+#[test]
 fn copies_for_forks_have_keys_of_their_own() {
     let options = Options { transport: SAVP, ..Options::default() };
     let offer = format!("{ALICE}m=audio 4000 RTP/AVP 0\n");

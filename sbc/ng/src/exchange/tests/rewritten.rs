@@ -219,11 +219,14 @@ fn kinds_of_media_can_be_kept_from_the_other_side() {
 fn ways_around_us_are_not_passed_on() {
     let offer = audio(ALICE, 4000)
         + "a=candidate:1 1 udp 1 192.0.2.1 4000 typ host\na=ice-ufrag:u\na=ice-pwd:p\na=end-of-candidates\n\
-        a=alt:1 1 : x y 192.0.2.1 4000\na=rtcp:4001 IN IP4 192.0.2.1\na=bundle-only\na=kept:1\n";
+        a=alt:1 1 : x y 192.0.2.1 4000\na=rtcp:4001 IN IP4 192.0.2.1\na=bundle-only\na=kept:1\n\
+        a=tcap:1 RTP/SAVP\na=acap:1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\na=pcfg:1 t=1 a=1\n\
+        a=source-filter: incl IN IP4 * 198.51.100.7\n";
     let mut world = World::new();
     let replaced = options(SdpOptions { replace_origin: true, ..default() });
     let told = world.offer(A, &offer, &replaced).unwrap();
     assert!(!told.contains("192.0.2.1") && !told.contains("a=ice") && !told.contains("bundle"), "{told}");
+    assert!(!told.contains("cap:") && !told.contains("pcfg") && !told.contains("filter"), "{told}");
     assert!(told.contains("a=kept:1\n"));
 }
 
