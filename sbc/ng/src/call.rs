@@ -299,7 +299,6 @@ fn unknown_call(request: &Request) -> Said {
             Said::Ok(Dict::new().with("warning", Value::text(NOT_FOUND)))
         }
         Verb::Delete => Said::Failed(Failure::Value(NOT_FOUND)),
-        Verb::Delete => Said::Failed(Failure::Value(NOT_FOUND)),
         _ => Said::Failed(Failure::UnknownCall),
     }
 }
