@@ -16,7 +16,7 @@ pub mod command; // the binary's own commands
 pub mod baresip; // a real phone without sound card
 pub mod names; // a name server
 pub mod capture; // tshark as witness
-mod sipp; // SIPp as caller or callee
+pub mod sipp; // SIPp as caller or callee
 mod stage; // engine and addresses of the usual test
 
 pub use ear::Ear;
@@ -24,7 +24,7 @@ pub use engine::Engine;
 pub use ladder::Role;
 pub use net::{Folder, Net};
 pub use phone::{Phone, field, status};
-pub use sipp::{Setup as SippSetup, Sipp};
+pub use sipp::Sipp;
 pub use stage::{PAIR, Stage};
 
 use std::path::PathBuf;

@@ -43,7 +43,7 @@ const CALLEE: &str = "
     > 200
 ";
 
-fn party(proxy: &Proxy, kamailio: &Kamailio, role: Role, ladder: &str) -> crate::support::SippSetup {
+fn party(proxy: &Proxy, kamailio: &Kamailio, role: Role, ladder: &str) -> crate::support::sipp::Setup {
     let n = if role == Role::Uac { 2 } else { 3 };
     Sipp::setup(role, ladder, SocketAddr::from((proxy.net.ip(n), 5060)), kamailio.sip)
 }

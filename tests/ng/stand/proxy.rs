@@ -18,7 +18,7 @@ pub enum Make {
 }
 
 /// What a scenario may want to be different.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// How long a call lives on after `delete`, in seconds.
     pub delete_delay: u32,
@@ -26,14 +26,6 @@ pub struct Setup {
     pub calls: Option<u32>,
     /// The usual interface has `::1`, too.
     pub ipv6: bool,
-    /// Lines for Strowger, arguments for rtpengine.
-    pub more: (&'static str, &'static [&'static str]),
-}
-
-impl Default for Setup {
-    fn default() -> Setup {
-        Setup { delete_delay: 0, calls: None, ipv6: false, more: ("", &[]) }
-    }
 }
 
 /// A running proxy. Addresses by custom: 1 the proxy (interface `main`), 2 the caller, 3 the callee, 4 the proxy's other
@@ -176,10 +168,10 @@ fn ours(net: Net, hears: SocketAddr, setup: &Setup) -> Engine {
         if setup.ipv6 { "[\"IP1:10000-19999\", \"[::1]:10000-64999\"]" } else { "\"IP1:10000-19999\"" };
     let config = format!(
         "engine.ng = [\"udp:IP1:{NG_PORT}\", \"tcp:IP1:{NG_PORT}\", \"http:IP1:{HTTP_PORT}\", \"ws:IP1:{HTTP_PORT}\"]\n\
-         engine.delete_delay = \"{}s\"\nengine.ng_events = [\"{hears}\"]\nengine.recordings = \"recordings\"\n{}\n\
+         engine.delete_delay = \"{}s\"\nengine.ng_events = [\"{hears}\"]\nengine.recordings = \"recordings\"\n\
          {limit}\
          listener.main = {{ media = {main} }}\nlistener.outside = {{ media = \"IP4:10000-19999\" }}\n",
-        setup.delete_delay, setup.more.0
+        setup.delete_delay
     );
     Engine::start(&net.fill(&config))
 }
@@ -211,7 +203,6 @@ fn theirs(net: Net, hears: SocketAddr, setup: &Setup) -> Option<Theirs> {
     if let Some(calls) = setup.calls {
         command.arg(format!("--max-sessions={calls}"));
     }
-    command.args(setup.more.1);
     let child = command
         .current_dir(folder.path())
         .stdin(Stdio::null())
