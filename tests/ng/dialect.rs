@@ -237,7 +237,6 @@ fn several_lines_look_the_same() {
         case("video that was refused", &sdp(&both.replace("4002", "0")), json!({})),
         case("fax", &sdp(fax), json!({})).answered(&sdp_b(fax), json!({})),
         case("audio and fax", &sdp(&format!("{USUAL}{fax}")), json!({})),
-        case("text", &sdp("m=message 4006 TCP/MSRP *\na=accept-types:text/plain\n"), json!({})),
         case("mids", &sdp(&both), json!({"flags": ["generate-mid"]})),
     ]);
 }
