@@ -30,13 +30,10 @@ impl Call {
             let unnamed = |dialogue: &&Dialogue| self.is_unnamed(self.other(dialogue, from));
             return mine().filter(unnamed).find(on_branch).map(|dialogue| dialogue.id);
         }
-        let found = mine().filter(on_branch);
-        if branch.is_empty() {
-            // Who has answered is called by its tag.
-            found.filter(|dialogue| self.is_unnamed(self.other(dialogue, from))).map(|d| d.id).last()
-        } else {
-            found.map(|dialogue| dialogue.id).last()
-        }
+        // Nobody is named: whoever was offered last, be it again after a failure.
+        let found = || mine().filter(on_branch);
+        let unnamed = found().filter(|dialogue| self.is_unnamed(self.other(dialogue, from)));
+        unnamed.last().or_else(|| found().last()).map(|dialogue| dialogue.id)
     }
 
     /// What an answer is for, and the tag of who gives it. Some clients name the answerer first: who made the last offer

@@ -41,6 +41,25 @@ fn a_re_invite_of_either_side_keeps_ports() {
 }
 
 #[test]
+fn an_offer_again_that_names_nobody_keeps_ports_whoever_answers() {
+    let mut world = World::new();
+    let (offered, answered) = call(&mut world, "call");
+    // As a proxy sends it that tries again after a failure.
+    let again = world.sdp(&offer("call", "a", &audio(A, 4_100)));
+    assert_eq!(first_port(&again), first_port(&offered));
+    assert_eq!(world.sdp(&answer("call", "a", "b", &audio(B, 5_000))), answered);
+    assert!(world.is_joined(&again, &answered));
+    assert_eq!(world.port(&answered).remotes[0].rtp.unwrap().port(), 4_100);
+    let third = world.sdp(&offer("call", "a", &audio(A, 4_100)));
+    assert_eq!(first_port(&third), first_port(&offered));
+    world.sdp(&answer("call", "a", "c", &audio("198.51.100.77", 6_000)));
+    let port = world.port(&third);
+    let active = port.remotes.iter().find(|remote| Some(remote.tag) == port.active).unwrap();
+    assert_eq!(active.rtp.unwrap().to_string(), "198.51.100.77:6000", "a fork on the same ports");
+    assert_eq!(world.bridge().ports.len(), 2);
+}
+
+#[test]
 fn a_late_offer_is_answered_by_the_caller() {
     let mut world = World::new();
     // The 200 carries the offer: from-tag is its sender's, that of the callee.
