@@ -41,7 +41,16 @@ pub(super) struct Engine {
     ending: VecDeque<(u64, u32)>,
     finishing: bool,
     lateness: Times,
+    /// The times of the report, once they are settled.
+    frozen: Option<Frozen>,
     clock: ClockWatch,
+}
+
+/// Times up to some moment.
+struct Frozen {
+    lateness: Times,
+    latency: Times,
+    round_trip: Times,
 }
 
 /// Streams and verdicts: what an arrival touches.
@@ -106,6 +115,7 @@ impl Engine {
             ending: VecDeque::new(),
             finishing: false,
             lateness: Times::default(),
+            frozen: None,
             clock: ClockWatch::start(),
             config,
         })
@@ -169,6 +179,11 @@ impl Engine {
                     self.lateness.reset();
                     self.book.latency.reset();
                     self.book.round_trip.reset();
+                }
+                Ok(Command::FreezeTimes) => {
+                    let [lateness, latency, round_trip] =
+                        [&self.lateness, &self.book.latency, &self.book.round_trip].map(Times::clone);
+                    self.frozen = Some(Frozen { lateness, latency, round_trip });
                 }
                 Ok(Command::Finish) | Err(TryRecvError::Disconnected) => {
                     self.finishing = true;
@@ -313,11 +328,15 @@ impl Engine {
         let mut counts = self.book.closed;
         counts.own_drops =
             self.sockets.iter().map(|s| sys::kernel_drops(&s.rtp) + sys::kernel_drops(&s.rtcp)).sum();
+        let (lateness, latency, round_trip) = match self.frozen {
+            Some(Frozen { lateness, latency, round_trip }) => (lateness, latency, round_trip),
+            None => (self.lateness, self.book.latency, self.book.round_trip),
+        };
         let measured = Measured {
-            latency: self.book.latency,
-            lateness: self.lateness,
+            latency,
+            lateness,
             jitter: self.book.jitter,
-            round_trip: self.book.round_trip,
+            round_trip,
             counts,
             seconds: (sys::mono_ns() - started_ns) as f64 / 1e9,
             cpu_seconds: sys::thread_cpu_ns() as f64 / 1e9,

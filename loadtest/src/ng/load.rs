@@ -359,6 +359,9 @@ impl<'a> Watch<'a> {
                 self.steady[0] = self.read().ok();
             }
             if self.steady[1].is_none() && now >= to {
+                if let Some(media) = &self.media {
+                    media.freeze_times();
+                }
                 self.steady[1] = self.read().ok();
             }
             let done = self.seen().done;
