@@ -40,9 +40,17 @@ fn run(command: &client::Command) -> Result<String, (u8, String)> {
         }
         _ => Err("there is no such file".to_owned()),
     };
-    let result = client::run(command, &mut client::Screen { out: &mut out, terminal: false, offline });
+    let import = |file: &Path, section: &str| Ok(format!("# {section} of {}\n", file.display()));
+    let mut screen = client::Screen { out: &mut out, terminal: false, offline, import };
+    let result = client::run(command, &mut screen);
     result.map_err(|error| (error.exit_code(), error.to_string()))?;
     Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+#[test]
+fn an_import_is_printed_without_an_engine() {
+    let printed = typed("--api http://127.0.0.1:1 config import rtpengine.conf --section two");
+    assert_eq!(printed, Ok("# two of rtpengine.conf\n".to_owned()));
 }
 
 #[test]
