@@ -1,4 +1,5 @@
-//! The media thread: sends what is due, fetches what came, sleeps until something is due.
+//! The media thread: sends what is due, fetches what came, sleeps until something is due. What is due follows the clock
+//! that nobody sets; only what is compared with the kernel's stamps follows the wall clock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -130,7 +131,7 @@ impl Engine {
         loop {
             self.obey();
             self.send_due();
-            let now = sys::real_ns();
+            let now = sys::mono_ns();
             if now >= fetch_at {
                 self.epoll.wait(&mut ready, 0);
                 for &number in &ready {
@@ -152,7 +153,7 @@ impl Engine {
             }
             let next = self.schedule.peek().map_or(u64::MAX, |next| next.0.0).min(fetch_at);
             if next > now {
-                sys::sleep_until_real(next);
+                sys::sleep_until(next);
             }
         }
         self.publish();
@@ -199,9 +200,9 @@ impl Engine {
         if self.finishing || party.socket >= self.sockets.len() {
             return;
         }
-        let now = sys::real_ns();
+        let now = sys::mono_ns();
         if let Some(stream) = self.book.stream_of(party.call, party.side) {
-            stream.take_up(now, party.socket, party.send_to.into(), party.rtcp_to.into());
+            stream.take_up(sys::real_ns(), party.socket, party.send_to.into(), party.rtcp_to.into());
             self.switch(party, payload_type);
             return;
         }
@@ -236,7 +237,7 @@ impl Engine {
         // Bounded, so that arrivals are fetched even when sending cannot keep up.
         for _ in 0..256 {
             let Some(&Reverse((due, index))) = self.schedule.peek() else { return };
-            let now = sys::real_ns();
+            let now = sys::mono_ns();
             if due > now {
                 return;
             }
@@ -253,7 +254,7 @@ impl Engine {
             if stream.paused {
                 stream.pass();
             } else {
-                let len = stream.write(now, &mut packet);
+                let len = stream.write(sys::real_ns(), &mut packet);
                 let socket = &self.sockets[stream.socket()].rtp;
                 if sys::send_to(socket, &packet[..len], stream.target()).is_err() {
                     stream.counts.send_errors += 1;
@@ -270,7 +271,7 @@ impl Engine {
         // The interval is spread as RFC 3550 section 6.3.5 asks; the first report comes at once.
         stream.next_rtcp_ns = now + rtcp::PERIOD_NS / 2 + self.rng.below(rtcp::PERIOD_NS);
         let heard = stream.peer.and_then(|peer| self.book.stream(peer));
-        let report = rtcp::write(now, &stream, heard);
+        let report = rtcp::write(sys::real_ns(), &stream, heard);
         match sys::send_to(&self.sockets[stream.socket()].rtcp, &report, stream.rtcp_target()) {
             Ok(()) => stream.counts.rtcp_sent += 1,
             Err(_) => stream.counts.send_errors += 1,
