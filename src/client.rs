@@ -229,7 +229,13 @@ pub enum ConfigurationCommand {
     },
     /// Make a configuration of an rtpengine.conf
     #[command(after_help = "Example: strowger config import /etc/rtpengine/rtpengine.conf > strowger.toml")]
-    Import(crate::import::Arguments),
+    Import {
+        /// An rtpengine.conf
+        file: PathBuf,
+        /// Its section
+        #[arg(long, value_name = "NAME", default_value = "rtpengine")]
+        section: String,
+    },
     /// Put a kept version in force again
     #[command(after_help = "Example: strowger config rollback 2")]
     Rollback {
@@ -328,6 +334,8 @@ pub struct Screen<'a> {
     pub terminal: bool,
     /// Decides by a file what would happen to a call; given the question, and giving the decision, as the API does.
     pub offline: fn(&Path, &str) -> Result<Value, String>,
+    /// Makes a configuration of a section of an rtpengine.conf.
+    pub import: fn(&Path, &str) -> Result<String, String>,
 }
 
 /// Runs one command.
@@ -514,7 +522,10 @@ fn configuration(args: &Configuration, screen: &mut Screen<'_>) -> Result<(), Cl
             }
             Ok(screen.out.write_all(&answer.body)?)
         }
-        ConfigurationCommand::Import(arguments) => crate::import::import(arguments, screen.out),
+        ConfigurationCommand::Import { file, section } => {
+            let imported = (screen.import)(file, section).map_err(ClientError::Usage)?;
+            Ok(screen.out.write_all(imported.as_bytes())?)
+        }
         ConfigurationCommand::Versions => {
             let answer = api.get("/v1/config/versions")?;
             if api.json {

@@ -80,7 +80,12 @@ fn main() -> ExitCode {
 fn terminal(command: &client::Command) -> ExitCode {
     let stdout = std::io::stdout();
     let terminal = std::io::IsTerminal::is_terminal(&stdout);
-    let mut screen = client::Screen { out: &mut stdout.lock(), terminal, offline: explain::offline };
+    let mut screen = client::Screen {
+        out: &mut stdout.lock(),
+        terminal,
+        offline: explain::offline,
+        import: import::import,
+    };
     match client::run(command, &mut screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -40,9 +40,17 @@ fn run(command: &client::Command) -> Result<String, (u8, String)> {
         }
         _ => Err("there is no such file".to_owned()),
     };
-    let result = client::run(command, &mut client::Screen { out: &mut out, terminal: false, offline });
+    let import = |file: &Path, section: &str| Ok(format!("# {section} of {}\n", file.display()));
+    let mut screen = client::Screen { out: &mut out, terminal: false, offline, import };
+    let result = client::run(command, &mut screen);
     result.map_err(|error| (error.exit_code(), error.to_string()))?;
     Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+#[test]
+fn an_import_is_printed_without_an_engine() {
+    let printed = typed("--api http://127.0.0.1:1 config import rtpengine.conf --section two");
+    assert_eq!(printed, Ok("# two of rtpengine.conf\n".to_owned()));
 }
 
 #[test]
@@ -51,10 +59,11 @@ fn calls_are_listed_in_columns_or_as_json() {
     let list = strowger(&world, "calls").unwrap();
     let lines: Vec<&str> = list.lines().map(str::trim_end).collect();
     assert!(lines[0].starts_with("ID ") && lines[0].ends_with("OUT"), "{list}");
-    assert_eq!(
-        lines[2],
-        "0123456789ab000100000001  ringing   08:01:56.501  -        2001  +15035550100  pbx  -"
-    );
+    // How wide a column is depends on the day: calls of long ago have long ages.
+    let words: Vec<&str> = lines[2].split_whitespace().collect();
+    let expected =
+        ["0123456789ab000100000001", "ringing", "08:01:56.501", "-", "2001", "+15035550100", "pbx", "-"];
+    assert_eq!(words, expected);
     assert_eq!(lines[4], "3 calls");
     assert_eq!(
         strowger(&world, "calls list --trunk carrier --number +1503 --limit 1").unwrap().lines().last(),
