@@ -113,10 +113,7 @@ impl World {
             while let Some(output) = world.uac.poll_output().or_else(|| world.uas.poll_output()) {
                 match output {
                     Output::Send { .. }
-                        if network.loses_one_in > 0 && rng.below(network.loses_one_in) == 0 =>
-                    {
-                        ()
-                    }
+                        if network.loses_one_in > 0 && rng.below(network.loses_one_in) == 0 => {}
                     Output::Send { to, bytes } => {
                         count += 1;
                         wire.insert((now + MS + rng.below(network.jitter + 1), count), (to, bytes));
