@@ -344,6 +344,11 @@ impl Reader {
         let request = &mut self.request;
         match (word.as_str(), value) {
             ("", _) => false,
+            // One list within `rtpp-flags`; flags within flags would go as deep as a request is long.
+            ("flags", value) => match (whence, value) {
+                (Whence::Raw, Value::List(_)) => self.flags(value),
+                _ => false,
+            },
             ("to-tag", _) => {
                 request.options.to_tag = true;
                 name(&mut request.to_tag, value)

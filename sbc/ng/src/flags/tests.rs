@@ -729,3 +729,24 @@ fn brackets_among_others_are_of_their_own() {
     let request = read(&offer("rtpp-flags", "x=[a b c=[d e]] generate-mid"));
     assert_eq!((request.options.sdp.generate_mid, &request.unknown[..]), (true, &["x=[]".to_owned()][..]));
 }
+
+#[test]
+fn flags_within_flags_are_noted_and_not_followed() {
+    let deep = "flags=".repeat(150_000);
+    let lists: [Value; 5] = [
+        (&*deep).into(),
+        Value::texts([&*deep]),
+        Value::List(vec![Dict::new().with("flags", &*deep).into()]),
+        format!("[{deep}]").as_str().into(),
+        format!("flags=[x=y {deep}]").as_str().into(),
+    ];
+    for value in lists {
+        for key in ["flags", "rtpp-flags"] {
+            let ping = Dict::new().with("command", Value::text("ping")).with(key, value.clone());
+            assert_eq!(read(&ping).unknown.len(), 1, "{key}");
+        }
+    }
+    let request = read(&offer("flags", Value::texts(["flags=trust-address", "flags=[asymmetric]"])));
+    assert_eq!(request.options, Options::default());
+    assert_eq!(request.unknown, ["flags=trust-address", "flags=[asymmetric]"]);
+}
