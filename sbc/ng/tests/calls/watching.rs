@@ -171,7 +171,7 @@ fn sources_of_who_only_speaks_or_hears_are_learned_as_those_of_calls_are() {
 fn what_is_sent_to_a_subscriber_has_the_mark_of_its_own_listener() {
     let mut world = World::with(|spec| spec.listeners[1].dscp = 10);
     call(&mut world, "call");
-    let to_ear = world.sdp(&with(ask("ear"), "interface", "priv"));
+    let to_ear = world.sdp(&with(ask("ear"), "to-interface", "priv"));
     world.get(&subscribe_answer("ear"));
     assert!(to_ear.contains("10.0.0.100"), "{to_ear}");
     assert_eq!(world.port(&to_ear).dscp, 10);
