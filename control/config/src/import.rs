@@ -237,7 +237,7 @@ impl<'a> Import<'a> {
         let (first, last) = (port(min, otherwise.0), port(max, otherwise.1));
         let (even, odd) =
             (first.saturating_add(first % 2).max(2), if last % 2 == 0 { last - 1 } else { last });
-        if even < odd && first % 2 == 0 || even < odd && first < 65_535 {
+        if even < odd && (first % 2 == 0 || first < 65_535) {
             return (even, odd);
         }
         let line = max.or(min).map_or(0, |entry| entry.line);
@@ -527,11 +527,10 @@ impl<'a> Import<'a> {
 
     /// Keys that have one line each.
     fn write_engine(&mut self, out: &mut String) {
-        if let Some(entry) = self.take("delete-delay") {
-            if let Some(seconds) = self.number(entry, 0..=86_400, "30 seconds are used") {
+        if let Some(entry) = self.take("delete-delay")
+            && let Some(seconds) = self.number(entry, 0..=86_400, "30 seconds are used") {
                 let _ = writeln!(out, "delete_delay = \"{seconds}s\" # delete-delay (line {})", entry.line);
             }
-        }
         if let Some(entry) = self.take("num-threads") {
             match entry.value {
                 "0" => {}
@@ -567,8 +566,8 @@ impl<'a> Import<'a> {
                 _ => self.warn(entry.line, "dtmf-log-dest is no address with a port: passed over".to_owned()),
             }
         }
-        if let Some(entry) = self.take("log-level") {
-            if let Some(level) = self.number(entry, -1..=99, "`info` is used") {
+        if let Some(entry) = self.take("log-level")
+            && let Some(level) = self.number(entry, -1..=99, "`info` is used") {
                 let word = match level {
                     ..=3 => "error",
                     4 => "warn",
@@ -577,7 +576,6 @@ impl<'a> Import<'a> {
                 };
                 let _ = writeln!(out, "log = \"{word}\" # log-level (line {})", entry.line);
             }
-        }
     }
 
     /// What is as it is here, and what is not carried over.

@@ -164,7 +164,8 @@ impl Table {
         self.errors += 1;
         let is_first = !core::mem::replace(&mut self.failing, true);
         // Another connection of ours may hold it for a moment: an error is what lasts.
-        if !self.told && !(is_first && matches!(error, StoreError::Busy)) {
+        let may_pass = is_first && matches!(error, StoreError::Busy);
+        if !self.told && !may_pass {
             self.told = true;
             let path = self.path.display();
             tracing::error!(%path, %error, "the database refuses records; they wait and are tried again each second");

@@ -114,14 +114,11 @@ impl Turner<'_> {
         let mut buffers = core::mem::replace(&mut self.world.buffers, Buffers::empty());
         buffers.received.clear();
         if let Some(socket) = self.world.ng.as_mut().and_then(|ng| ng.sockets.get_mut(index)) {
-            match socket.receive(&mut buffers) {
-                Ok(Some(drops)) => {
-                    let new = socket.new_drops(drops);
-                    if new > 0 {
-                        self.switch.stats().kernel_drops.add(&["ng"], i64::from(new));
-                    }
+            if let Ok(Some(drops)) = socket.receive(&mut buffers) {
+                let new = socket.new_drops(drops);
+                if new > 0 {
+                    self.switch.stats().kernel_drops.add(&["ng"], i64::from(new));
                 }
-                Ok(None) | Err(_) => {}
             }
             // A peer that has gone does not hear of its replies, and what it quotes is of no use. The error may be told
             // to a send instead: then the queue alone keeps waking us.
