@@ -59,10 +59,11 @@ fn calls_are_listed_in_columns_or_as_json() {
     let list = strowger(&world, "calls").unwrap();
     let lines: Vec<&str> = list.lines().map(str::trim_end).collect();
     assert!(lines[0].starts_with("ID ") && lines[0].ends_with("OUT"), "{list}");
-    assert_eq!(
-        lines[2],
-        "0123456789ab000100000001  ringing   08:01:56.501  -        2001  +15035550100  pbx  -"
-    );
+    // How wide a column is depends on the day: calls of long ago have long ages.
+    let words: Vec<&str> = lines[2].split_whitespace().collect();
+    let expected =
+        ["0123456789ab000100000001", "ringing", "08:01:56.501", "-", "2001", "+15035550100", "pbx", "-"];
+    assert_eq!(words, expected);
     assert_eq!(lines[4], "3 calls");
     assert_eq!(
         strowger(&world, "calls list --trunk carrier --number +1503 --limit 1").unwrap().lines().last(),

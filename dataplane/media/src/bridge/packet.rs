@@ -13,6 +13,10 @@ use command::{DigitsTowards, Verdict};
 use core::net::SocketAddr;
 use core::ops::Range;
 
+/// Whether a packet is part of a digit that is looked at here.
+#[derive(Clone, Copy)]
+pub(super) struct IsKey(bool);
+
 impl Bridges {
     /// The packet path: what is it, who sent it, where to. Afterwards the packet's bytes are as they are to be sent.
     /// `None` if they are not to be sent: what was made of them, now or later, is found by [`Bridges::drain_made`].
@@ -133,7 +137,7 @@ impl Bridges {
         now: Instant,
         place: Place,
         is_rtcp: bool,
-        header: Option<Header>,
+        header: Option<(Header, IsKey)>,
         packet: &mut Packet<'_>,
     ) -> Result<Option<Hop>, Verdict> {
         let count = self.ports.at(place.port()).map_or(0, |(_, port)| port.edges().count());
@@ -142,11 +146,12 @@ impl Bridges {
             let Some((_, port)) = self.ports.at(place.port()) else { break };
             let Some(edge) = port.edges().nth(n) else { break };
             let (sink, passes) = (edge.sink, edge.is_relay() || is_rtcp && edge.passes_rtcp());
-            let has_own_bytes = match header {
-                Some(_) => !matches!(edge.way, Way::Closed) && !self.shares_bytes(edge),
-                None => false,
-            };
-            if has_own_bytes {
+            // Sinks that are served elsewhere, or hear digits in another way.
+            let is_apart = header.is_some_and(|(_, IsKey(is_key))| {
+                !matches!(edge.way, Way::Closed)
+                    && (!self.shares_bytes(edge) || is_key && !self.takes_events(sink))
+            });
+            if is_apart {
                 continue;
             }
             let identity = (is_rtcp && passes && count > 1).then(|| self.identity(place.port(), edge));
@@ -163,7 +168,7 @@ impl Bridges {
                     continue;
                 }
                 (true, true) => self.send_rtcp(sink, packet),
-                (true, false) => self.send(now, sink, header, packet),
+                (true, false) => self.send(now, sink, header.map(|(header, _)| header), packet),
             };
             match (first, hop) {
                 (Some(Ok(_)), Ok(hop)) => {
@@ -315,28 +320,47 @@ impl Bridges {
     ) -> Result<Option<Hop>, Verdict> {
         let Some((_, port)) = self.ports.at_mut(place.port()) else { return Err(Verdict::Idle) };
         let mut edges = (port.edge.take(), core::mem::take(&mut port.more_edges));
-        let mut is_shared = false;
-        let mut made = heard;
+        let listens = port.audio.as_ref().is_some_and(|audio| audio.ear.is_some());
+        let (mut is_shared, mut is_served, mut failed) = (false, false, None);
         for edge in edges.0.iter_mut().chain(&mut edges.1) {
             let passes = matches!(edge.way, Way::Relay | Way::Law(_));
             if is_key && passes && !self.takes_events(edge.sink) {
+                // It hears the digit in another way.
+                is_served = true;
                 continue;
             }
-            match &edge.way {
-                Way::Closed | Way::Heard => {}
-                Way::Transcode(_) => {
-                    made = self.pass_edge(now, place, edge, header, payload.clone(), packet, heard);
+            let passed = match &edge.way {
+                Way::Closed | Way::Heard => continue,
+                Way::Relay if self.shares_bytes(edge) => {
+                    is_shared = true;
+                    continue;
                 }
-                Way::Relay if self.shares_bytes(edge) => is_shared = true,
+                Way::Transcode(_) => self.pass_edge(now, place, edge, header, payload.clone(), packet, heard),
                 Way::Relay | Way::Law(_) | Way::Silence => {
-                    made = self.pass_copy(now, place, edge, header, payload.clone(), packet);
+                    self.pass_copy(now, place, edge, header, payload.clone(), packet)
                 }
+            };
+            is_served |= passed.is_ok();
+            // All are counted but the last, which is the answer if nobody gets anything.
+            if let Err(verdict) = passed
+                && let Some(before) = failed.replace(verdict)
+            {
+                self.count_drop(place, before);
             }
         }
         if let Some((_, port)) = self.ports.at_mut(place.port()) {
             (port.edge, port.more_edges) = edges;
         }
-        if is_shared { self.fan_out(now, place, false, Some(header), packet) } else { made }
+        match failed {
+            Some(verdict) if !is_shared && !is_served => return Err(verdict),
+            Some(verdict) => self.count_drop(place, verdict),
+            None if !is_shared && !is_served && !listens => return heard.and(Err(Verdict::Closed)),
+            None => {}
+        }
+        if is_shared {
+            return self.fan_out(now, place, false, Some((header, IsKey(is_key))), packet);
+        }
+        if is_served { Ok(None) } else { heard }
     }
 
     /// As [`Bridges::pass_edge`] with a copy of the packet, which leaves with what is made here.

@@ -224,6 +224,36 @@ fn each_of_several_sinks_gets_reports_of_the_stream_as_it_knows_it() {
 }
 
 #[test]
+fn whoever_of_several_sinks_takes_no_events_gets_none_under_a_strange_number() {
+    let mut world = World::with(|spec| {
+        spec.ports.push(port(2, "198.51.100.2:5000"));
+        spec.ports[1].payloads.truncate(2);
+        spec.edges.push(edge(0, 2, relay()));
+    });
+    let event = Header { payload_type: 101, marker: true, sequence: 5, timestamp: 9, ssrc: 7 };
+    let mut packet = event.to_bytes().to_vec();
+    packet.extend([1, 10, 0, 160]);
+    let (_, target, _) = world.pass(A_RTP, A, &packet).unwrap();
+    assert_eq!((target.as_str(), world.bridges.more_hops().len()), ("198.51.100.2:5000", 0));
+    assert_eq!((world.port(1).sent.packets, world.port(2).sent.packets), (0, 1));
+}
+
+#[test]
+fn what_one_of_several_sinks_does_not_get_is_counted() {
+    let mut world = World::with(|spec| {
+        spec.ports.extend([port(2, "198.51.100.2:5000"), port(3, "198.51.100.3:5000")]);
+        spec.ports[2].remotes[0].receives = false;
+        spec.ports[3].remotes[0].receives = false;
+        spec.edges.extend([edge(0, 2, rewritten(99, 10, 1_000)), edge(0, 3, rewritten(98, 10, 1_000))]);
+    });
+    assert_eq!(world.send(A_RTP, A, &rtp(7, 1)), to(B_RTP, B));
+    assert_eq!(world.dropped(0, Verdict::NoTarget), 2);
+    world.set(|spec| spec.edges[0].transform = Transform::Drop);
+    assert_eq!(world.send(A_RTP, A, &rtp(7, 2)), Err(Verdict::NoTarget));
+    assert_eq!(world.dropped(0, Verdict::NoTarget), 4);
+}
+
+#[test]
 fn a_muted_sink_beside_others_hears_silence_and_they_hear_speech() {
     let mut world = World::with(|spec| {
         spec.ports.push(port(2, "198.51.100.2:5000"));
