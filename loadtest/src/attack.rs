@@ -42,11 +42,9 @@ pub struct Report {
     pub own_drops: u64,
 }
 
-/// Whether traffic to `target` stays on this machine: loopback, or a network namespace that is not the machine's own.
+/// Whether traffic to `target` surely stays on this machine: loopback alone. A network namespace may have a way out.
 pub fn stays_here(target: IpAddr) -> bool {
-    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    let apart = || matches!((namespace("self"), namespace("1")), (Some(own), Some(first)) if own != first);
-    target.is_loopback() || apart()
+    target.to_canonical().is_loopback()
 }
 
 /// The names of what is sent, in turn.
@@ -56,8 +54,9 @@ const TRICKS: [&str; 10] =
 /// Message number `index`, from `local` to `target`; and its trick.
 pub fn message(index: u64, local: SocketAddr, target: SocketAddr, rng: &mut Rng) -> (&'static str, Vec<u8>) {
     let trick = TRICKS[(index % TRICKS.len() as u64) as usize];
+    let sdp = sdp(local.ip());
     let invite = |rng: &mut Rng| {
-        request("INVITE", "", "Content-Type: application/sdp\r\n", SDP.as_bytes(), local, target, rng)
+        request("INVITE", "", "Content-Type: application/sdp\r\n", sdp.as_bytes(), local, target, rng)
     };
     let bytes = match trick {
         "noise" => (0..1 + rng.below(1_200)).map(|_| rng.u32() as u8).collect(),
@@ -86,7 +85,7 @@ pub fn message(index: u64, local: SocketAddr, target: SocketAddr, rng: &mut Rng)
                 "Max-Forwards: 0\r\n",
                 "Require: everything\r\n",
             ];
-            request("INVITE", "", LIES[rng.below(5) as usize], SDP.as_bytes(), local, target, rng)
+            request("INVITE", "", LIES[rng.below(5) as usize], sdp.as_bytes(), local, target, rng)
         }
         "scan" => request("OPTIONS", "", "User-Agent: friendly-scanner\r\n", b"", local, target, rng),
         "stranger" => invite(rng),
@@ -104,8 +103,13 @@ pub fn message(index: u64, local: SocketAddr, target: SocketAddr, rng: &mut Rng)
     (trick, bytes)
 }
 
-const SDP: &str =
-    "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+/// Media of whoever takes it goes to the attacker, never to a third party.
+fn sdp(ip: IpAddr) -> String {
+    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+    format!(
+        "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n"
+    )
+}
 
 fn request(
     method: &str,
@@ -267,6 +271,26 @@ mod tests {
 
     #[test]
     fn strangers_beyond_this_machine_are_known_as_such() {
-        assert!(stays_here("127.0.0.1".parse().unwrap()) && stays_here("::1".parse().unwrap()));
+        for (address, here) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("192.0.2.1", false),
+            ("0.0.0.0", false),
+            ("fe80::1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(stays_here(address.parse().unwrap()), here, "{address}");
+        }
+    }
+
+    #[test]
+    fn media_that_an_attack_asks_for_comes_back_to_the_attacker() {
+        let (local, target) = ("[::1]:9".parse().unwrap(), "[::1]:5060".parse().unwrap());
+        let (trick, bytes) = message(6, local, target, &mut Rng::from_seed(1));
+        assert_eq!(trick, "stranger");
+        assert!(String::from_utf8(bytes).unwrap().contains("c=IN IP6 ::1\r\n"));
     }
 }

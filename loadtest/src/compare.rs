@@ -4,7 +4,8 @@
 use std::fmt::{self, Write as _};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::media::Recording;
 use crate::ng::{self, Failed, LoadNg, Report, Says};
 use crate::peers::{GENERATOR, RtpEngine, Strowger, tested};
 use crate::profile::Shape;
-use crate::report::Machine;
+use crate::report::{Machine, Verdict};
 use crate::speech::Codec;
 
 /// An engine to compare.
@@ -176,6 +177,8 @@ pub struct Row {
     pub ratio: Rounds,
     /// Engines that had less than a tenth of a processor left in some round: their CPU looks better than it is.
     pub saturated: [bool; 2],
+    /// Rounds of each engine that are left out, because the run was invalid.
+    pub invalid: [usize; 2],
 }
 
 /// One run.
@@ -211,7 +214,8 @@ const FIGURES: [Figure; 9] = [
     ("CPU a call set up and deleted, µs", |r| r.cpu_us_per_call),
     ("KB a call", |r| Some(r.bytes_per_call? / 1e3)),
     ("descriptors a call", |r| r.descriptors_per_call),
-    ("machine's busy time a packet, ns", |r| r.steady.as_ref()?.machine_ns_per_packet),
+    // Not where nothing was left for the engine: its machine was busy with other things.
+    ("machine's busy time a packet, ns", |r| r.steady.as_ref()?.machine_ns_per_packet.filter(|ns| *ns > 0.0)),
 ];
 
 /// An engine under test; ends when dropped, if it is ours.
@@ -273,7 +277,7 @@ pub fn run(compare: &Compare, mut told: impl FnMut(&str)) -> Result<Comparison, 
         started,
         machine: Machine::here(),
         busy: [busy_before, load_average()],
-        versions: compare.engines.each_ref().map(version_of),
+        versions: compare.engines.each_ref().map(|spec| version_of(spec, &compare.program)),
         arguments: compare.clone(),
         rows: Vec::new(),
         notes: Vec::new(),
@@ -298,13 +302,29 @@ fn measure(compare: &Compare, case: &Case, spec: &Spec, seed: u64) -> Result<Rep
         let slope = up(&few).zip(up(&report)).filter(|(few, many)| many[2] > few[2]);
         let slope = |at: usize| slope.map(|(few, many)| (many[at] - few[at]) / (many[2] - few[2]));
         (report.bytes_per_call, report.descriptors_per_call) = (slope(0), slope(1));
+        report.verdict = with_few(report.verdict, &few.verdict, few.arguments.calls);
     }
     Ok(report)
 }
 
-fn version_of(spec: &Spec) -> Option<String> {
+/// The verdict of a run whose slope also rests on a run with few calls.
+fn with_few(many: Verdict, few: &Verdict, calls: usize) -> Verdict {
+    let tell = |what: &String| format!("with {calls} calls: {what}");
+    let mut complaints = many.complaints;
+    complaints.extend(few.complaints.iter().map(tell));
+    let reasons: Vec<String> = many.invalid.into_iter().chain(few.invalid.iter().map(tell)).collect();
+    let invalid = (!reasons.is_empty()).then(|| reasons.join("; "));
+    Verdict { passed: many.passed && few.passed, complaints, invalid }
+}
+
+/// Ours is asked: it may be another build than this one.
+fn version_of(spec: &Spec, program: &Path) -> Option<String> {
     match spec {
-        Spec::Strowger => Some(format!("strowger {}", env!("CARGO_PKG_VERSION"))),
+        Spec::Strowger => {
+            let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned();
+            (output.status.success() && !text.is_empty()).then_some(text)
+        }
         Spec::RtpEngine => RtpEngine::version().map(|version| format!("rtpengine, {version}")),
         Spec::Running { .. } => None,
     }
@@ -332,6 +352,8 @@ impl Comparison {
                 |engine: usize| self.runs.iter().filter(move |r| r.case == case.name && r.engine == engine);
             let saturated =
                 [0, 1].map(|engine| of(engine).any(|r| r.report.cores().is_some_and(|c| c > SATURATED)));
+            let is_invalid = |run: &&Run| run.report.verdict.invalid.is_some();
+            let invalid = [0, 1].map(|engine| of(engine).filter(is_invalid).count());
             for (figure, read) in FIGURES {
                 let is_memory = figure.starts_with("KB") || figure.starts_with("descriptors");
                 if is_memory != case.few.is_some() {
@@ -342,7 +364,7 @@ impl Comparison {
                 for round in 0..self.arguments.rounds {
                     let [a, b] = [0, 1].map(|engine| {
                         of(engine)
-                            .find(|r| r.round == round)
+                            .find(|r| r.round == round && !is_invalid(r))
                             .and_then(|r| read(&r.report))
                             .filter(|v| v.is_finite())
                     });
@@ -354,8 +376,11 @@ impl Comparison {
                         ratio.add(a / b);
                     }
                 }
-                if values.iter().any(|rounds| !rounds.values().is_empty()) {
-                    self.rows.push(Row { case: case.name.clone(), figure, values, ratio, saturated });
+                let is_known = values.iter().any(|rounds| !rounds.values().is_empty());
+                let of_invalid = of(0).chain(of(1)).filter(is_invalid).any(|r| read(&r.report).is_some());
+                if is_known || of_invalid {
+                    let case = case.name.clone();
+                    self.rows.push(Row { case, figure, values, ratio, saturated, invalid });
                 }
             }
         }
@@ -411,13 +436,16 @@ impl Row {
     fn cells(&self) -> [String; 6] {
         let digits = |rounds: &Rounds| if rounds.median() >= 100.0 { 0 } else { 2 };
         let [a, b] = self.values.each_ref().map(|rounds| format!("{rounds:.*}", digits(rounds)));
-        let words = match self.saturated {
-            [false, false] => "",
-            [true, false] => "A saturated",
-            [false, true] => "B saturated",
-            [true, true] => "both saturated",
+        let mut words: Vec<String> = match self.saturated {
+            [false, false] => vec![],
+            [true, false] => vec!["A saturated".into()],
+            [false, true] => vec!["B saturated".into()],
+            [true, true] => vec!["both saturated".into()],
         };
-        [self.case.clone(), self.figure.to_owned(), a, b, format!("{:.2}", self.ratio), words.to_owned()]
+        for (name, rounds) in ["A", "B"].iter().zip(self.invalid).filter(|(_, rounds)| *rounds > 0) {
+            words.push(format!("{rounds} of {name} INVALID and left out"));
+        }
+        [self.case.clone(), self.figure.to_owned(), a, b, format!("{:.2}", self.ratio), words.join(", ")]
     }
 }
 
@@ -491,6 +519,70 @@ mod tests {
                 "memory, 200 to 1,000 calls"
             ]
         );
+    }
+
+    #[test]
+    fn runs_that_are_invalid_are_left_out_and_said() {
+        let report = ng::fake::plain_report();
+        let load = report.arguments.clone();
+        let run = |round, engine, us: f64, invalid: Option<&str>| {
+            let mut report = report.clone();
+            report.offer.p99_us = us;
+            report.verdict.invalid = invalid.map(str::to_owned);
+            report.verdict.passed = invalid.is_none();
+            if let Some(steady) = &mut report.steady {
+                steady.machine_ns_per_packet = Some(us - 20.0);
+            }
+            Run { case: "set-up".into(), round, engine, report }
+        };
+        let mut comparison = Comparison {
+            version: "",
+            started: String::new(),
+            machine: Machine::here(),
+            busy: [String::new(), String::new()],
+            versions: [None, None],
+            arguments: Compare {
+                engines: [Spec::RtpEngine, Spec::RtpEngine],
+                cases: vec![Case { name: "set-up".into(), load, few: None }],
+                rounds: 2,
+                seed: 1,
+                program: PathBuf::new(),
+                engine: Vec::new(),
+            },
+            rows: Vec::new(),
+            notes: Vec::new(),
+            clean: true,
+            runs: vec![
+                run(0, 0, 10.0, None),
+                run(0, 1, 40.0, None),
+                run(1, 0, 9_000.0, Some("the generator was late")),
+                run(1, 1, 40.0, None),
+            ],
+        };
+        comparison.sum_up();
+        let row = |figure: &str| comparison.rows.iter().find(|row| row.figure.starts_with(figure)).unwrap();
+        let offers = row("offer p99");
+        assert_eq!([offers.values[0].values(), offers.values[1].values()], [&[10.0][..], &[40.0, 40.0]]);
+        assert_eq!((offers.ratio.values(), offers.invalid), (&[0.25][..], [1, 0]));
+        // Where the machine had less than nothing left for A, there is no ratio.
+        assert!(row("machine's").ratio.values().is_empty() && !comparison.clean);
+        assert!(comparison.to_string().contains("1 of A INVALID and left out"), "{comparison}");
+    }
+
+    #[test]
+    fn a_slope_is_as_good_as_both_of_its_runs() {
+        let good = || Verdict { passed: true, ..Verdict::default() };
+        let late = Verdict { passed: false, complaints: vec![], invalid: Some("late".into()) };
+        assert!(with_few(good(), &good(), 5).passed);
+        let verdict = with_few(good(), &late, 5);
+        assert_eq!((verdict.passed, verdict.invalid.as_deref()), (false, Some("with 5 calls: late")));
+    }
+
+    #[test]
+    fn our_engine_s_version_is_what_its_program_says() {
+        assert_eq!(version_of(&Spec::Strowger, Path::new("/no/such/program")), None);
+        let version = version_of(&Spec::Strowger, Path::new("cargo")).unwrap();
+        assert!(version.starts_with("cargo "), "{version}");
     }
 
     #[test]

@@ -61,15 +61,25 @@ pub(crate) struct Resend {
     gap: u64,
     gap_max: u64,
     give_up_at: u64,
+    /// A provisional response came.
+    heard: bool,
 }
 
 impl Resend {
     /// For a message that is sent for the first time at `now`; gaps double up to `gap_max`.
     pub(crate) fn new(now: u64, bytes: Vec<u8>, to: SocketAddr, gap_max: u64) -> Self {
-        Resend { bytes, to, at: now + T1, gap: T1, gap_max, give_up_at: now + GIVE_UP }
+        Resend { bytes, to, at: now + T1, gap: T1, gap_max, give_up_at: now + GIVE_UP, heard: false }
     }
 
-    /// A provisional response came: nothing is sent again, and the end is `ns` away.
+    /// A provisional response came: nothing is sent again, and the end is `ns` away from the first of them, however
+    /// many come.
+    pub(crate) fn on_provisional(&mut self, now: u64, ns: u64) {
+        if !std::mem::replace(&mut self.heard, true) {
+            self.wait(now, ns);
+        }
+    }
+
+    /// Nothing is sent again, and the end is `ns` away.
     pub(crate) fn wait(&mut self, now: u64, ns: u64) {
         self.give_up_at = now.saturating_add(ns);
         self.at = self.give_up_at;
@@ -154,9 +164,12 @@ pub(crate) fn address_of(uri: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(host.parse().ok()?, uri.port.unwrap_or(5060)))
 }
 
+/// Calls have numbers below this one: as many as there are numbers to dial.
+pub(crate) const NUMBERS: u32 = 8_000_000;
+
 /// The number of a call in the number that it dials: `+1555` and seven digits, the first from 2 to 9.
 pub(crate) fn number_of(call: u32) -> String {
-    format!("+1555{}", 2_000_000 + call % 8_000_000)
+    format!("+1555{}", 2_000_000 + call % NUMBERS)
 }
 
 /// The call that a dialled number belongs to: its last seven digits, whatever stands before.
@@ -196,6 +209,16 @@ mod tests {
         };
         assert_eq!(run(u64::MAX), [500, 1500, 3500, 7500, 15500, 31500, 32000]);
         assert_eq!(run(T2), [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500, 32000]);
+    }
+
+    #[test]
+    fn provisional_responses_put_the_end_off_only_once() {
+        let mut resend = Resend::new(0, vec![], SocketAddr::from(([127, 0, 0, 1], 5060)), T2);
+        for second in 1..100 {
+            resend.on_provisional(second * 1_000_000_000, 32_000_000_000);
+        }
+        assert_eq!(resend.at, 33_000_000_000);
+        assert!(resend.again().is_none());
     }
 
     #[test]

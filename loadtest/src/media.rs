@@ -152,6 +152,7 @@ enum Command {
     Pause(u32, Side),
     Dial(u32, Side, Box<str>),
     ResetTimes,
+    FreezeTimes,
     Finish,
 }
 
@@ -219,6 +220,11 @@ impl Media {
     /// Forgets the times (latency, lateness, jitter) measured so far, not the counts: call it when all is warm.
     pub fn reset_times(&self) {
         let _ = self.commands.send(Command::ResetTimes);
+    }
+
+    /// Keeps the times as they are now: what is measured from here on is shown live, but is not in the report.
+    pub fn freeze_times(&self) {
+        let _ = self.commands.send(Command::FreezeTimes);
     }
 
     /// The state of the last quarter of a second or so.
@@ -476,6 +482,22 @@ mod tests {
         assert_eq!(report.latency.count, report.counts.sent);
         assert!(report.counts.rtcp_sent >= 40 && report.counts.rtcp_received == report.counts.rtcp_sent);
         assert!(report.latency.p50_us < 5_000.0 && report.mos > 4.0, "{report:?}");
+    }
+
+    #[test]
+    fn frozen_times_are_those_of_before() {
+        let sockets = Socket::bind_many(LOCALHOST, 2).unwrap();
+        let [a, b] = [0, 1].map(|at: usize| sockets[at].address());
+        let media = Media::start(Config { seed: 3, rtcp: false, ..Config::default() }, sockets).unwrap();
+        media.switchboard().speak(Party::new(0, Side::A, 0, b));
+        media.switchboard().speak(Party::new(0, Side::B, 1, a));
+        wait_until(|| media.received() >= 10);
+        media.freeze_times();
+        let before = media.received();
+        wait_until(|| media.received() >= before + 20);
+        let report = media.finish();
+        assert!(report.latency.count >= 10 && report.latency.count < before + 10, "{report:?}");
+        assert!(report.counts.received >= before + 20 && report.lateness.count < before + 10, "{report:?}");
     }
 
     #[test]

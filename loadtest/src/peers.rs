@@ -7,10 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ng::Client;
+use crate::sys;
+
+/// How long an engine may take to start.
+const START_FOR: Duration = Duration::from_secs(10);
 
 /// The processor of the generator.
 pub const GENERATOR: usize = 0;
@@ -37,16 +42,19 @@ pub fn is_installed(program: &str) -> bool {
     path.split(':').any(|folder| Path::new(folder).join(program).exists())
 }
 
-/// A command that runs on the processor of the system under test, where there is a way.
+/// A command that runs on the processor of the system under test, where there is a way. It ends with the thread that
+/// starts it, also where that is killed.
 pub fn on_tested(program: &str) -> Command {
-    match tested() {
+    let mut command = match tested() {
         Some(cpu) if is_installed("taskset") => {
             let mut command = Command::new("taskset");
             command.args(["-c", &cpu.to_string(), program]);
             command
         }
         _ => Command::new(program),
-    }
+    };
+    sys::end_with_us(&mut command);
+    command
 }
 
 /// A folder that goes with us.
@@ -163,6 +171,7 @@ impl RtpEngine {
         }
         let (ng, media) = (free_port()?, own_address());
         let folder = Folder::new("rtpengine")?;
+        let begun = Instant::now();
         let child = on_tested("rtpengine")
             .args(["--foreground", "--table=-1", "--log-stderr", "--log-level=3"])
             .args(["--port-min=10000", "--port-max=29999", "--config-file=none"])
@@ -173,7 +182,7 @@ impl RtpEngine {
             .stderr(fs::File::create(folder.0.join("log"))?)
             .spawn()?;
         let process = Process::new(child, Some(folder));
-        wait_for(ng, "rtpengine")?;
+        wait_for(ng, "rtpengine", begun + START_FOR)?;
         Ok(Some(RtpEngine { process, ng }))
     }
 
@@ -217,6 +226,7 @@ impl Strowger {
         );
         fs::write(&file, text)?;
         let log = folder.0.join("log");
+        let begun = Instant::now();
         let mut child = on_tested(&program.display().to_string())
             .args(["run", "--until-stdin-closes"])
             .arg(&file)
@@ -226,15 +236,12 @@ impl Strowger {
             .spawn()?;
         let stdout = child.stdout.take();
         let process = Process::new(child, Some(folder));
-        let mut line = String::new();
-        if let Some(stdout) = stdout {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
+        let line = stdout.map(|stdout| first_line(stdout, START_FOR)).transpose()?.unwrap_or_default();
         if line.is_empty() {
             let words = fs::read_to_string(&log).unwrap_or_default();
             return Err(io::Error::other(format!("strowger did not start: {}", words.trim())));
         }
-        wait_for(ng, "strowger")?;
+        wait_for(ng, "strowger", begun + START_FOR)?;
         Ok(Strowger { process, ng })
     }
 
@@ -244,16 +251,29 @@ impl Strowger {
     }
 }
 
+/// What `output` says first; empty if it ends without a word or says nothing in time.
+fn first_line(output: impl io::Read + Send + 'static, within: Duration) -> io::Result<String> {
+    let (tell, told) = mpsc::channel();
+    // Where nothing comes, it ends with the process that it reads from.
+    thread::Builder::new().name("load-peer".to_owned()).spawn(move || {
+        let mut line = String::new();
+        let _ = tell.send(BufReader::new(output).read_line(&mut line).map(|_| line));
+    })?;
+    told.recv_timeout(within).unwrap_or_else(|_| Ok(String::new()))
+}
+
 /// Until it answers a ping.
-fn wait_for(ng: SocketAddr, name: &str) -> io::Result<()> {
+fn wait_for(ng: SocketAddr, name: &str, until: Instant) -> io::Result<()> {
     let mut client = Client::connect(ng)?;
-    for _ in 0..200 {
-        if client.ping().is_ok() {
+    loop {
+        if client.ping_once().is_ok() {
             return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(io::Error::other(format!("{name} does not answer")));
         }
         thread::sleep(Duration::from_millis(50));
     }
-    Err(io::Error::other(format!("{name} does not answer")))
 }
 
 #[cfg(test)]
@@ -270,6 +290,27 @@ mod tests {
         assert!(proc.exists() && path.exists());
         drop(process);
         assert!(!proc.exists() && !path.exists());
+    }
+
+    #[test]
+    fn a_child_ends_with_the_thread_that_started_it() {
+        let start = || on_tested("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+        // Its thread ends without a word, as a generator does that is killed.
+        let mut child = thread::spawn(start).join().unwrap();
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_is_not_waited_for_without_end() {
+        let (silent, _speaker) = io::pipe().unwrap();
+        assert_eq!(first_line(silent, Duration::from_millis(20)).unwrap(), "");
+        assert_eq!(first_line(&b"ready\nmore"[..], START_FOR).unwrap(), "ready\n");
+        let nobody = free_port().unwrap();
+        assert!(wait_for(nobody, "nobody", Instant::now()).is_err());
     }
 
     #[test]

@@ -51,12 +51,22 @@ pub struct Live {
     pub setup_p99_us: f64,
 }
 
-/// A phone thread.
+/// A phone thread; dropped, it ends within a tenth of a second.
 #[derive(Debug)]
 pub struct Phone<M> {
-    thread: JoinHandle<(M, u64)>,
+    /// There until it is joined.
+    thread: Option<JoinHandle<(M, u64)>>,
     live: Arc<Mutex<Live>>,
-    wind_up: Arc<AtomicBool>,
+    orders: Arc<Orders>,
+}
+
+/// What a phone's thread is told.
+#[derive(Debug, Default)]
+struct Orders {
+    /// Let calls end.
+    wind_up: AtomicBool,
+    /// Leave calls as they are.
+    abandon: AtomicBool,
 }
 
 /// Media of the calls: whom to tell, and where this machine's sockets begin in the media thread's list.
@@ -69,21 +79,22 @@ pub struct Voice {
 }
 
 impl<M: Machine> Phone<M> {
-    /// Drives `machine` on `socket` until it is done.
+    /// Drives `machine` on `socket` until it is done. The machine's times are monotonic ones, so that a wall clock
+    /// that is set holds nothing up.
     ///
     /// # Errors
     /// No thread left.
     pub fn start(name: &str, socket: UdpSocket, machine: M, voice: Option<Voice>) -> io::Result<Self> {
         let live = Arc::new(Mutex::new(Live::default()));
-        let wind_up = Arc::new(AtomicBool::new(false));
-        let (its_live, its_wind_up) = (Arc::clone(&live), Arc::clone(&wind_up));
+        let orders = Arc::new(Orders::default());
+        let (its_live, its_orders) = (Arc::clone(&live), Arc::clone(&orders));
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             sys::sharpen_thread(None);
             let line = Line { socket, voice };
-            let machine = drive(&line, machine, &its_live, &its_wind_up);
+            let machine = drive(&line, machine, &its_live, &its_orders);
             (machine, sys::kernel_drops(&line.socket))
         })?;
-        Ok(Phone { thread, live, wind_up })
+        Ok(Phone { thread: Some(thread), live, orders })
     }
 
     /// How it stands, not older than a tenth of a second.
@@ -96,12 +107,17 @@ impl<M: Machine> Phone<M> {
 
     /// Lets calls end soon, and the thread after them.
     pub fn wind_up(&self) {
-        self.wind_up.store(true, Ordering::Relaxed);
+        self.orders.wind_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the thread end now, whatever becomes of its calls.
+    pub fn abandon(&self) {
+        self.orders.abandon.store(true, Ordering::Relaxed);
     }
 
     /// Whether the thread has ended.
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for the end; gives the machine back, and how many datagrams the kernel dropped because this thread did
@@ -109,8 +125,15 @@ impl<M: Machine> Phone<M> {
     ///
     /// # Panics
     /// If the phone's thread did.
-    pub fn join(self) -> (M, u64) {
-        self.thread.join().expect("the phone's thread does not panic")
+    pub fn join(mut self) -> (M, u64) {
+        let thread = self.thread.take().expect("only joining takes it");
+        thread.join().expect("the phone's thread does not panic")
+    }
+}
+
+impl<M> Drop for Phone<M> {
+    fn drop(&mut self) {
+        self.orders.abandon.store(true, Ordering::Relaxed);
     }
 }
 
@@ -121,22 +144,23 @@ struct Line {
 
 const LOOK_EVERY_NS: u64 = 100_000_000;
 
-fn drive<M: Machine>(line: &Line, mut machine: M, live: &Mutex<Live>, wind_up: &AtomicBool) -> M {
+fn drive<M: Machine>(line: &Line, mut machine: M, live: &Mutex<Live>, orders: &Orders) -> M {
     let mut inbox = Inbox::new(64, 4096);
     let mut look_at = 0;
     let mut winding_up = false;
     loop {
-        let now = sys::real_ns();
+        let now = sys::mono_ns();
         if now >= look_at {
             look_at = now + LOOK_EVERY_NS;
             if let Ok(mut shared) = live.lock() {
                 *shared = machine.live();
             }
-            if !winding_up && wind_up.load(Ordering::Relaxed) {
+            if !winding_up && orders.wind_up.load(Ordering::Relaxed) {
                 winding_up = true;
                 machine.wind_up(now);
+                line.work_off(&mut machine);
             }
-            if machine.is_done() {
+            if machine.is_done() || orders.abandon.load(Ordering::Relaxed) {
                 return machine;
             }
         }
@@ -145,16 +169,19 @@ fn drive<M: Machine>(line: &Line, mut machine: M, live: &Mutex<Live>, wind_up: &
         // An ICMP error of an earlier send; its call times out.
         let _ = inbox.receive(&line.socket, |datagram| {
             came = true;
-            machine.handle_datagram(sys::real_ns(), datagram.arrived_ns, datagram.source, datagram.bytes);
+            // The kernel's stamp is of the wall clock: what counts is how long ago that was.
+            let (now, age) = (sys::mono_ns(), sys::real_ns().saturating_sub(datagram.arrived_ns));
+            machine.handle_datagram(now, now.saturating_sub(age), datagram.source, datagram.bytes);
             line.work_off::<M>(&mut machine);
         });
         let due = machine.poll_timeout().unwrap_or(u64::MAX);
-        let now = sys::real_ns();
+        let now = sys::mono_ns();
         if due <= now {
             machine.handle_timeout(now);
             line.work_off(&mut machine);
         } else if !came {
-            sys::wait_readable(&line.socket, due.min(look_at));
+            let ns = due.min(look_at).saturating_sub(now);
+            sys::wait_readable(&line.socket, sys::real_ns().saturating_add(ns));
         }
     }
 }

@@ -10,6 +10,10 @@ use serde::Serialize;
 pub struct Sample {
     /// When it was read, monotonic nanoseconds.
     pub at_ns: u64,
+    /// CPU time of all threads, also those that ended, nanoseconds.
+    pub cpu_ns: u64,
+    /// That of children that ended and were waited for, and of theirs; nanoseconds, to 10 ms.
+    pub ended_children_ns: u64,
     /// User and system time of all threads, also those that ended, in the kernel's ticks of 10 ms.
     pub user_ticks: u64,
     /// System part of it.
@@ -33,10 +37,12 @@ impl Sample {
         let root = format!("/proc/{pid}");
         let stat = fs::read_to_string(format!("{root}/stat"))?;
         let mut sample = Sample { at_ns: crate::sys::mono_ns(), ..Sample::default() };
-        // The name in brackets may hold spaces and brackets; fields count from the last one. proc(5): 14 and 15.
+        // The name in brackets may hold spaces and brackets; fields count from the last one. proc(5): 14 to 17.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|f| f.parse().ok()).unwrap_or(0);
         (sample.user_ticks, sample.system_ticks) = (number(11), number(12));
+        sample.ended_children_ns = (number(13) + number(14)) * (1_000_000_000 / TICKS as u64);
+        sample.cpu_ns = crate::sys::cpu_ns_of(pid).ok_or(io::ErrorKind::NotFound)?;
         sample.rss_bytes = field_kb(&fs::read_to_string(format!("{root}/status"))?, "VmRSS:") * 1024;
         sample.descriptors = fs::read_dir(format!("{root}/fd")).map_or(0, |dir| dir.count() as u64);
         for task in fs::read_dir(format!("{root}/task"))?.flatten() {
@@ -64,8 +70,7 @@ impl Sample {
                 cpu_seconds: cpu.saturating_sub(before) as f64 / 1e9,
             });
         }
-        // Thread by thread: one that ended meanwhile must not take its past out of the others' time.
-        let cpu_seconds = threads.iter().map(|thread| thread.cpu_seconds).sum();
+        let cpu_seconds = self.cpu_ns.saturating_sub(earlier.cpu_ns) as f64 / 1e9;
         threads.sort_by(|a, b| b.cpu_seconds.total_cmp(&a.cpu_seconds));
         Usage {
             seconds,
@@ -83,12 +88,16 @@ impl Sample {
     }
 }
 
-/// Readings of processes, and of all that they have started since, where `children` is asked for.
+/// Readings of processes, and of all that they have started since, where `children` is asked for; without it what their
+/// children used does not count.
 pub fn sample_all(pids: &[u32], children: bool) -> Vec<(u32, Sample)> {
     let mut found = Vec::new();
     let mut left = pids.to_vec();
     while let Some(pid) = left.pop() {
-        let Ok(sample) = Sample::of(pid) else { continue };
+        let Ok(mut sample) = Sample::of(pid) else { continue };
+        if !children {
+            sample.ended_children_ns = 0;
+        }
         for (task, ..) in sample.threads.iter().filter(|_| children) {
             let text = fs::read_to_string(format!("/proc/{pid}/task/{task}/children")).unwrap_or_default();
             left.extend(text.split_whitespace().filter_map(|number| number.parse::<u32>().ok()));
@@ -111,7 +120,12 @@ pub fn usage_of(before: &[(u32, Sample)], after: &[(u32, Sample)]) -> Option<Usa
             None => usage,
         });
     }
-    sum
+    // A child that ended meanwhile has left its whole time with the one that waited for it, so that only the sums of all
+    // compare; one that nobody waited for took its time along.
+    let total =
+        |all: &[(u32, Sample)]| -> u64 { all.iter().map(|s| s.1.cpu_ns + s.1.ended_children_ns).sum() };
+    let together = total(after).saturating_sub(total(before)) as f64 / 1e9;
+    sum.map(|sum| Usage { cpu_seconds: sum.cpu_seconds.max(together), ..sum }.with(Usage::default()))
 }
 
 impl Usage {
@@ -145,7 +159,7 @@ fn field_kb(status: &str, key: &str) -> u64 {
 pub struct Usage {
     /// Length of the interval.
     pub seconds: f64,
-    /// CPU time of the threads that lived at its end, by schedstat.
+    /// CPU time, also of threads that ended.
     pub cpu_seconds: f64,
     /// In user code, to 10 ms.
     pub user_seconds: f64,
@@ -163,7 +177,7 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Times that threads were put aside.
     pub forced_switches: u64,
-    /// Thread by thread, the busiest first.
+    /// Thread by thread of those that lived at its end, the busiest first.
     pub threads: Vec<ThreadUsage>,
 }
 
@@ -188,6 +202,33 @@ mod tests {
         let usage = Sample::of(std::process::id()).unwrap().since(&before);
         assert!(usage.cpu_seconds >= 0.03 && usage.seconds >= 0.03, "{usage:?}");
         assert!(usage.rss_bytes > 100_000 && usage.descriptors >= 3 && !usage.threads.is_empty());
+    }
+
+    fn burn() {
+        let start = crate::sys::thread_cpu_ns();
+        while crate::sys::thread_cpu_ns() - start < 60_000_000 {}
+    }
+
+    #[test]
+    fn what_threads_used_that_ended_is_not_lost() {
+        let before = Sample::of(std::process::id()).unwrap();
+        std::thread::spawn(burn).join().unwrap();
+        let usage = Sample::of(std::process::id()).unwrap().since(&before);
+        assert!(usage.cpu_seconds >= 0.06, "{usage:?}");
+    }
+
+    #[test]
+    fn what_children_used_that_ended_counts_where_children_do() {
+        let me = [std::process::id()];
+        let read = || [false, true].map(|children| sample_all(&me, children));
+        let [alone, together] = read();
+        let spin = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        std::process::Command::new("sh").args(["-c", spin]).status().unwrap();
+        let after = read();
+        let [alone, together] = [usage_of(&alone, &after[0]), usage_of(&together, &after[1])];
+        let (alone, together) = (alone.unwrap(), together.unwrap());
+        assert!(together.cpu_seconds > alone.cpu_seconds + 0.03, "{alone:?} {together:?}");
+        assert!(together.cores > alone.cores);
     }
 
     #[test]

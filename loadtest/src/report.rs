@@ -15,6 +15,7 @@ use crate::process::Usage;
 use crate::run::Progress;
 use crate::run::{LoadSip, Steady};
 use crate::slo::{Condition, Metric, Point, Subject};
+use crate::speech::Codec;
 use crate::uac::{KindTally, StepTally};
 use crate::uas;
 use crate::validity::Validity;
@@ -90,6 +91,8 @@ pub struct Calls {
     pub unplaced: u64,
     /// Calls that were answered.
     pub answered: u64,
+    /// Calls in which the caller spoke.
+    pub talked: u64,
     /// Calls that ended as they should.
     pub completed: u64,
     /// Calls that did not.
@@ -102,9 +105,9 @@ pub struct Calls {
     pub strays: u64,
     /// SIP datagrams that the kernel dropped at our own sockets.
     pub own_drops: u64,
-    /// INVITE sent to 200 received.
+    /// The INVITE's intended time to 200 received.
     pub setup: Percentiles,
-    /// INVITE sent to 180 or 183 received.
+    /// The INVITE's intended time to 180 or 183 received.
     pub ringing: Percentiles,
     /// BYE sent to 200 received.
     pub bye: Percentiles,
@@ -205,6 +208,7 @@ impl Report {
     }
 
     /// Fills in the verdict. With an SLO that decides; without one every call must complete and every packet arrive.
+    /// A run whose figures must not be believed has not passed.
     pub(crate) fn judge(mut self) -> Self {
         let slo = self.arguments.slo.clone();
         let mut complaints = Vec::new();
@@ -220,8 +224,7 @@ impl Report {
         }
         self.validity = self.weigh();
         let invalid = self.validity.verdict().reasons();
-        // Without an SLO no figure decides, so none needs to be believed.
-        let passed = complaints.is_empty() && (invalid.is_none() || slo.conditions().is_empty());
+        let passed = complaints.is_empty() && invalid.is_none();
         self.verdict = Verdict { passed, complaints, invalid };
         self
     }
@@ -255,19 +258,35 @@ impl Report {
         if counts.digits_heard != counts.digits_sent {
             complaints.push(format!("{} of {} digits arrived", counts.digits_heard, counts.digits_sent));
         }
-        let wrongs = [
-            (counts.lost, "packets lost"),
-            (counts.duplicated, "packets came twice"),
-            (counts.corrupted, "packets changed on the way"),
-            (counts.wrong_source, "packets came from the wrong address"),
-            (counts.wrong_party, "packets reached the wrong party"),
-            (counts.unknown, "packets came that nobody sent"),
-        ];
-        complaints.extend(wrongs.iter().filter(|wrong| wrong.0 > 0).map(|(n, what)| format!("{n} {what}")));
+        complaints.extend(counts.complaints());
+        if counts.streams < 2 * calls.talked {
+            let (streams, talked) = (counts.streams, calls.talked);
+            complaints.push(format!("only {streams} parties spoke in {talked} calls"));
+        }
+        if self.is_converted() && counts.listened == 0 {
+            complaints.push("nothing of what was converted could be listened to".to_owned());
+        }
+    }
+
+    /// Whether what one party says reaches the other in another codec.
+    fn is_converted(&self) -> bool {
+        let LoadSip { media, uas_media, .. } = &self.arguments;
+        uas_media.is_some() && media.is_some() && media != uas_media
+    }
+
+    /// The mean opinion score; `None` where it is not known, as its model has figures for G.711 alone.
+    fn mos(&self) -> Option<f64> {
+        let load = &self.arguments;
+        let spoken = load.media.into_iter().chain(load.uas_media).chain(load.scenario.codecs());
+        let is_known = spoken.into_iter().all(|codec| matches!(codec, Codec::Pcmu | Codec::Pcma));
+        self.media.as_ref().filter(|media| is_known && media.counts.sent > 0).map(|media| media.mos)
     }
 
     fn weigh(&self) -> Validity {
         let mut validity = Validity::with_bound(self.arguments.lateness_max);
+        // What the run itself has noticed.
+        validity.other.clone_from(&self.validity.other);
+        validity.clock_was_set = self.validity.clock_was_set;
         validity.unplaced = self.calls.unplaced;
         validity.kernel_drops = self.calls.own_drops;
         validity.late(self.calls.lateness.p99_us);
@@ -280,7 +299,7 @@ impl Report {
             validity.kernel_drops += media.counts.own_drops;
             validity.send_errors += media.counts.send_errors;
             // Drops and lateness are told above; what is left is the clock.
-            validity.clock_was_set = media.invalid.as_ref().is_some_and(|why| why.contains("clock was set"));
+            validity.clock_was_set |= media.invalid.as_ref().is_some_and(|why| why.contains("clock was set"));
         }
         validity
     }
@@ -311,7 +330,7 @@ impl Report {
                 let failed = self.calls.failed + self.calls.unplaced;
                 (placed > 0).then(|| failed as f64 / placed as f64)
             }
-            Metric::Mos => media.filter(|media| media.counts.sent > 0).map(|media| media.mos),
+            Metric::Mos => self.mos(),
             Metric::Cpu => self.process.as_ref().map(|usage| usage.cores),
             Metric::CpuPerPacket => self.cpu_us_per_packet,
         }
@@ -383,7 +402,10 @@ impl Report {
             writeln!(out, "RTCP         {} sent, {} received", c.rtcp_sent, c.rtcp_received)?;
             writeln!(out, "latency      {}", media.latency)?;
             writeln!(out, "jitter       {}", media.jitter)?;
-            writeln!(out, "MOS          {:.2}", media.mos)?;
+            match self.mos() {
+                Some(mos) => writeln!(out, "MOS          {mos:.2}")?,
+                None => writeln!(out, "MOS          not measured")?,
+            }
             writeln!(out, "generator    late by {}", media.lateness)?;
         }
         if let Some(usage) = &self.process {
@@ -410,11 +432,8 @@ impl Report {
         for complaint in &self.verdict.complaints {
             writeln!(out, "not reached  {complaint}")?;
         }
-        match &self.verdict.invalid {
-            // All has arrived, which stays true however late the generator was; its times are another matter.
-            Some(why) if self.verdict.passed => writeln!(out, "times        not to be believed: {why}")?,
-            Some(why) => writeln!(out, "INVALID      {why}")?,
-            None => {}
+        if let Some(why) = &self.verdict.invalid {
+            writeln!(out, "INVALID      {why}")?;
         }
         write!(out, "verdict      {}", if self.verdict.passed { "passed" } else { "FAILED" })?;
         Ok(out)
@@ -644,5 +663,82 @@ mod tests {
         let report = report.judge();
         let why = report.verdict.invalid.as_deref().unwrap_or_default();
         assert!(!report.verdict.passed && why.contains("was late") && why.contains("dropped 3"), "{why}");
+    }
+
+    #[test]
+    fn an_invalid_run_has_not_passed_even_where_no_figure_decides() {
+        let mut report = report("");
+        report.calls.failed = 0;
+        report = report.judge();
+        assert!(report.verdict.passed);
+        report.validity.other.push("the process under test went away".to_owned());
+        let report = report.judge();
+        assert!(report.verdict.complaints.is_empty() && report.exit_status() == 1, "{report}");
+        assert!(report.to_string().contains("INVALID      the process under test went away"), "{report}");
+    }
+
+    /// A run of ten calls with media that went well, then changed.
+    fn with_media(slo: &str, change: impl FnOnce(&mut Report)) -> Report {
+        let mut report = report(slo);
+        report.calls = Calls { placed: 10, answered: 10, talked: 10, completed: 10, ..Calls::default() };
+        report.answering = Some(uas::Tally::default());
+        let counts = media::Counts { streams: 20, sent: 1_000, received: 1_000, ..media::Counts::default() };
+        report.media = Some(media::Report {
+            counts,
+            latency: Percentiles::default(),
+            lateness: Percentiles::default(),
+            jitter: Percentiles::default(),
+            rtcp_round_trip: Percentiles::default(),
+            mos: 4.2,
+            seconds: 2.0,
+            cpu_seconds: 0.1,
+            invalid: None,
+        });
+        change(&mut report);
+        report.judge()
+    }
+
+    fn complaints(change: impl FnOnce(&mut Report, &mut media::Counts)) -> Vec<String> {
+        let report = with_media("", |report| {
+            let mut counts = report.media.as_ref().unwrap().counts;
+            change(report, &mut counts);
+            report.media.as_mut().unwrap().counts = counts;
+        });
+        assert_eq!(report.verdict.passed, report.verdict.complaints.is_empty());
+        report.verdict.complaints
+    }
+
+    #[test]
+    fn what_converted_streams_did_wrong_is_complained_of() {
+        assert_eq!(complaints(|_, _| ()), [""; 0]);
+        for wrong in [
+            (|counts| &mut counts.wrong_voice) as fn(&mut media::Counts) -> &mut u64,
+            |counts| &mut counts.ssrc_changed,
+            |counts| &mut counts.timestamp_jumps,
+            |counts| &mut counts.reordered,
+        ] {
+            assert_eq!(complaints(|_, counts| *wrong(counts) = 3).len(), 1);
+        }
+        let converts = |listened| {
+            complaints(|report, counts| {
+                report.arguments.uas_media = Some(Codec::Pcma);
+                counts.listened = listened;
+            })
+        };
+        assert_eq!(converts(0), ["nothing of what was converted could be listened to"]);
+        assert_eq!(converts(1), [""; 0]);
+    }
+
+    #[test]
+    fn a_party_that_never_spoke_is_complained_of() {
+        assert_eq!(complaints(|_, counts| counts.streams = 19), ["only 19 parties spoke in 10 calls"]);
+    }
+
+    #[test]
+    fn a_mean_opinion_score_is_told_of_g711_alone() {
+        assert!(with_media("mos>4", |_| ()).verdict.passed);
+        let report = with_media("mos>4", |report| report.arguments.media = Some(Codec::Opus));
+        assert_eq!(report.verdict.complaints, ["mos>4: not measured"]);
+        assert!(report.to_string().contains("MOS          not measured"), "{report}");
     }
 }

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::attack::{Assault, Attack};
 use crate::digest::Account;
+use crate::machine::ClockWatch;
 use crate::media::{self, Media, Recording, Socket};
 use crate::phone::{self, Answering, Phone, Voice};
 use crate::process::{Sample, Usage};
@@ -237,6 +238,10 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
     let (uac_at, uas_at) = (lines.uac()?, lines.uas()?);
     let stage = Stage::open(load, calls_max, uac_at.ip(), uas_at.map(|at| at.ip()), &mut rng)?;
 
+    let mut validity = Validity::default();
+    // All that can be refused comes before the threads, or ends them by being dropped.
+    let before = load.pid.map(Sample::of).transpose()?;
+
     let uas = match lines.uas.zip(uas_at) {
         Some((socket, local)) => {
             let script = Script {
@@ -274,16 +279,19 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
         account: load.account.clone(),
         register: load.register,
     };
-    let before = load.pid.map(Sample::of).transpose()?;
-    let machine = Uac::new(plan, sys::real_ns(), rng.fork());
+    let machine = Uac::new(plan, sys::mono_ns(), rng.fork());
     let uac = Phone::start("load-uac", lines.uac, machine, stage.voice(0))?;
 
     let attack = load.attack.map(|attack| Assault::start(attack, load.to, rng.fork())).transpose()?;
 
-    let (steady, series) = watch(load, &uac, stage.media.as_ref(), before.clone(), start_ns, &mut progress);
+    let media = stage.media.as_ref();
+    let (steady, series) = watch(load, &uac, media, before.clone(), start_ns, &mut validity, &mut progress);
 
     // The process is read before the generator rests, so that idle time does not dilute its figures.
-    let after = load.pid.map(Sample::of).transpose();
+    let after = load.pid.and_then(|pid| Sample::of(pid).ok());
+    if load.pid.is_some() && after.is_none() {
+        validity.other.push("the process under test went away".to_owned());
+    }
     let attack = attack.map(Assault::stop);
     let (uac, uac_drops) = uac.join();
     if let Some(uas) = &uas {
@@ -292,7 +300,7 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
     let uas = uas.map(Phone::join);
     let media = stage.media.map(Media::finish);
 
-    let process = after?.zip(before).map(|(after, before)| after.since(&before));
+    let process = after.zip(before).map(|(after, before)| after.since(&before));
     let tally = uac.into_tally();
     let cpu_seconds = process.as_ref().map(|usage| usage.cpu_seconds);
     let packets = media.as_ref().map_or(0, |media| media.counts.received);
@@ -300,6 +308,7 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
         placed: tally.placed,
         unplaced: tally.unplaced,
         answered: tally.answered,
+        talked: tally.talked,
         completed: tally.completed,
         failed: tally.failed(),
         resent: tally.resent,
@@ -331,11 +340,14 @@ pub fn run_on(lines: Lines, load: &LoadSip, mut progress: impl FnMut(&Progress))
         steady,
         attack,
         series,
-        validity: Validity::default(),
+        validity,
         verdict: Verdict::default(),
     };
     Ok(report.judge())
 }
+
+/// From the wish to end until calls that still go on are left alone: two of SIP's timers of 32 s, and some.
+const WIND_UP_NS: u64 = 70_000_000_000;
 
 /// Shows progress until the calling side has ended, or the caller wants it to. Returns what the process under test
 /// used while all calls were up and none had ended yet, if that was for some seconds.
@@ -345,21 +357,33 @@ fn watch(
     media: Option<&Media>,
     mut last: Option<Sample>,
     start_ns: u64,
+    validity: &mut Validity,
     progress: &mut impl FnMut(&Progress),
 ) -> (Option<Steady>, Vec<Moment>) {
     let (mut series, mut placed) = (Series::default(), 0);
     let mut show_at = start_ns;
     let mut plateau: Option<(Sample, u64)> = None;
     let mut steady = None;
+    let mut clock = ClockWatch::start();
+    let mut end_at = None;
     while !uac.is_finished() {
         thread::sleep(Duration::from_millis(20));
+        let now = sys::mono_ns();
         if load.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             uac.wind_up();
+            if now >= *end_at.get_or_insert(now + WIND_UP_NS) {
+                let active = uac.live().active;
+                validity
+                    .other
+                    .push(format!("the calling side did not come to its end: {active} calls went on"));
+                uac.abandon();
+                break;
+            }
         }
-        let now = sys::mono_ns();
         if now < show_at {
             continue;
         }
+        clock.check();
         show_at = now + 1_000_000_000;
         let sample = load.pid.and_then(|pid| Sample::of(pid).ok());
         let usage = sample.as_ref().zip(last.as_ref()).map(|(now, before)| now.since(before));
@@ -384,6 +408,8 @@ fn watch(
         placed = live.calls.placed;
         progress(&live);
     }
+    clock.check();
+    validity.clock_was_set |= clock.was_set();
     (steady, series.moments)
 }
 
@@ -547,8 +573,55 @@ mod tests {
             load.media = None;
             load.hold = Duration::from_millis(100);
         });
-        assert!(report.verdict.passed, "{report}");
+        assert!(report.verdict.complaints.is_empty(), "{report}");
         assert!(report.media.is_none() && report.calls.setup.count == 20);
+    }
+
+    #[test]
+    fn a_process_that_goes_away_leaves_a_report_that_says_so() {
+        let mut process = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let id = process.id();
+        let mut running = Some(&mut process);
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let lines = Lines::bind(any, Some(any)).unwrap();
+        let mut load = LoadSip::ramp(lines.uas().unwrap().unwrap(), 2, 10.0, 1.0);
+        (load.uac, load.uas, load.pid, load.media) = (any, Some(any), Some(id), None);
+        let report = run_on(lines, &load, |_| {
+            if let Some(process) = running.take() {
+                process.kill().unwrap();
+                process.wait().unwrap();
+            }
+        })
+        .unwrap();
+        assert!(report.verdict.complaints.is_empty() && !report.verdict.passed, "{report}");
+        let why = report.verdict.invalid.as_deref().unwrap_or_default();
+        assert!(why.contains("went away"), "{why}");
+    }
+
+    #[test]
+    fn a_phone_that_is_dropped_gives_its_socket_back() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let lines = Lines::bind(any, None).unwrap();
+        let at = lines.uac().unwrap();
+        let script = Script {
+            local: at,
+            media: vec![],
+            codec: Codec::Pcmu,
+            ring: Ring::Ringing,
+            answer_after_ns: 0,
+            refuse: None,
+            scenario: Arc::default(),
+            seed: 1,
+            talk_ns: 0,
+            settle_ns: 0,
+        };
+        let machine = Answering::new(Uas::new(script, Rng::from_seed(1)));
+        drop(Phone::start("load-uas", lines.uac, machine, None).unwrap());
+        let begun = std::time::Instant::now();
+        while std::net::UdpSocket::bind(at).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the thread goes on");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     #[test]

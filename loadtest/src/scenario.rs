@@ -203,6 +203,14 @@ impl Scenario {
         self.kinds.iter().flat_map(|kind| &kind.steps).any(|step| *step == Step::Move)
     }
 
+    /// Whether a party's audio stops or becomes something else for a while: on hold, for digits, while it moves.
+    pub fn interrupts(&self) -> bool {
+        let mut steps = self.kinds.iter().flat_map(|kind| &kind.steps);
+        steps.any(|step| {
+            matches!(step, Step::Hold(..) | Step::Resume | Step::Move | Step::Switch(_) | Step::Dtmf(_))
+        })
+    }
+
     /// In what else than the first codec calls speak.
     pub fn codecs(&self) -> Vec<Codec> {
         let steps = self.kinds.iter().flat_map(|kind| &kind.steps);
@@ -267,6 +275,13 @@ impl Scenario {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn holds_digits_and_moves_interrupt_the_audio() {
+        let interrupts = |name: &&str| Scenario::named(name).unwrap().interrupts();
+        let names: Vec<_> = Scenario::names().filter(interrupts).collect();
+        assert_eq!(names, ["hold", "reinvite", "codec", "dtmf", "mixed"]);
+    }
 
     #[test]
     fn every_named_scenario_reads_and_has_a_course() {

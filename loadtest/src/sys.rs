@@ -29,6 +29,14 @@ pub fn process_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// CPU time of all threads of process `pid`, also those that ended, nanoseconds; `None` if it is gone.
+pub fn cpu_ns_of(pid: u32) -> Option<u64> {
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: `clock` is a valid place to write to.
+    let result = unsafe { libc::clock_getcpuclockid(libc::pid_t::try_from(pid).ok()?, &raw mut clock) };
+    (result == 0).then(|| clock_ns(clock))
+}
+
 /// Moves the calling thread into a network namespace by the name that `ip netns` knows.
 ///
 /// # Errors
@@ -51,7 +59,7 @@ pub fn thread_id() -> u32 {
 
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place to write to; the clock is one of the constants above.
+    // SAFETY: `time` is a valid place to write to; a clock that is not there leaves it as it is.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
@@ -70,6 +78,32 @@ pub fn sleep_until_real(at_ns: u64) {
     unsafe {
         libc::clock_nanosleep(libc::CLOCK_REALTIME, libc::TIMER_ABSTIME, &raw const time, ptr::null_mut())
     };
+}
+
+/// Sleeps until the clock that nobody sets shows `at_ns`. May return early after a signal.
+pub fn sleep_until(at_ns: u64) {
+    let time = timespec(at_ns);
+    // SAFETY: `time` is valid, and no remainder is asked for.
+    unsafe {
+        libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const time, ptr::null_mut())
+    };
+}
+
+/// What the clock that nobody sets showed when the wall clock showed `real_at_ns`, a moment ago.
+pub fn mono_at(real_at_ns: u64) -> u64 {
+    mono_ns().saturating_sub(real_ns().saturating_sub(real_at_ns))
+}
+
+/// `command` is asked to end when the thread that started it does, however that comes about.
+pub fn end_with_us(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let ask = || {
+        // SAFETY: PR_SET_PDEATHSIG takes a number.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes one system call and touches no memory.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// Makes sleeps of the calling thread exact (the default lets the kernel add 50 µs), and pins it to `cpu` if given.
@@ -277,8 +311,13 @@ pub fn send_to(socket: &impl AsRawFd, bytes: &[u8], target: &Target) -> io::Resu
 
 /// Waits until `socket` is readable or the wall clock shows `until_ns`. May return early.
 pub fn wait_readable(socket: &impl AsRawFd, until_ns: u64) {
+    wait_readable_for(socket, until_ns.saturating_sub(real_ns()));
+}
+
+/// Waits until `socket` is readable, at most so many nanoseconds. May return early.
+pub fn wait_readable_for(socket: &impl AsRawFd, ns: u64) {
     let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let timeout = timespec(until_ns.saturating_sub(real_ns()));
+    let timeout = timespec(ns);
     // SAFETY: one pollfd, a valid timeout, and no signal mask.
     unsafe { libc::ppoll(&raw mut poll, 1, &raw const timeout, ptr::null()) };
 }

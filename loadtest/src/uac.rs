@@ -74,6 +74,8 @@ pub struct Tally {
     pub completed: u64,
     /// Calls that were answered.
     pub answered: u64,
+    /// Calls in which the caller spoke.
+    pub talked: u64,
     /// Calls that did not complete, by reason: a status, `timeout`, `no-answer`, `no-media`, `bye-…`, `hung-up`, a step.
     pub failures: BTreeMap<String, u64>,
     /// By kind of call.
@@ -146,6 +148,8 @@ pub struct Uac {
     /// Media sockets that no call uses.
     free: VecDeque<usize>,
     next_call: u32,
+    /// No more calls are placed, and those that ring are cancelled.
+    winding_up: bool,
     start: u64,
     arrivals: Arrivals,
     next_arrival: Option<u64>,
@@ -250,6 +254,7 @@ impl Uac {
             wakes: BinaryHeap::new(),
             free: (0..plan.media.len()).collect(),
             next_call: 0,
+            winding_up: false,
             start: now,
             arrivals,
             next_arrival: None,
@@ -268,7 +273,7 @@ impl Uac {
     /// Calls come from now on.
     fn begin(&mut self, now: u64) {
         self.start = now;
-        self.next_arrival = self.arrival();
+        self.next_arrival = if self.winding_up { None } else { self.arrival() };
     }
 
     fn arrival(&mut self) -> Option<u64> {
@@ -301,18 +306,24 @@ impl Uac {
         self.tally
     }
 
-    /// Places no more calls and lets the present ones end at once.
+    /// Places no more calls and lets the present ones end at once: those that ring are cancelled, which then is as
+    /// it should be.
     pub fn wind_up(&mut self, now: u64) {
+        self.winding_up = true;
         self.next_arrival = None;
         let numbers: Vec<u32> = self.calls.keys().copied().collect();
         for number in numbers {
             self.with_call(number, |uac, call| {
                 call.course.acts.clear();
-                if matches!(
-                    call.state,
-                    State::Waiting { .. } | State::Referred { .. } | State::AwaitingBye { .. }
-                ) {
-                    uac.settle(call, now);
+                match call.state {
+                    State::Waiting { .. } | State::Referred { .. } | State::AwaitingBye { .. } => {
+                        uac.settle(call, now);
+                    }
+                    State::Proceeding { .. } => {
+                        call.course.cancel_after = Some(0);
+                        uac.cancel(call, now);
+                    }
+                    _ => (),
                 }
             });
         }
@@ -402,7 +413,7 @@ impl Uac {
         if self.active >= self.plan.calls_max || (!self.plan.media.is_empty() && self.free.is_empty()) {
             self.tally.unplaced += 1;
         } else {
-            self.place(now);
+            self.place(at, now);
         }
         self.next_arrival = self.arrival();
     }

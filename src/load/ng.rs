@@ -3,6 +3,7 @@
 use super::voices;
 use crate::usage;
 use anyhow::{Context, Result, anyhow, bail};
+use loadtest::attack::stays_here;
 use loadtest::media::Phases;
 use loadtest::ng::{LoadNg, Progress, Says, Transport};
 use loadtest::profile::Shape;
@@ -50,6 +51,9 @@ pub struct Arguments {
     /// Asks the proxy to keep calls so many seconds after their delete.
     #[arg(long, value_name = "SECONDS")]
     delete_delay: Option<u32>,
+    /// The attacked proxy is beyond this machine, and ours to attack.
+    #[arg(long)]
+    yes_attack: bool,
     /// The process under test: its CPU and memory are reported.
     #[arg(long)]
     pid: Option<u32>,
@@ -123,6 +127,9 @@ fn plan(arguments: &Arguments) -> Result<LoadNg> {
     let positive = arguments.calls > 0 && arguments.cps > 0.0 && arguments.seconds > 0.0;
     if !(positive && arguments.cps.is_finite() && arguments.seconds.is_finite()) {
         bail!("--calls, --cps and --seconds must be more than 0");
+    }
+    if arguments.profile == Some(Shape::Attack) && !arguments.yes_attack && !stays_here(to.ip()) {
+        bail!("--profile attack on {to}, which is beyond this machine: only with --yes-attack");
     }
     let mut load = LoadNg::new(to, arguments.calls, arguments.cps, arguments.seconds);
     load.transport = match arguments.transport {
@@ -235,6 +242,22 @@ mod tests {
         assert!(load.converts && load.json && load.profile == Some(Shape::Spike));
         assert_eq!((load.phases, load.parties[1].to_string()), (Phases::Burst, "10.0.0.1".to_owned()));
         assert!(planned("--media none").unwrap().media.is_none());
+    }
+
+    #[test]
+    fn who_is_beyond_this_machine_is_attacked_only_on_purpose() {
+        let far = |more: &str| {
+            let words = format!(
+                "ng --to 192.0.2.1:2223 --calls 5 --cps 10 --seconds 2 --parties 127.0.0.1 --profile {more}"
+            );
+            plan(&Command::try_parse_from(words.split_whitespace()).unwrap().arguments)
+        };
+        assert!(far("attack").unwrap_err().to_string().contains("--yes-attack"));
+        assert!(
+            far("attack --yes-attack").is_ok()
+                && far("steady").is_ok()
+                && planned("--profile attack").is_ok()
+        );
     }
 
     #[test]

@@ -149,6 +149,15 @@ fn plan(arguments: &Arguments) -> Result<LoadSip> {
         name => Some(codec(name).context("--media")?),
     };
     load.uas_media = arguments.uas_media.as_deref().map(codec).transpose().context("--uas-media")?;
+    if load.media.is_some() && load.uas_media.is_some_and(|other| Some(other) != load.media) {
+        // What is converted is judged by its time going on without a gap.
+        if load.scenario.interrupts() {
+            let name = &load.scenario.name;
+            bail!(
+                "--uas-media with --scenario {name}, whose holds, digits or moves interrupt what is converted"
+            );
+        }
+    }
     voices(arguments, &mut load)?;
     load.uas = match arguments.uas.as_deref() {
         None | Some("none") => None,

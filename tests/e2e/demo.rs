@@ -28,10 +28,13 @@ fn the_demo_shows_calls_without_loss() {
         file.to_str().expect("a name"),
     ]);
     let said = text(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", text(&output.stderr));
     let json = std::fs::read_to_string(&file).expect("the findings are written");
     let report: serde_json::Value = serde_json::from_str(&json).expect("they are JSON");
-    assert!(report.is_object() && json.contains("lost"), "{json}");
+    let verdict = &report["verdict"];
+    assert!(verdict["complaints"].as_array().is_some_and(Vec::is_empty), "{said}\n{}", text(&output.stderr));
+    // How late the generator was is the test machine's affair; then the figures are not believed.
+    assert_eq!(output.status.code(), Some(i32::from(!verdict["invalid"].is_null())), "{said}");
+    assert!(report["media"]["counts"]["lost"] == 0, "{json}");
     assert!(!said.contains('\r'), "a pipe gets no live table: {said}");
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Table {
     /// Rows inserted since old ones were removed last.
     inserted: usize,
     failing: bool,
+    /// That was told.
+    told: bool,
     /// Commits that failed.
     pub errors: u64,
     /// Records given up because too many waited.
@@ -85,6 +87,7 @@ impl Table {
             next_seq: last + 1,
             inserted: 0,
             failing: false,
+            told: false,
             errors: 0,
             lost: 0,
         };
@@ -130,7 +133,8 @@ impl Table {
                 if self.waiting.is_empty() {
                     self.waiting.shrink_to(COMMIT_MAX);
                 }
-                if core::mem::take(&mut self.failing) {
+                self.failing = false;
+                if core::mem::take(&mut self.told) {
                     tracing::info!(path = %self.path.display(), "the database takes records again");
                 }
                 count
@@ -158,7 +162,10 @@ impl Table {
 
     fn failed(&mut self, error: &StoreError) {
         self.errors += 1;
-        if !core::mem::replace(&mut self.failing, true) {
+        let is_first = !core::mem::replace(&mut self.failing, true);
+        // Another connection of ours may hold it for a moment: an error is what lasts.
+        if !self.told && !(is_first && matches!(error, StoreError::Busy)) {
+            self.told = true;
             let path = self.path.display();
             tracing::error!(%path, %error, "the database refuses records; they wait and are tried again each second");
         }

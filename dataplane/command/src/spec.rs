@@ -7,6 +7,9 @@ use crate::voice::{RoomSpec, Voice};
 use base::Duration;
 use core::net::{IpAddr, SocketAddr};
 
+/// Sinks that one port may feed: a spec in which one feeds more is refused.
+pub const SINKS_MAX: usize = 16;
+
 /// Ports and the edges between them. A port that was opened and is not named here drops what it receives.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct BridgeSpec {

@@ -26,7 +26,7 @@ mod order; // play, digits, recordings
 
 use base::hash::KeyedMap;
 use base::{Duration, HashKey, Instant, Key, Now, Rng, Slab, Wheel};
-use command::spec::Secure;
+use command::spec::{SINKS_MAX, Secure};
 use command::{
     BridgeId, BridgeReport, BridgeSpec, EdgeSpec, Event, Generation, OpenRefusal, PortIndex, Transform,
     Verdict,
@@ -224,8 +224,6 @@ impl Place {
     }
 }
 
-/// Sinks that one port may feed.
-const SINKS_MAX: usize = 16;
 /// The longest packet of which copies are made.
 const COPY_LEN: usize = 2_048;
 /// How exact the clocks of silence are.

@@ -1,4 +1,5 @@
-//! The media thread: sends what is due, fetches what came, sleeps until something is due.
+//! The media thread: sends what is due, fetches what came, sleeps until something is due. What is due follows the clock
+//! that nobody sets; only what is compared with the kernel's stamps follows the wall clock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -41,7 +42,16 @@ pub(super) struct Engine {
     ending: VecDeque<(u64, u32)>,
     finishing: bool,
     lateness: Times,
+    /// The times of the report, once they are settled.
+    frozen: Option<Frozen>,
     clock: ClockWatch,
+}
+
+/// Times up to some moment.
+struct Frozen {
+    lateness: Times,
+    latency: Times,
+    round_trip: Times,
 }
 
 /// Streams and verdicts: what an arrival touches.
@@ -106,6 +116,7 @@ impl Engine {
             ending: VecDeque::new(),
             finishing: false,
             lateness: Times::default(),
+            frozen: None,
             clock: ClockWatch::start(),
             config,
         })
@@ -120,7 +131,7 @@ impl Engine {
         loop {
             self.obey();
             self.send_due();
-            let now = sys::real_ns();
+            let now = sys::mono_ns();
             if now >= fetch_at {
                 self.epoll.wait(&mut ready, 0);
                 for &number in &ready {
@@ -142,7 +153,7 @@ impl Engine {
             }
             let next = self.schedule.peek().map_or(u64::MAX, |next| next.0.0).min(fetch_at);
             if next > now {
-                sys::sleep_until_real(next);
+                sys::sleep_until(next);
             }
         }
         self.publish();
@@ -170,6 +181,11 @@ impl Engine {
                     self.book.latency.reset();
                     self.book.round_trip.reset();
                 }
+                Ok(Command::FreezeTimes) => {
+                    let [lateness, latency, round_trip] =
+                        [&self.lateness, &self.book.latency, &self.book.round_trip].map(Times::clone);
+                    self.frozen = Some(Frozen { lateness, latency, round_trip });
+                }
                 Ok(Command::Finish) | Err(TryRecvError::Disconnected) => {
                     self.finishing = true;
                     self.book.streams.iter_mut().flatten().for_each(|stream| stream.hushed = true);
@@ -184,9 +200,9 @@ impl Engine {
         if self.finishing || party.socket >= self.sockets.len() {
             return;
         }
-        let now = sys::real_ns();
+        let now = sys::mono_ns();
         if let Some(stream) = self.book.stream_of(party.call, party.side) {
-            stream.take_up(now, party.socket, party.send_to.into(), party.rtcp_to.into());
+            stream.take_up(sys::real_ns(), party.socket, party.send_to.into(), party.rtcp_to.into());
             self.switch(party, payload_type);
             return;
         }
@@ -221,7 +237,7 @@ impl Engine {
         // Bounded, so that arrivals are fetched even when sending cannot keep up.
         for _ in 0..256 {
             let Some(&Reverse((due, index))) = self.schedule.peek() else { return };
-            let now = sys::real_ns();
+            let now = sys::mono_ns();
             if due > now {
                 return;
             }
@@ -238,7 +254,7 @@ impl Engine {
             if stream.paused {
                 stream.pass();
             } else {
-                let len = stream.write(now, &mut packet);
+                let len = stream.write(sys::real_ns(), &mut packet);
                 let socket = &self.sockets[stream.socket()].rtp;
                 if sys::send_to(socket, &packet[..len], stream.target()).is_err() {
                     stream.counts.send_errors += 1;
@@ -255,7 +271,7 @@ impl Engine {
         // The interval is spread as RFC 3550 section 6.3.5 asks; the first report comes at once.
         stream.next_rtcp_ns = now + rtcp::PERIOD_NS / 2 + self.rng.below(rtcp::PERIOD_NS);
         let heard = stream.peer.and_then(|peer| self.book.stream(peer));
-        let report = rtcp::write(now, &stream, heard);
+        let report = rtcp::write(sys::real_ns(), &stream, heard);
         match sys::send_to(&self.sockets[stream.socket()].rtcp, &report, stream.rtcp_target()) {
             Ok(()) => stream.counts.rtcp_sent += 1,
             Err(_) => stream.counts.send_errors += 1,
@@ -313,11 +329,15 @@ impl Engine {
         let mut counts = self.book.closed;
         counts.own_drops =
             self.sockets.iter().map(|s| sys::kernel_drops(&s.rtp) + sys::kernel_drops(&s.rtcp)).sum();
+        let (lateness, latency, round_trip) = match self.frozen {
+            Some(Frozen { lateness, latency, round_trip }) => (lateness, latency, round_trip),
+            None => (self.lateness, self.book.latency, self.book.round_trip),
+        };
         let measured = Measured {
-            latency: self.book.latency,
-            lateness: self.lateness,
+            latency,
+            lateness,
             jitter: self.book.jitter,
-            round_trip: self.book.round_trip,
+            round_trip,
             counts,
             seconds: (sys::mono_ns() - started_ns) as f64 / 1e9,
             cpu_seconds: sys::thread_cpu_ns() as f64 / 1e9,

@@ -190,7 +190,7 @@ impl Desk {
         }
     }
 
-    /// Works until every call has ended, at the latest until the time.
+    /// Works until every call has ended, at the latest until the time. All times are of the clock that nobody sets.
     pub(super) fn run(mut self, give_up_ns: u64) {
         const PUBLISH_EVERY_NS: u64 = 100_000_000;
         sys::sharpen_thread(None);
@@ -198,7 +198,7 @@ impl Desk {
         let mut arrived: Vec<Came> = Vec::new();
         let mut broken = None;
         loop {
-            let now = sys::real_ns();
+            let now = sys::mono_ns();
             if self.is_done() || now >= give_up_ns || broken.is_some() {
                 break;
             }
@@ -213,7 +213,7 @@ impl Desk {
                 self.publish(clock.was_set(), false);
             }
             let next = self.next_due().unwrap_or(u64::MAX).min(publish_at).min(give_up_ns);
-            if next > sys::real_ns() {
+            if next > sys::mono_ns() {
                 self.wire.wait(next);
             }
         }
@@ -221,6 +221,9 @@ impl Desk {
             Some(error) => format!("the connection is gone: {error}"),
             None => "not done when the run ended".to_owned(),
         };
+        for pending in std::mem::take(&mut self.pending).into_values() {
+            self.in_vain(&pending, sys::mono_ns());
+        }
         for call in std::mem::take(&mut self.calls).into_values() {
             if !call.failed {
                 self.failed(&left);
@@ -364,7 +367,7 @@ impl Desk {
         self.serials += 1;
         let serial = self.serials;
         let bytes = self.wire.encode(serial, &Value::Dict(entries));
-        let now = sys::real_ns();
+        let now = sys::mono_ns();
         self.timings.lateness.record(now.saturating_sub(intended_ns));
         // What the kernel does not take now is sent again like what nobody answers.
         let _ = self.wire.send(serial, &bytes);
@@ -376,7 +379,9 @@ impl Desk {
         let Some(pending) = self.pending.get_mut(&serial) else { return };
         if pending.tries == TRIES {
             let (call, kind) = (pending.call, pending.kind);
-            self.pending.remove(&serial);
+            if let Some(pending) = self.pending.remove(&serial) {
+                self.in_vain(&pending, now);
+            }
             self.spoil(call, kind, &format!("no reply to the {} in five seconds", word(kind)));
             return;
         }
@@ -394,26 +399,42 @@ impl Desk {
             return;
         };
         let (call, kind, intended_ns) = (pending.call, pending.kind, pending.intended_ns);
-        let took = came.at_ns.saturating_sub(intended_ns);
+        let Some(value) = came.value else {
+            return self.spoil(call, kind, &format!("an unreadable reply to the {}", word(kind)));
+        };
+        match super::check(value) {
+            Ok(reply) => {
+                self.took(kind, came.at_ns.saturating_sub(intended_ns));
+                match kind {
+                    Kind::Offer => self.offered(call, &reply, came.at_ns),
+                    Kind::Answer => self.answered(call, &reply, came.at_ns),
+                    Kind::Delete => self.ended(call),
+                }
+            }
+            Err(failed) => self.spoil(call, kind, &format!("{}: {failed}", word(kind))),
+        }
+    }
+
+    /// How long a request took that was done. Refusals are quick and would flatter: they are failures instead.
+    fn took(&mut self, kind: Kind, ns: u64) {
         let times = match kind {
             Kind::Offer => &mut self.timings.offer,
             Kind::Answer => &mut self.timings.answer,
             Kind::Delete => &mut self.timings.delete,
         };
-        times.record(took);
+        times.record(ns);
         if kind == Kind::Offer {
-            self.timings.recent.record(took);
+            self.timings.recent.record(ns);
         }
-        let Some(value) = came.value else {
-            return self.spoil(call, kind, &format!("an unreadable reply to the {}", word(kind)));
-        };
-        match super::check(value) {
-            Ok(reply) => match kind {
-                Kind::Offer => self.offered(call, &reply),
-                Kind::Answer => self.answered(call, &reply, came.at_ns),
-                Kind::Delete => self.ended(call),
-            },
-            Err(failed) => self.spoil(call, kind, &format!("{}: {failed}", word(kind))),
+    }
+
+    /// Nobody answered `pending`: it took at least as long as we have waited, and so did the call.
+    fn in_vain(&mut self, pending: &Pending, now: u64) {
+        self.took(pending.kind, now.saturating_sub(pending.intended_ns));
+        if pending.kind != Kind::Delete
+            && let Some(call) = self.calls.get(&pending.call)
+        {
+            self.timings.set_up.record(now.saturating_sub(call.intended_ns));
         }
     }
 
@@ -437,8 +458,7 @@ impl Desk {
         Ok(told)
     }
 
-    fn offered(&mut self, number: u32, reply: &Value) {
-        let now = sys::real_ns();
+    fn offered(&mut self, number: u32, reply: &Value, at_ns: u64) {
         let told = match self.told(number, 0, reply) {
             Ok(told) => told,
             Err(fault) => return self.spoil(number, Kind::Offer, &fault),
@@ -448,7 +468,7 @@ impl Desk {
         call.told[0] = Some(told);
         let pair = call.pair;
         let entries = self.describe(number, 1, &format, pair);
-        self.ask(number, Kind::Answer, entries, now);
+        self.ask(number, Kind::Answer, entries, at_ns);
     }
 
     fn answered(&mut self, number: u32, reply: &Value, at_ns: u64) {
@@ -475,7 +495,7 @@ impl Desk {
         call.told[1] = Some(told);
         let after = call.intended_ns - self.start_ns;
         let ends = self.start_ns + (after + self.plan.hold_ns).max(self.plan.until_ns + after);
-        self.timers.push(Reverse((ends.max(sys::real_ns()), Timer::HangUp(number))));
+        self.timers.push(Reverse((ends.max(sys::mono_ns()), Timer::HangUp(number))));
     }
 
     fn delete(&mut self, number: u32, intended_ns: u64) {
@@ -494,7 +514,7 @@ impl Desk {
             }
         }
         if self.plan.exclusive {
-            self.timers.push(Reverse((sys::real_ns() + REST_NS, Timer::Rested(call.pair))));
+            self.timers.push(Reverse((sys::mono_ns() + REST_NS, Timer::Rested(call.pair))));
         }
     }
 
@@ -516,7 +536,7 @@ impl Desk {
             self.failed(why);
         }
         match kind {
-            Kind::Offer | Kind::Answer => self.delete(number, sys::real_ns()),
+            Kind::Offer | Kind::Answer => self.delete(number, sys::mono_ns()),
             Kind::Delete => self.ended(number),
         }
     }
@@ -533,4 +553,41 @@ fn word(kind: Kind) -> &'static str {
 /// Starts the desk's thread.
 pub(super) fn spawn(desk: Desk, give_up_ns: u64) -> io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("load-ng".to_owned()).spawn(move || desk.run(give_up_ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ng::Transport;
+
+    #[test]
+    fn a_request_that_nobody_answers_counts_with_its_age() {
+        let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = nobody.local_addr().unwrap();
+        let wire = Wire::open(to, Transport::Udp, false, "r".into()).unwrap();
+        let format = Format { number: 0, map: "PCMU/8000".into() };
+        let plan = Plan {
+            formats: [format.clone(), format],
+            converts: false,
+            flags: Vec::new(),
+            delete_delay: None,
+            pairs: vec![["127.0.0.2:4000".parse().unwrap(), "127.0.0.3:4000".parse().unwrap()]],
+            exclusive: false,
+            arrivals: Box::new([0].into_iter()),
+            hold_ns: 0,
+            until_ns: 0,
+            hostile: false,
+            seed: 1,
+            switchboard: None,
+        };
+        let start_ns = sys::mono_ns();
+        let mut desk = Desk::new(plan, wire, "r".into(), start_ns, Arc::default());
+        desk.send_due(start_ns);
+        for second in 1..=u64::from(TRIES) {
+            desk.again(1, start_ns + second * TRY_EVERY_NS);
+        }
+        let offers = desk.timings.offer.percentiles();
+        assert!(offers.count == 1 && (offers.p50_us - 5e6).abs() < 5e4, "{offers}");
+        assert_eq!((desk.timings.set_up.count(), desk.tally.failed), (1, 1));
+    }
 }

@@ -231,6 +231,11 @@ fn through(fault: Fault) -> Report {
     run(&load(proxy.address), |_| ()).unwrap()
 }
 
+/// Of a run of a few calls with media that went well.
+pub(crate) fn plain_report() -> Report {
+    through(Fault::Nothing)
+}
+
 fn complaints(fault: Fault) -> String {
     let report = through(fault);
     assert_eq!(report.exit_status(), 1, "{report}");
@@ -307,6 +312,19 @@ fn refusals_are_failures_by_the_proxy_s_reason() {
     let key = "offer: the media proxy refuses: Ran out of ports";
     assert_eq!(report.calls.failures.get(key), Some(&3), "{report}");
     assert_eq!(report.calls.failed, 3);
+    // They are quick, and no offers done.
+    assert_eq!((report.offer.count, report.set_up.count), (0, 0));
+}
+
+#[test]
+fn a_limit_on_times_alone_lets_no_call_fail() {
+    let proxy = Proxy::start(Fault::Refuses);
+    for (slo, words) in [("bye_p99<10s", Some("3 of 3 calls failed")), ("bye_p99<10s,fail<=100%", None)] {
+        let mut load = load(proxy.address);
+        (load.slo, load.media, load.seconds) = (slo.parse().unwrap(), None, 0.1);
+        let report = run(&load, |_| ()).unwrap();
+        assert_eq!(report.verdict.complaints.first().map(String::as_str), words, "{report}");
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl LoadNg {
             pid: None,
             children: false,
             warm_up: (seconds / 4.0).min(1.5),
-            idle: 0.5,
+            idle: 2.0,
             lateness_max: LATENESS_MAX,
             cpu: None,
             slo: Slo::default(),
@@ -227,12 +227,13 @@ pub fn run(load: &LoadNg, mut progress: impl FnMut(&Progress)) -> Result<Report,
         switchboard: media.as_ref().map(Media::switchboard),
     };
     let mut watch = Watch::new(load, media, idle)?;
-    let start_ns = sys::real_ns() + 20_000_000;
+    let start_ns = sys::mono_ns() + 20_000_000;
     let [.., gone] = load.window();
     let give_up_ns = start_ns + ns(gone) + 10_000_000_000;
     let desk = Desk::new(plan, wire, run, start_ns, Arc::clone(&watch.seen));
     let desk = desk::spawn(desk, give_up_ns)?;
-    watch.until_done(start_ns, &mut progress);
+    // A desk that is gone without a word has panicked, which `join` tells.
+    watch.until_done(start_ns, &|| desk.is_finished(), &mut progress);
     desk.join().map_err(|_| io::Error::other("the signalling thread panicked"))?;
     Ok(watch.report())
 }
@@ -346,12 +347,12 @@ impl<'a> Watch<'a> {
         })
     }
 
-    fn until_done(&mut self, start_ns: u64, progress: &mut dyn FnMut(&Progress)) {
+    fn until_done(&mut self, start_ns: u64, is_gone: &dyn Fn() -> bool, progress: &mut dyn FnMut(&Progress)) {
         const LOOK_EVERY_NS: u64 = 50_000_000;
         let [from, to, _] = self.load.window().map(|at| start_ns + ns(at));
         let mut next_point = start_ns + 1_000_000_000;
         loop {
-            let now = sys::real_ns();
+            let now = sys::mono_ns();
             if self.steady[0].is_none() && now >= from {
                 if let Some(media) = &self.media {
                     media.reset_times();
@@ -359,9 +360,12 @@ impl<'a> Watch<'a> {
                 self.steady[0] = self.read().ok();
             }
             if self.steady[1].is_none() && now >= to {
+                if let Some(media) = &self.media {
+                    media.freeze_times();
+                }
                 self.steady[1] = self.read().ok();
             }
-            let done = self.seen().done;
+            let done = is_gone() || self.seen().done;
             if now >= next_point || done {
                 next_point += 1_000_000_000;
                 self.seconds = now.saturating_sub(start_ns) as f64 / 1e9;
@@ -376,7 +380,7 @@ impl<'a> Watch<'a> {
                     next = next.min(at);
                 }
             }
-            sys::sleep_until_real(next);
+            sys::sleep_until(next);
         }
     }
 

@@ -190,7 +190,8 @@ impl Found<'_> {
             calls: from.active,
             packets,
             cpu_ns_per_packet: process.as_ref().and_then(|usage| per_packet(usage.cpu_seconds)),
-            machine_ns_per_packet: per_packet(machine.left_seconds),
+            // Nothing left over: the machine was busy with other things, and nothing can be said.
+            machine_ns_per_packet: per_packet(machine.left_seconds).filter(|ns| *ns > 0.0),
             process,
             machine,
         })
@@ -238,6 +239,12 @@ impl Report {
         let mut complaints = Vec::new();
         if slo.conditions().is_empty() {
             self.expect_perfection(&mut complaints);
+        }
+        // Calls that fail take no time: without a word on them, none may.
+        let names_failures = slo.conditions().iter().any(|condition| condition.metric() == Metric::Fail);
+        let failed = self.calls.failed + self.calls.unplaced;
+        if !slo.conditions().is_empty() && !names_failures && failed > 0 {
+            complaints.push(format!("{failed} of {} calls failed", self.calls.placed + self.calls.unplaced));
         }
         for condition in slo.conditions() {
             match self.value_of(condition) {
@@ -466,7 +473,7 @@ impl Report {
                 "machine      {:.2} s busy, of it {:.2} s the generator, {:.2} s beyond what it does when idle",
                 machine.measured.busy_seconds, machine.measured.generator_seconds, machine.left_seconds
             )?;
-            if let Some(ns) = steady.machine_ns_per_packet.filter(|ns| *ns > 0.0) {
+            if let Some(ns) = steady.machine_ns_per_packet {
                 write!(out, ": {} a packet", human_us(ns / 1e3))?;
             }
             writeln!(out)?;

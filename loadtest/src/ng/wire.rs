@@ -31,7 +31,7 @@ pub(super) struct Came {
     pub serial: u64,
     /// `None` if it could not be read.
     pub value: Option<Value>,
-    /// When, wall-clock nanoseconds: by the kernel for datagrams.
+    /// When, by the clock that nobody sets, nanoseconds: from the kernel's stamp for datagrams.
     pub at_ns: u64,
 }
 
@@ -46,11 +46,40 @@ pub(super) struct Wire {
 enum Carrier {
     Udp { socket: UdpSocket, to: Target, inbox: Inbox },
     Tcp(Stream),
-    Http { to: SocketAddr, idle: Vec<Stream>, busy: Vec<(Stream, u64)>, waiting: VecDeque<(u64, Vec<u8>)> },
+    Http { to: SocketAddr, idle: Vec<Stream>, busy: Vec<Exchange>, waiting: VecDeque<(u64, Vec<u8>)> },
+}
+
+/// A request by HTTP, and the connection that is its own until the response.
+struct Exchange {
+    stream: Stream,
+    serial: u64,
+    bytes: Vec<u8>,
+    begun_ns: u64,
+    /// A connection that was kept alive may be dead: then once more on a new one.
+    may_retry: bool,
+}
+
+impl Exchange {
+    /// What the connection does not take shows when the response is looked for.
+    fn begin(mut stream: Stream, serial: u64, bytes: Vec<u8>, may_retry: bool) -> Self {
+        let _ = stream.queue(&posted(&bytes));
+        Exchange { stream, serial, bytes, begun_ns: sys::mono_ns(), may_retry }
+    }
+
+    /// Again on a connection of its own, if that is allowed and there is one.
+    fn retried(self, to: SocketAddr) -> Option<Self> {
+        let stream = self.may_retry.then(|| Stream::begin(to).ok()).flatten()?;
+        let begun_ns = self.begun_ns;
+        Some(Exchange { begun_ns, ..Exchange::begin(stream, self.serial, self.bytes, false) })
+    }
 }
 
 const CONNECTIONS_MAX: usize = 64;
 const CONNECT_FOR: Duration = Duration::from_secs(2);
+/// A response that takes longer does not come: by then nobody waits for it.
+const RESPONSE_FOR_NS: u64 = 5_500_000_000;
+/// Batches of datagrams that are read before what is due is sent.
+const BATCHES_MAX: usize = 16;
 /// A reply that is longer is no reply.
 const REPLY_MAX: usize = 1 << 20;
 
@@ -95,14 +124,11 @@ impl Wire {
             Carrier::Http { to, idle, busy, waiting } => {
                 let stream = match idle.pop() {
                     Some(stream) => Some(stream),
-                    None if busy.len() < CONNECTIONS_MAX => Some(Stream::connect(*to)?),
+                    None if busy.len() < CONNECTIONS_MAX => Some(Stream::begin(*to)?),
                     None => None,
                 };
                 match stream {
-                    Some(mut stream) => {
-                        stream.queue(&posted(bytes))?;
-                        busy.push((stream, serial));
-                    }
+                    Some(stream) => busy.push(Exchange::begin(stream, serial, bytes.to_vec(), true)),
                     None => waiting.push_back((serial, bytes.to_vec())),
                 }
                 Ok(())
@@ -123,46 +149,67 @@ impl Wire {
         match &mut self.carrier {
             Carrier::Udp { socket, inbox, .. } => {
                 // An ICMP error of an earlier send is told by the requests that stay without a reply.
-                while let Ok(count) = inbox.receive(socket, |datagram| {
-                    let Some((serial, rest)) = serial_of(run, datagram.bytes) else { return };
-                    each(Came { serial, value: value_of(json, rest), at_ns: datagram.arrived_ns });
-                }) && count > 0
-                {}
+                for _ in 0..BATCHES_MAX {
+                    let count = inbox.receive(socket, |datagram| {
+                        let Some((serial, rest)) = serial_of(run, datagram.bytes) else { return };
+                        let at_ns = sys::mono_at(datagram.arrived_ns);
+                        each(Came { serial, value: value_of(json, rest), at_ns });
+                    });
+                    if !count.is_ok_and(|count| count > 0) {
+                        break;
+                    }
+                }
             }
             Carrier::Tcp(stream) => {
                 stream.pump()?;
-                let at_ns = sys::real_ns();
+                let at_ns = sys::mono_ns();
                 while let Some((serial, value, used)) = framed(run, json, &stream.input) {
                     stream.input.drain(..used);
                     each(Came { serial, value, at_ns });
                 }
             }
-            Carrier::Http { idle, busy, waiting, .. } => {
+            Carrier::Http { to, idle, busy, waiting } => {
                 let mut place = 0;
                 while place < busy.len() {
-                    let (stream, serial) = &mut busy[place];
-                    let gone = stream.pump().is_err();
-                    let Some((body, used)) = response(&stream.input) else {
-                        if gone {
-                            each(Came { serial: *serial, value: None, at_ns: sys::real_ns() });
+                    let Exchange { stream, serial, begun_ns, .. } = &mut busy[place];
+                    let (serial, gone) = (*serial, stream.pump().is_err());
+                    let at_ns = sys::mono_ns();
+                    let free = match response(&stream.input) {
+                        Some((body, used)) => {
+                            let value = serial_of(run, body).filter(|(found, _)| *found == serial);
+                            let value = value.and_then(|(_, rest)| value_of(json, rest));
+                            each(Came { serial, value, at_ns });
+                            stream.input.drain(..used);
+                            let stream = busy.swap_remove(place).stream;
+                            (!gone).then_some(stream)
+                        }
+                        None if gone => {
+                            if let Some(again) = busy.swap_remove(place).retried(*to) {
+                                busy.push(again);
+                                continue;
+                            }
+                            each(Came { serial, value: None, at_ns });
+                            None
+                        }
+                        None if at_ns.saturating_sub(*begun_ns) > RESPONSE_FOR_NS => {
                             busy.swap_remove(place);
-                        } else {
+                            None
+                        }
+                        None => {
                             place += 1;
+                            continue;
                         }
-                        continue;
                     };
-                    let value = serial_of(run, body).filter(|(found, _)| found == serial);
-                    let value = value.and_then(|(_, rest)| value_of(json, rest));
-                    each(Came { serial: *serial, value, at_ns: sys::real_ns() });
-                    stream.input.drain(..used);
-                    let (mut stream, _) = busy.swap_remove(place);
-                    match waiting.pop_front() {
-                        Some((serial, bytes)) => {
-                            stream.queue(&posted(&bytes))?;
-                            busy.push((stream, serial));
+                    match (free, waiting.pop_front()) {
+                        (Some(stream), Some((serial, bytes))) => {
+                            busy.push(Exchange::begin(stream, serial, bytes, true));
                         }
-                        None if gone => {}
-                        None => idle.push(stream),
+                        (Some(stream), None) => idle.push(stream),
+                        (None, Some((serial, bytes))) => match Stream::begin(*to) {
+                            Ok(stream) => busy.push(Exchange::begin(stream, serial, bytes, true)),
+                            Err(_) => each(Came { serial, value: None, at_ns }),
+                        },
+                        (None, None) => {}
                     }
                 }
             }
@@ -174,10 +221,14 @@ impl Wire {
     pub(super) fn wait(&mut self, until_ns: u64) {
         const LOOK_EVERY_NS: u64 = 200_000;
         match &mut self.carrier {
-            Carrier::Udp { socket, .. } => sys::wait_readable(socket, until_ns),
-            Carrier::Tcp(stream) if stream.output.is_empty() => sys::wait_readable(&stream.stream, until_ns),
+            Carrier::Udp { socket, .. } => {
+                sys::wait_readable_for(socket, until_ns.saturating_sub(sys::mono_ns()));
+            }
+            Carrier::Tcp(stream) if stream.output.is_empty() => {
+                sys::wait_readable_for(&stream.stream, until_ns.saturating_sub(sys::mono_ns()));
+            }
             Carrier::Tcp(_) | Carrier::Http { .. } => {
-                sys::sleep_until_real(until_ns.min(sys::real_ns() + LOOK_EVERY_NS));
+                sys::sleep_until(until_ns.min(sys::mono_ns() + LOOK_EVERY_NS));
             }
         }
     }
@@ -204,6 +255,18 @@ impl Stream {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(Stream { stream, output: Vec::new(), input: Vec::new() })
+    }
+
+    /// Begins to connect and waits for nothing: until it is done, nothing can be written or read.
+    fn begin(to: SocketAddr) -> io::Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&to.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        Ok(Stream { stream: socket.into(), output: Vec::new(), input: Vec::new() })
     }
 
     fn queue(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -362,6 +425,50 @@ mod tests {
             assert_eq!(response(&text[..len]), None);
         }
         assert_eq!(response(text), Some((&b"r_1 "[..], text.len() - 4)));
+    }
+
+    #[test]
+    fn a_dead_connection_that_was_kept_alive_is_replaced_and_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        // Each connection takes one request and then goes without a word.
+        let server = std::thread::spawn(move || {
+            for serial in 1..=2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut text = Vec::new();
+                while !text.ends_with(b"4:pinge") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    text.push(byte[0]);
+                }
+                let body = format!("r_{serial} d6:result4:ponge");
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+        });
+        let mut wire = Wire::open(to, Transport::Http, false, "r".into()).unwrap();
+        let ping = Value::Dict(vec![entry("command", Value::text("ping"))]);
+        let give_up = sys::mono_ns() + 10_000_000_000;
+        for serial in 1..=2 {
+            let bytes = wire.encode(serial, &ping);
+            wire.send(serial, &bytes).unwrap();
+            let mut seen = Vec::new();
+            while seen.is_empty() {
+                wire.receive(&mut |came| seen.push((came.serial, came.value.is_some()))).unwrap();
+                assert!(sys::mono_ns() < give_up);
+            }
+            assert_eq!(seen, [(serial, true)]);
+        }
+        server.join().unwrap();
+        // Nobody listens any more: said, and no end of the run.
+        let bytes = wire.encode(3, &ping);
+        let mut seen = Vec::new();
+        if wire.send(3, &bytes).is_ok() {
+            while seen.is_empty() {
+                wire.receive(&mut |came| seen.push((came.serial, came.value.is_some()))).unwrap();
+                assert!(sys::mono_ns() < give_up);
+            }
+            assert_eq!(seen, [(3, false)]);
+        }
     }
 
     #[test]

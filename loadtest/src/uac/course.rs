@@ -159,7 +159,9 @@ impl Uac {
             return self.on_late_response(call, status, message);
         }
         if status < 200 {
-            ask.request.wait(now, ASK_NS);
+            if !ask.resting {
+                ask.request.on_provisional(now, ASK_NS);
+            }
             return;
         }
         let what = ask.what.clone();

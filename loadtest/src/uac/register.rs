@@ -108,7 +108,7 @@ impl Uac {
             return;
         }
         match status {
-            ..200 => request.wait(now, 32_000_000_000),
+            ..200 => request.on_provisional(now, 32_000_000_000),
             200..300 => {
                 // What the registrar grants for our own binding; without any word of it what we asked for.
                 let own = format!("{}@{}", self.user(), self.plan.local);
@@ -218,6 +218,20 @@ mod tests {
         assert!(uac.is_done());
         now += 1;
         assert!(uac.poll_timeout().is_none_or(|at| at > now));
+    }
+
+    #[test]
+    fn a_stop_while_it_registers_lets_no_call_begin() {
+        let account = Account { user: "anne".into(), password: "pw".into(), domain: None };
+        let plan = super::super::Plan { account: Some(account), register: true, ..plan() };
+        let mut uac = Uac::new(plan, 0, Rng::from_seed(1));
+        let first = sent(&mut uac);
+        uac.wind_up(1);
+        answer(&mut uac, 2, &first, 200, ("Server", "x"));
+        let last = sent(&mut uac);
+        assert!(String::from_utf8_lossy(&last).contains("Expires: 0\r\n"), "it is given back at once");
+        answer(&mut uac, 3, &last, 200, ("Server", "x"));
+        assert!(uac.is_done() && uac.tally().placed == 0);
     }
 
     #[test]

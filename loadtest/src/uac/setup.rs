@@ -7,13 +7,17 @@ use sip::message::Message;
 use sip::message::write::Writer;
 
 use super::{Call, Moment, State, Uac};
-use crate::dialog::{AFTERLIFE, Dialog, Output, Resend, T2, number_of};
+use crate::dialog::{AFTERLIFE, Dialog, NUMBERS, Output, Resend, T2, number_of};
 use crate::session::{self, Direction};
 
 impl Uac {
-    pub(super) fn place(&mut self, now: u64) {
-        let number = self.next_call;
-        self.next_call += 1;
+    /// Places the call that is due at `at`. Its times count from there: what the generator is late by is no less
+    /// waited for.
+    pub(super) fn place(&mut self, at: u64, now: u64) {
+        // Numbers come again, in a long run, once the call that had them is gone.
+        let numbers = (0..NUMBERS).map(|step| (self.next_call + step) % NUMBERS);
+        let number = numbers.into_iter().find(|number| !self.calls.contains_key(number)).unwrap_or(0);
+        self.next_call = (number + 1) % NUMBERS;
         let course = self.plan.scenario.course(self.plan.seed, number, self.plan.talk_ns);
         let host = match &self.plan.account {
             Some(_) => self.domain(),
@@ -27,7 +31,7 @@ impl Uac {
             uri: format!("sip:{}@{host}", number_of(number)),
             cseq: 1,
             invite_cseq: 1,
-            invite_at: now,
+            invite_at: at,
             bye_at: 0,
             rang: false,
             course,
@@ -97,6 +101,9 @@ impl Uac {
                     self.tally.ringing.record(after);
                 }
                 if let State::Calling(resend) = &mut call.state {
+                    if self.winding_up {
+                        call.course.cancel_after = Some(0);
+                    }
                     let cancel_at = call.course.cancel_after.map(|ns| call.invite_at.saturating_add(ns));
                     let give_up_at = cancel_at.unwrap_or(now + self.plan.ring_max_ns).max(now);
                     call.state = State::Proceeding { invite: std::mem::take(&mut resend.bytes), give_up_at };
@@ -162,6 +169,7 @@ impl Uac {
             self.tally.cancel.record(arrived.saturating_sub(since));
         }
         let as_planned = match (call.course.answer, cancelled) {
+            (_, Some(_)) if self.winding_up => true,
             (Some(answer), _) => answer == status,
             (None, Some(_)) => call.course.cancel_after.is_some(),
             (None, None) => false,
@@ -206,6 +214,7 @@ impl Uac {
             (Some(_), Some(said)) => {
                 call.remote = Some(said.remote);
                 call.codec = said.codecs.first().copied().unwrap_or(call.codec);
+                self.tally.talked += 1;
                 self.speak(call);
             }
             (None, _) => (),

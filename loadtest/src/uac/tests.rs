@@ -113,10 +113,7 @@ impl World {
             while let Some(output) = world.uac.poll_output().or_else(|| world.uas.poll_output()) {
                 match output {
                     Output::Send { .. }
-                        if network.loses_one_in > 0 && rng.below(network.loses_one_in) == 0 =>
-                    {
-                        ()
-                    }
+                        if network.loses_one_in > 0 && rng.below(network.loses_one_in) == 0 => {}
                     Output::Send { to, bytes } => {
                         count += 1;
                         wire.insert((now + MS + rng.below(network.jitter + 1), count), (to, bytes));
@@ -421,4 +418,59 @@ fn an_invite_that_is_challenged_goes_again_with_credentials() {
     uac.handle_datagram(7, 7, address(5061), &challenge(&second));
     assert!(sent(&mut uac).starts_with(b"ACK "));
     assert_eq!(uac.tally().failures, BTreeMap::from([("407".to_owned(), 1)]), "not in circles");
+}
+
+/// A caller whose first call was sent `late` after it was due.
+fn caller(plan: Plan, late: u64) -> (Uac, u64, Vec<u8>) {
+    let start = 1_000 * SECOND;
+    let mut uac = Uac::new(plan, start, Rng::from_seed(1));
+    let now = uac.poll_timeout().expect("a call is due") + late;
+    uac.handle_timeout(now);
+    let Some(Output::Send { bytes, .. }) = uac.poll_output() else { panic!("no INVITE") };
+    (uac, now, bytes)
+}
+
+fn respond(uac: &mut Uac, now: u64, request: &[u8], status: u16) {
+    let request = Message::parse(request, Framing::Datagram).unwrap();
+    let bytes = Writer::reply_from(&request, address(5060), status, Some(b"x")).finish();
+    uac.handle_datagram(now, now, address(5061), &bytes);
+}
+
+#[test]
+fn set_up_counts_from_when_the_call_was_due() {
+    let (mut uac, now, invite) = caller(plan(), 300 * MS);
+    respond(&mut uac, now + 10 * MS, &invite, 180);
+    let ringing = uac.tally().ringing.at(0.5);
+    assert!((300 * MS..330 * MS).contains(&ringing), "{ringing}");
+}
+
+#[test]
+fn calls_that_ring_are_cancelled_when_the_run_ends() {
+    for rings_before in [true, false] {
+        let (mut uac, mut now, invite) = caller(Plan { total: 1, ..plan() }, 0);
+        if rings_before {
+            respond(&mut uac, now, &invite, 180);
+        }
+        uac.wind_up(now);
+        if !rings_before {
+            respond(&mut uac, now, &invite, 180);
+            now = uac.poll_timeout().expect("CANCEL is due").max(now);
+            uac.handle_timeout(now);
+        }
+        let Some(Output::Send { bytes, .. }) = uac.poll_output() else { panic!("no CANCEL") };
+        assert!(bytes.starts_with(b"CANCEL "));
+        respond(&mut uac, now, &invite, 487);
+        assert!(uac.is_done() && now < 1_001 * SECOND && uac.tally().completed == 1, "{:?}", uac.tally());
+    }
+}
+
+#[test]
+fn numbers_begin_again_where_there_are_no_more() {
+    let mut uac = Uac::new(plan(), 0, Rng::from_seed(1));
+    uac.next_call = crate::dialog::NUMBERS - 1;
+    uac.place(0, 0);
+    uac.place(0, 0);
+    uac.next_call = crate::dialog::NUMBERS - 1;
+    uac.place(0, 0);
+    assert_eq!(uac.calls.keys().copied().collect::<Vec<_>>(), [0, 1, 7_999_999]);
 }

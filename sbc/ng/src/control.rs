@@ -14,9 +14,11 @@ use crate::value::Dict;
 use base::{Now, Rng};
 use command::{BridgeSpec, Clip, Event, Order, Party, Ticket};
 use ledger::{CallId, EventBus, Recordings};
+pub(crate) use marks::Connection;
 use marks::Marks;
 pub use orders::LateRecording;
 use orders::Orders;
+use sdp::Makeable;
 pub(crate) use select::sources;
 use std::sync::Arc;
 
@@ -90,9 +92,15 @@ impl<'a> Effects<'a> {
 }
 
 impl Controls {
-    /// Of one call. `rng` names streams that are echoed.
-    pub fn new(id: CallId, rng: Rng, recordings: Arc<Recordings>, events: Arc<EventBus>) -> Self {
-        Controls { marks: Marks::new(rng), orders: Orders::new(id, recordings, events) }
+    /// Of one call. `rng` names streams that are echoed; `makeable` is what can be decoded and made for `connect`.
+    pub fn new(
+        id: CallId,
+        rng: Rng,
+        makeable: Arc<[Makeable]>,
+        recordings: Arc<Recordings>,
+        events: Arc<EventBus>,
+    ) -> Self {
+        Controls { marks: Marks::new(rng, makeable), orders: Orders::new(id, recordings, events) }
     }
 
     /// Whether this module does what the request asks.
@@ -125,7 +133,7 @@ impl Controls {
         }
     }
 
-    /// Does what a request asks ([`Controls::knows`] its command).
+    /// Does what a request asks ([`Controls::knows`] its command), but for `connect`.
     pub fn handle(
         &mut self,
         now: Now,
@@ -145,6 +153,21 @@ impl Controls {
                 dict
             })),
         }
+    }
+
+    /// Does what `connect` asks: the spec is another one after it. Gives the connections that were there before, for
+    /// [`Controls::restore`].
+    pub(crate) fn connect(
+        &mut self,
+        request: &Request,
+        facts: &CallFacts,
+    ) -> Result<Vec<Connection>, Failure> {
+        self.marks.connect(request, facts)
+    }
+
+    /// The connections are these again.
+    pub(crate) fn restore(&mut self, connections: Vec<Connection>) {
+        self.marks.restore(connections);
     }
 
     /// Takes what an offer, an answer or a publication of this party says of blocking, echo, digits and recordings. The

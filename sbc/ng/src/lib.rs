@@ -15,6 +15,7 @@ pub mod reply; // what is answered
 pub mod exchange; // offers and answers between two parties, and what media does in between
 pub mod control; // block, silence, echo, connect, play, digits, recordings of one call
 pub mod subscription; // parties that only speak or only hear
+mod source; // where a party's media is expected, and whose packets are taken
 mod passage; // what happens between parties that never agreed with each other
 pub mod tree; // answers of query, delete, list and statistics
 pub mod notify; // what listeners are told without asking: digits

@@ -3,10 +3,8 @@
 
 use crate::facts::{LineFacts, PartyFacts};
 use command::{Payload, Transform};
-use sdp::Kind;
+use sdp::{Kind, Makeable};
 
-/// Encodings that media decodes and makes.
-const MAKEABLE: [&str; 5] = ["pcmu", "pcma", "g722", "l16", "opus"];
 /// Milliseconds a packet where nobody said anything.
 const PTIME_MS: u16 = 20;
 
@@ -34,8 +32,9 @@ pub(crate) fn pairs<'f>(
     })
 }
 
-/// What media of one line becomes on its way to another; `None` if nothing can pass.
-pub(crate) fn between(from: &LineFacts, to: &LineFacts) -> Option<Transform> {
+/// What media of one line becomes on its way to another, where `makeable` can be decoded and made; `None` if nothing can
+/// pass.
+pub(crate) fn between(from: &LineFacts, to: &LineFacts, makeable: &[Makeable]) -> Option<Transform> {
     let (source, sink) = (from.state.as_ref()?, to.state.as_ref()?);
     if source.is_sealed || sink.is_sealed {
         return None;
@@ -43,11 +42,11 @@ pub(crate) fn between(from: &LineFacts, to: &LineFacts) -> Option<Transform> {
     if from.kind != Kind::Audio || source.payloads.is_empty() || sink.payloads.is_empty() {
         return Some(relay(&source.payloads, &sink.payloads));
     }
-    transform(&source.payloads, &sink.payloads)
+    transform(&source.payloads, &sink.payloads, makeable)
 }
 
 /// What speech becomes on its way between these formats.
-pub(crate) fn transform(source: &[Payload], sink: &[Payload]) -> Option<Transform> {
+fn transform(source: &[Payload], sink: &[Payload], makeable: &[Makeable]) -> Option<Transform> {
     let speech = |payload: &&Payload| is_speech(payload);
     let has = |one: &Payload| sink.iter().any(|two| is_same(one, two));
     let (mut all, mut any) = (true, false);
@@ -58,8 +57,10 @@ pub(crate) fn transform(source: &[Payload], sink: &[Payload]) -> Option<Transfor
     if all && any {
         return Some(relay(source, sink));
     }
-    let made = sink.iter().find(|payload| is_makeable(payload));
-    let heard = source.iter().any(is_makeable);
+    let known = |payload: &Payload| makeable.iter().find(|makeable| is_made_as(payload, makeable));
+    let has_ptime = |makeable: &Makeable| makeable.ptimes.iter().any(|ptime| u16::from(*ptime) == PTIME_MS);
+    let made = sink.iter().find(|payload| known(payload).is_some_and(has_ptime));
+    let heard = source.iter().any(|payload| known(payload).is_some());
     match made.filter(|_| heard) {
         Some(made) => Some(Transform::Transcode { to_payload: made.number, ptime_ms: PTIME_MS }),
         None => any.then(|| relay(source, sink)),
@@ -82,6 +83,6 @@ fn is_speech(payload: &Payload) -> bool {
     !matches!(payload.encoding.as_str(), "telephone-event" | "cn" | "red")
 }
 
-fn is_makeable(payload: &Payload) -> bool {
-    MAKEABLE.contains(&payload.encoding.as_str())
+fn is_made_as(payload: &Payload, makeable: &Makeable) -> bool {
+    makeable.name.eq_ignore_ascii_case(&payload.encoding) && makeable.clock == payload.clock
 }

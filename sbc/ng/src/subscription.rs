@@ -8,20 +8,21 @@ use crate::control::sources;
 use crate::exchange::{Exchange, LineState, Place};
 use crate::facts::{CallFacts, LineFacts, PartyFacts, Role};
 use crate::failure::Failure;
-use crate::options::{CodecOptions, Learning, Options, SourceOptions, Transport};
+use crate::options::{CodecOptions, Options, Transport};
 use crate::request::{Command, Request};
+use crate::source::MediaSource;
+use crate::spec::SourceRule;
 use crate::value::{Dict, Value};
 use base::{Rng, Wall};
 use command::spec::Audience;
 use command::{
-    Accept, BridgeSpec, EdgeSpec, Learn, MediaClass, Party, Phase, PortIndex, PortSpec, Remote, RemoteTag,
-    SendTo, Voice,
+    BridgeSpec, EdgeSpec, MediaClass, Party, Phase, PortIndex, PortSpec, Remote, RemoteTag, Voice,
 };
 use core::net::SocketAddr;
 use sdp::{Kind, Makeable, Sdp, Side};
 
 /// All of one call. Most calls have none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Subscriptions {
     publications: Vec<Watched>,
     subscriptions: Vec<Watched>,
@@ -36,6 +37,8 @@ pub struct OpenLine {
     pub local: SocketAddr,
     /// What SDPs say of it.
     pub place: Place,
+    /// What its listener marks packets with, 0 to 63, if no request says.
+    pub dscp: u8,
 }
 
 /// What the owner of the call lends for one request.
@@ -58,7 +61,7 @@ pub struct Helper<'a> {
 pub const WATCHED_MAX: usize = 64;
 
 /// A party that talks with us alone: side A speaks, side B hears; one of them is us.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Watched {
     party: Party,
     tag: Vec<u8>,
@@ -71,7 +74,8 @@ struct Watched {
     sources: Vec<Source>,
     /// What media does; empty until it has answered.
     states: Vec<LineState>,
-    options: SourceOptions,
+    /// Where its media comes from.
+    media: MediaSource,
     is_both_ways: bool,
 }
 
@@ -186,12 +190,13 @@ impl Subscriptions {
         let reply = exchange.answer(Side::B, &own, &Options { transport: None, ..options }, &places)?;
         let states = exchange.lines();
         let label = label_of(&request.options);
-        let source = request.options.source;
+        let mut media = known.map(|known| known.media).unwrap_or_default();
+        media.take(&request.options);
         match at {
             Some(at) => {
                 let known = &mut self.publications[at];
                 (known.exchange, known.lines, known.states) = (exchange, lines, states);
-                (known.options, known.is_both_ways) = (source, is_both_ways);
+                (known.media, known.is_both_ways) = (media, is_both_ways);
                 known.label = label.or(known.label.take());
             }
             None => self.publications.push(Watched {
@@ -203,7 +208,7 @@ impl Subscriptions {
                 lines,
                 sources: Vec::new(),
                 states,
-                options: source,
+                media,
                 is_both_ways,
             }),
         }
@@ -251,6 +256,8 @@ impl Subscriptions {
         let told = exchange.offer(Side::A, &offered, &request.options, &places)?;
         let selector = &request.options.selector;
         let label = selector.set_label.clone().or_else(|| selector.to_label.clone());
+        let mut media = known.map(|known| known.media).unwrap_or_default();
+        media.take(&request.options);
         let watched = Watched {
             party: known.map_or_else(|| (helper.new_party)(), |known| known.party),
             tag,
@@ -260,7 +267,7 @@ impl Subscriptions {
             lines,
             sources,
             states: Vec::new(),
-            options: request.options.source,
+            media,
             is_both_ways,
         };
         let dict = watched.reply(told);
@@ -291,6 +298,7 @@ impl Subscriptions {
         exchange.answer(Side::B, sdp, &request.options, &places)?;
         known.states = exchange.lines();
         known.exchange = exchange;
+        known.media.add(&request.options);
         Ok(Dict::new())
     }
 
@@ -326,16 +334,17 @@ impl Subscriptions {
     }
 
     /// Lays ports and edges of all of them over a spec that was made of what the others have agreed; before
-    /// [`crate::control::Controls::apply`]. `dscp` is that of what is sent.
-    pub fn apply(&self, dscp: u8, spec: &mut BridgeSpec) {
+    /// [`crate::control::Controls::apply`]. `rule` says whose packets are taken, `dscp` what all packets are
+    /// marked with, where requests do not and do.
+    pub fn apply(&self, rule: SourceRule, dscp: Option<u8>, spec: &mut BridgeSpec) {
         for published in &self.publications {
-            published.add_ports(Side::A, dscp, spec);
+            published.add_ports(Side::A, rule, dscp, spec);
         }
         if !self.publications.is_empty() && spec.phase == Phase::Early {
             spec.phase = Phase::Active;
         }
         for subscribed in self.subscriptions.iter().filter(|known| !known.states.is_empty()) {
-            subscribed.add_ports(Side::B, dscp, spec);
+            subscribed.add_ports(Side::B, rule, dscp, spec);
             for ((source, line), state) in subscribed.open_lines() {
                 let is_named = |port: PortIndex| spec.ports.iter().any(|spec| spec.port == port);
                 if !is_named(source.port) || !is_named(line.port) {
@@ -364,7 +373,7 @@ impl Watched {
         lines.filter(|(_, state)| !state.is_refused)
     }
 
-    fn add_ports(&self, side: Side, dscp: u8, spec: &mut BridgeSpec) {
+    fn add_ports(&self, side: Side, rule: SourceRule, dscp: Option<u8>, spec: &mut BridgeSpec) {
         let tag = RemoteTag(u32::from(self.party.0));
         for (line, state) in self.lines.iter().zip(&self.states).filter(|(_, state)| !state.is_refused) {
             let said = &state.sides[side as usize];
@@ -374,8 +383,8 @@ impl Watched {
                 class: state.class,
                 remotes: vec![Remote {
                     tag,
-                    rtp: said.rtp,
-                    rtcp: said.rtcp,
+                    rtp: self.media.expected(said.rtp),
+                    rtcp: self.media.expected(said.rtcp),
                     sends: said.sends,
                     receives: said.receives,
                     keys: said.keys.clone(),
@@ -383,19 +392,12 @@ impl Watched {
                 }],
                 active: Some(tag),
                 mux: said.mux,
-                learn: match () {
-                    () if said.is_sealed => Learn::Strict,
-                    () if self.options.learning == Some(Learning::Off) && self.options.strict => {
-                        Learn::Strict
-                    }
-                    () if self.options.learning == Some(Learning::Off) => Learn::Signalled,
-                    () if self.options.handover => Learn::Handover,
-                    () => Learn::Window,
-                },
-                accept: if self.options.asymmetric { Accept::AnyThenLocked } else { Accept::Locked },
-                send_to: if self.options.asymmetric { SendTo::Signalled } else { SendTo::Learned },
+                learn: self.media.learn(said),
+                signalling_source: self.media.signalling_rank(said),
+                accept: self.media.accept(rule),
+                send_to: self.media.send_to(),
                 payloads: if state.class == MediaClass::Rtp { said.payloads.clone() } else { Vec::new() },
-                dscp,
+                dscp: dscp.unwrap_or(line.dscp),
                 secure: said.secure.clone(),
                 voice: Voice { digits: said.digits, ..Voice::default() },
                 ..PortSpec::default()
@@ -557,7 +559,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
                 ports += 2;
                 let local = SocketAddr::new(core::net::IpAddr::from([127, 0, 0, 1]), 30_000 + ports);
                 let place = Place { address: local.ip(), port: local.port() };
-                OpenLine { port: PortIndex(ports / 2 - 1), local, place }
+                OpenLine { port: PortIndex(ports / 2 - 1), local, place, dscp: 0 }
             })
             .collect();
         let mut new_party = || {
@@ -582,7 +584,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
             Err(_) => assert_eq!(facts(&subscriptions), known, "what fails changes nothing"),
         }
         let mut spec = BridgeSpec::default();
-        subscriptions.apply(0, &mut spec);
+        subscriptions.apply(SourceRule::Locked, None, &mut spec);
         let is_named = |port: PortIndex| spec.ports.iter().any(|spec| spec.port == port);
         assert!(spec.edges.iter().all(|edge| is_named(edge.from) && is_named(edge.to)));
     }

@@ -94,6 +94,7 @@ impl Call {
         dialogue.answer = answers;
         let is_revived = dialogue.deleted_at.take().is_some();
         let (sets, party) = (dialogue.sets, dialogue.party(answerer));
+        let offerer = dialogue.party(answerer.other());
         self.deleted_at = None;
         for set in sets {
             self.set_mut(set).active = Some(id);
@@ -104,6 +105,9 @@ impl Call {
         self.tell(now, What::Answered(party.0));
         self.tell_answered(tools, now);
         self.take_options(tools, party, &request.options);
+        if let Some(controls) = &mut self.controls {
+            controls.agreed(offerer, party);
+        }
         self.set_media(tools);
         self.settle_controls(tools, now);
     }

@@ -1,26 +1,36 @@
 //! From what the parties of a call have agreed to the spec that media wants. Holds no state.
 
 use super::Call;
-use super::party::{Dialogue, PortSet, Source};
-use crate::exchange::SideState;
-use crate::options::Learning;
-use crate::spec::SourceRule;
-use command::spec::Audience;
+use super::party::{Dialogue, PortSet};
+use crate::failure::Failure;
+use command::spec::{Audience, SINKS_MAX};
 use command::{
-    Accept, BridgeSpec, EdgeSpec, Learn, MediaClass, Phase, PortIndex, PortSpec, Remote, RemoteTag, SendTo,
-    Transform, Voice,
+    BridgeSpec, EdgeSpec, MediaClass, Phase, PortIndex, PortSpec, Remote, RemoteTag, Transform, Voice,
 };
-use core::net::SocketAddr;
 use sdp::Side;
+use std::collections::BTreeMap;
+
+/// Why a party is refused that would be one too many to hear a port; see [`Call::excess`].
+pub(super) const CROWDED: Failure = Failure::Media("Too many hear the same media");
 
 impl Call {
     /// The whole wanted state of its bridge.
     pub(super) fn bridge_spec(&self) -> BridgeSpec {
+        let mut spec = self.whole_spec();
+        // Media would refuse all of it. What was agreed comes first, and stays.
+        take_excess(&mut spec);
+        spec
+    }
+
+    /// How many edges cannot be served, as their ports feed too many others already.
+    pub(super) fn excess(&self) -> usize {
+        take_excess(&mut self.whole_spec())
+    }
+
+    fn whole_spec(&self) -> BridgeSpec {
         let mut spec = self.agreed_spec();
         if !self.subscriptions.is_empty() {
-            let listener = self.spec.listeners.iter().find(|listener| !listener.media.is_empty());
-            let dscp = self.dscp.unwrap_or_else(|| listener.map_or(0, |listener| listener.dscp));
-            self.subscriptions.apply(dscp, &mut spec);
+            self.subscriptions.apply(self.spec.source, self.dscp, &mut spec);
             spec.ports.sort_unstable_by_key(|port| port.port);
         }
         if let Some(controls) = &self.controls {
@@ -87,11 +97,10 @@ impl Call {
             remotes: self.remotes(set, active, line),
             active: Some(tag_of(active, side)),
             mux: said.mux,
-            learn: learn(said, &source),
-            // Unlike for the B2BUA, the request says whether it counts.
-            signalling_source: source.signalling.filter(|_| source.is_signalled && !said.is_sealed),
-            accept: self.accept(&source),
-            send_to: if source.options.asymmetric { SendTo::Signalled } else { SendTo::Learned },
+            learn: source.learn(said),
+            signalling_source: source.signalling_rank(said),
+            accept: source.accept(self.spec.source),
+            send_to: source.send_to(),
             payloads: if state.class == MediaClass::Rtp { said.payloads.clone() } else { Vec::new() },
             dscp: self.dscp.unwrap_or_else(|| listener.map_or(0, |listener| listener.dscp)),
             secure: said.secure.clone(),
@@ -116,8 +125,8 @@ impl Call {
             let said = &state.sides[side as usize];
             remotes.push(Remote {
                 tag,
-                rtp: signalled(said.rtp, &source),
-                rtcp: signalled(said.rtcp, &source),
+                rtp: source.expected(said.rtp),
+                rtcp: source.expected(said.rtcp),
                 sends: said.sends,
                 receives: said.receives,
                 keys: said.keys.clone(),
@@ -125,14 +134,6 @@ impl Call {
             });
         }
         remotes
-    }
-
-    fn accept(&self, source: &Source) -> Accept {
-        match (source.options.strict, source.options.asymmetric, self.spec.source) {
-            (_, true, _) => Accept::AnyThenLocked,
-            (true, ..) | (_, _, SourceRule::Locked) => Accept::Locked,
-            (.., SourceRule::Rtpengine) => Accept::Any,
-        }
     }
 }
 
@@ -146,24 +147,18 @@ fn tag_of(dialogue: &Dialogue, side: Side) -> RemoteTag {
     RemoteTag(u32::from(dialogue.party(side).0))
 }
 
-/// Where media is expected: the address of the SDP, or that of the SIP message where a request says so.
-fn signalled(said: Option<SocketAddr>, source: &Source) -> Option<SocketAddr> {
-    match source.signalling.filter(|_| source.is_signalled) {
-        Some(address) => said.map(|said| SocketAddr::new(address, said.port())),
-        None => said,
+/// Takes the last edges of ports that feed too many; how many they were.
+fn take_excess(spec: &mut BridgeSpec) -> usize {
+    let all = spec.edges.len();
+    if all > SINKS_MAX {
+        let mut fed: BTreeMap<PortIndex, usize> = BTreeMap::new();
+        spec.edges.retain(|edge| {
+            let sinks = fed.entry(edge.from).or_default();
+            *sinks += 1;
+            *sinks <= SINKS_MAX
+        });
     }
-}
-
-fn learn(said: &SideState, source: &Source) -> Learn {
-    let options = &source.options;
-    match () {
-        // Not even the first rank may be corrected while we cannot see who holds the key.
-        () if said.is_sealed => Learn::Strict,
-        () if options.learning == Some(Learning::Off) && options.strict => Learn::Strict,
-        () if options.learning == Some(Learning::Off) => Learn::Signalled,
-        () if options.handover => Learn::Handover,
-        () => Learn::Window,
-    }
+    all - spec.edges.len()
 }
 
 fn edge(from: PortIndex, to: PortIndex, transform: &Transform) -> EdgeSpec {

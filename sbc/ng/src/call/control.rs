@@ -1,5 +1,6 @@
 //! What is asked of the media of a call beside offers and answers: passes it to its [`Controls`] and does what follows.
 
+use super::bridge::CROWDED;
 use super::{Call, What};
 use crate::control::{Answer, Controls, Effects, MediaAsk};
 use crate::desk::Output;
@@ -7,7 +8,7 @@ use crate::facts::CallFacts;
 use crate::failure::Failure;
 use crate::notify;
 use crate::options::{MediaOptions, Options};
-use crate::request::Request;
+use crate::request::{Command as Verb, Request};
 use crate::tools::{Asked, SOUND_WAIT, Tools};
 use crate::value::Dict;
 use base::{Duration, Now};
@@ -24,6 +25,10 @@ impl Call {
             return tools.answer(now, asked, Failure::Value("Too many requests of one call at once"));
         }
         self.tell(now, What::Asked(request.command));
+        if request.command == Verb::Connect {
+            let result = self.connect(tools, request);
+            return tools.answer(now, asked, result);
+        }
         let answer = self.with_controls(tools, now, |controls, facts, effects| {
             controls.handle(now, request, facts, effects)
         });
@@ -31,6 +36,23 @@ impl Call {
             Answer::Now(result) => tools.answer(now, asked, result),
             Answer::Later(ticket) => self.later.push((ticket, asked)),
         }
+    }
+
+    /// `connect`: refused where more would hear a port than media serves.
+    fn connect(&mut self, tools: &mut Tools, request: &Request) -> Result<Dict, Failure> {
+        let (excess, facts) = (self.excess(), self.facts());
+        let mut controls = self.controls.take().unwrap_or_else(|| Box::new(self.new_controls(tools)));
+        let result = controls.connect(request, &facts);
+        self.controls = Some(controls);
+        let before = result?;
+        if self.excess() > excess {
+            if let Some(controls) = &mut self.controls {
+                controls.restore(before);
+            }
+            return Err(CROWDED);
+        }
+        self.set_media(tools);
+        Ok(Dict::new())
     }
 
     /// Lets the controls act, and does what they want done: the spec first, if it is another one now.
@@ -59,7 +81,7 @@ impl Call {
 
     fn new_controls(&self, tools: &mut Tools) -> Controls {
         let (recordings, events) = (Arc::clone(&tools.config.recordings), Arc::clone(&tools.config.events));
-        Controls::new(self.id, tools.rng.fork(), recordings, events)
+        Controls::new(self.id, tools.rng.fork(), self.spec.makeable.clone(), recordings, events)
     }
 
     fn ask(&self, tools: &mut Tools, now: Now, ask: MediaAsk) {

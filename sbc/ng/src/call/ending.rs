@@ -71,6 +71,10 @@ impl Call {
 
     /// Its media shard has been restarted: the ports are gone.
     pub fn lose_media(&mut self, tools: &mut Tools, now: Now) {
+        if !matches!(self.media, Media::None | Media::Closed) {
+            // What we asked for while it was dead may have been opened by its successor.
+            tools.media(self.bridge, Command::Close { bridge: self.bridge });
+        }
         self.on_closed(tools, now, &BridgeReport::default());
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Call, Spare};
 use crate::exchange::{Exchange, LineState};
-use crate::options::{Options, SourceOptions};
+use crate::source::MediaSource;
 use base::{Instant, Wall};
 use command::{Party, PortIndex};
 use core::net::IpAddr;
@@ -17,17 +17,7 @@ pub(super) struct Participant {
     pub tag: Box<[u8]>,
     pub label: Option<Box<[u8]>>,
     pub created: Wall,
-    pub source: Source,
-}
-
-/// What requests have said of where a party's media comes from.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Source {
-    pub options: SourceOptions,
-    /// Where its SIP came from.
-    pub signalling: Option<IpAddr>,
-    /// That address counts rather than that of the SDP.
-    pub is_signalled: bool,
+    pub source: MediaSource,
 }
 
 /// Ports of ours that face one party, or all forks that were offered the same SDP: one for each m-line.
@@ -103,15 +93,6 @@ impl Dialogue {
     }
 }
 
-impl Source {
-    /// Takes what a request says of its sender.
-    pub fn take(&mut self, options: &Options) {
-        self.options = options.source;
-        self.signalling = options.received_from.or(self.signalling);
-        self.is_signalled = options.sip_source_address;
-    }
-}
-
 impl Call {
     pub(super) fn party(&self, id: Party) -> Option<&Participant> {
         self.parties.iter().find(|party| party.id == id)
@@ -155,7 +136,7 @@ impl Call {
         // The caller is 0, as in the bridges of the B2BUA.
         let id = Party(self.parties_made);
         self.parties_made += 1;
-        let source = Source::default();
+        let source = MediaSource::default();
         self.parties.push(Participant { id, tag: tag.into(), label: None, created, source });
         id
     }

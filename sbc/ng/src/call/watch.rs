@@ -1,5 +1,6 @@
 //! Parties that only speak or only hear: gives [`Subscriptions`] the ports, names and exchanges that they need.
 
+use super::bridge::CROWDED;
 use super::offer::{Plan, Work};
 use super::party::PORTS_MAX;
 use super::place::{self, Bound};
@@ -75,7 +76,10 @@ impl Call {
     ) {
         match self.handle_watch(tools, now, request, watching) {
             Ok(dict) => {
-                self.deleted_at = None;
+                // Who only says what it hears, or goes, calls nobody back.
+                if matches!(request.command, Verb::Publish | Verb::SubscribeRequest) {
+                    self.deleted_at = None;
+                }
                 if request.command == Verb::Publish {
                     self.tell_answered(tools, now);
                     let tag = request.from_tag.as_deref().unwrap_or_default();
@@ -106,11 +110,16 @@ impl Call {
     ) -> Result<Dict, Failure> {
         let facts = self.facts();
         let address = request.options.media_address.unwrap_or(watching.bound.advertised);
+        let listener = self.spec.listeners.get(usize::from(watching.bound.listener));
+        let dscp = listener.map_or(0, |listener| listener.dscp);
         let open = |port: &PortIndex| {
             let local = self.ports[usize::from(port.0)];
-            OpenLine { port: *port, local, place: Place { address, port: local.port() } }
+            OpenLine { port: *port, local, place: Place { address, port: local.port() }, dscp }
         };
         let opened: Vec<OpenLine> = watching.ports.iter().map(open).collect();
+        // Only an answer makes somebody hear.
+        let is_answer = request.command == Verb::SubscribeAnswer;
+        let before = is_answer.then(|| (self.excess(), self.subscriptions.clone()));
         let mut subscriptions = core::mem::take(&mut self.subscriptions);
         let mut made = self.parties_made;
         let session_id = tools.rng.u64() >> 1;
@@ -134,6 +143,12 @@ impl Call {
         let result = subscriptions.handle(request, &facts, &opened, &mut helper);
         self.subscriptions = subscriptions;
         self.parties_made = made;
+        if let Some((excess, before)) = before
+            && self.excess() > excess
+        {
+            self.subscriptions = before;
+            return Err(CROWDED);
+        }
         result
     }
 

@@ -10,7 +10,9 @@ use crate::value::{Dict, Value};
 use base::Rng;
 use command::spec::{Audience, Rewrite};
 use command::{BridgeSpec, EdgeSpec, MediaClass, Party, PortIndex, Transform};
+use sdp::Makeable;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Connections of one call at most; a request for more is refused.
 const CONNECTIONS_MAX: usize = 64;
@@ -27,6 +29,8 @@ pub(super) struct Marks {
     connections: Vec<Connection>,
     /// The names of streams that go back begin here.
     names: u32,
+    /// What can be decoded and made.
+    makeable: Arc<[Makeable]>,
 }
 
 /// Digits that reach nobody. What is not said here stays as the parties' options have it.
@@ -46,7 +50,7 @@ struct Marked {
 
 /// Media of one party goes to another, without an offer and answer between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Connection {
+pub(crate) struct Connection {
     from: Party,
     to: Party,
     /// Both give up whom they talked with before.
@@ -54,7 +58,7 @@ struct Connection {
 }
 
 impl Marks {
-    pub fn new(mut rng: Rng) -> Self {
+    pub fn new(mut rng: Rng, makeable: Arc<[Makeable]>) -> Self {
         let names = rng.u32();
         Marks {
             digits: Digits::default(),
@@ -64,6 +68,7 @@ impl Marks {
             echoes: BTreeMap::new(),
             connections: Vec::new(),
             names,
+            makeable,
         }
     }
 
@@ -91,7 +96,6 @@ impl Marks {
                 let selected = select::blocked(request, facts, true)?;
                 self.silenced.mark(&selected, request.command == Command::SilenceMedia);
             }
-            Command::Connect => self.connect(request, facts)?,
             _ => return Err(Failure::UnsupportedCommand),
         }
         Ok((reply, true))
@@ -118,7 +122,8 @@ impl Marks {
         }
     }
 
-    fn connect(&mut self, request: &Request, facts: &CallFacts) -> Result<(), Failure> {
+    /// What was there before.
+    pub fn connect(&mut self, request: &Request, facts: &CallFacts) -> Result<Vec<Connection>, Failure> {
         let selector = &request.options.selector;
         if selector.to_call_id.as_ref().is_some_and(|other| *other != facts.call_id) {
             return Err(Failure::Media("Parties of different calls cannot be connected"));
@@ -143,13 +148,16 @@ impl Marks {
                 && wanted.iter().any(|new| [old.from, old.to].contains(&new.from) && old.is_transfer);
             !is_given_up && !wanted.iter().any(|new| same(new, old))
         };
-        let kept: Vec<Connection> = self.connections.iter().filter(kept).copied().collect();
+        let mut kept: Vec<Connection> = self.connections.iter().filter(kept).copied().collect();
         if kept.len() + wanted.len() > CONNECTIONS_MAX {
             return Err(Failure::Media("Too many parties are connected"));
         }
-        self.connections = kept;
-        self.connections.append(&mut wanted);
-        Ok(())
+        kept.append(&mut wanted);
+        Ok(core::mem::replace(&mut self.connections, kept))
+    }
+
+    pub fn restore(&mut self, connections: Vec<Connection>) {
+        self.connections = connections;
     }
 
     #[cfg(test)]
@@ -216,7 +224,8 @@ impl Marks {
                     continue;
                 }
                 let named = |line: &LineFacts| spec.ports.iter().any(|port| port.port == line.port);
-                if let Some(transform) = passage::between(one, two).filter(|_| named(one) && named(two)) {
+                let transform = passage::between(one, two, &self.makeable);
+                if let Some(transform) = transform.filter(|_| named(one) && named(two)) {
                     spec.edges.push(EdgeSpec {
                         from: one.port,
                         to: two.port,

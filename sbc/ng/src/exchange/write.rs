@@ -76,7 +76,8 @@ pub(super) fn write(from: &Sdp<'_>, head: &Head<'_>, parts: &[Part<'_>], options
     };
     put_lines(b"iuep", &mut out);
     put_bandwidths(&mut out, from.session_lines());
-    put_lines(b"trzk", &mut out);
+    // Not the source's k=: it is the key of a peer that the reader does not talk with.
+    put_lines(b"trz", &mut out);
     let mut attributes: Vec<Vec<u8>> = Vec::new();
     for line in from.session_lines() {
         let is_original = options.original_direction && is_direction(&line);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::facts::testing::{WALL, spec, two};
-use crate::options::{All, CodecName};
-use command::Transform;
+use crate::options::{All, CodecName, Learning, SourceOptions};
+use command::{Learn, Transform};
 use proptest::prelude::{any, proptest};
 use sdp::crypto::KeySource;
 use std::sync::Arc;
@@ -74,12 +74,13 @@ impl World {
             port: PortIndex(self.ports - 1),
             local: SocketAddr::new("127.0.0.1".parse().unwrap(), port),
             place: Place { address: "198.51.100.1".parse().unwrap(), port },
+            dscp: 46,
         }
     }
 
     fn spec(&self) -> BridgeSpec {
         let mut spec = spec(&self.facts);
-        self.subscriptions.apply(46, &mut spec);
+        self.subscriptions.apply(SourceRule::Locked, None, &mut spec);
         spec
     }
 

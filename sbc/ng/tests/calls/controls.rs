@@ -17,6 +17,34 @@ fn blocked_media_passes_nothing_until_it_is_unblocked() {
     assert!(world.is_joined(&offered, &answered));
 }
 
+/// A call, and somebody who publishes in it with these formats, to whom the caller is connected.
+fn connected(formats: &str) -> (World, String, String, String) {
+    let mut world = World::new();
+    let (offered, to_a) = call(&mut world, "call");
+    let sdp = audio(C, 6_000).replace("RTP/AVP 0 8", formats);
+    let publish = request("publish", &[("call-id", "call"), ("from-tag", "c"), ("sdp", &sdp)]);
+    let to_c = world.sdp(&flags(with(publish, "codec-accept", "any"), &["bidirectional"]));
+    world.get(&request("connect", &[("call-id", "call"), ("from-tag", "a"), ("to-tag", "c")]));
+    (world, offered, to_a, to_c)
+}
+
+#[test]
+fn a_connection_is_over_when_its_parties_agree_with_others() {
+    let (mut world, offered, to_a, to_c) = connected("RTP/AVP 0 8");
+    assert!(world.is_joined(&to_a, &to_c) && !world.is_joined(&to_a, &offered));
+    world.sdp(&reoffer("call", "a", "b", &audio(A, 4_000)));
+    world.sdp(&answer("call", "a", "b", &audio(B, 5_000)));
+    assert!(world.is_joined(&to_a, &offered) && !world.is_joined(&to_a, &to_c));
+}
+
+#[test]
+fn a_connection_to_a_format_that_nobody_here_makes_passes_nothing() {
+    for format in ["L16/44100", "PCMU/16000"] {
+        let (world, _, to_a, to_c) = connected(&format!("RTP/AVP 96\r\na=rtpmap:96 {format}"));
+        assert_eq!((world.edge(&to_a, &to_c), world.edge(&to_c, &to_a)), (None, None), "{format}");
+    }
+}
+
 #[test]
 fn a_sound_is_fetched_and_played() {
     let mut world = World::new();

@@ -140,6 +140,23 @@ fn who_waits_for_a_shard_that_dies_is_told() {
 }
 
 #[test]
+fn what_a_new_shard_opens_for_a_call_that_the_old_one_has_lost_is_closed() {
+    let mut world = World::new();
+    world.is_quick = false;
+    let asked = world.ask(&offer("call", "a", &audio(A, 4_000)));
+    // It dies before it has read the question, which its successor then does.
+    let question = world.waiting.pop().expect("ports are asked for");
+    for shard in 0..2 {
+        world.restart(shard);
+    }
+    assert_eq!(text(&world.reply(&asked), "result"), "error");
+    world.waiting.insert(0, question);
+    world.is_quick = true;
+    world.run();
+    world.assert_empty();
+}
+
+#[test]
 fn a_bridge_that_media_has_lost_ends_its_call() {
     let mut world = World::new();
     call(&mut world, "call");

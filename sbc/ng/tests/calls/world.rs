@@ -1,6 +1,7 @@
 //! A client, a shell and media shards in one: asks, answers what is asked of media, and keeps the last spec.
 
 use base::{Duration, HashKey, Instant, Now, Rng, Wall};
+use command::spec::SINKS_MAX;
 use command::{
     BridgeId, BridgeReport, BridgeSpec, Command, EdgeSpec, Event, Generation, OpenRefusal, OpenedPort,
     PortIndex, PortReport, PortSpec, Ticket, Transform,
@@ -45,6 +46,8 @@ pub struct World {
     pub is_quick: bool,
     /// Media has no ports left.
     pub is_full: bool,
+    /// A media shard has died: it may be told to close what its successor never had.
+    is_restarted: bool,
     /// By cookie: every reply that came.
     pub replies: BTreeMap<String, Vec<Dict>>,
     pub sounds: Vec<(Ticket, SoundSource)>,
@@ -130,6 +133,7 @@ impl World {
             waiting: Vec::new(),
             is_quick: true,
             is_full: false,
+            is_restarted: false,
             replies: BTreeMap::new(),
             sounds: Vec::new(),
             notified: Vec::new(),
@@ -248,7 +252,9 @@ impl World {
                 None
             }
             Command::Close { bridge } => {
-                let closed = self.bridges.remove(&bridge).expect("what closes was open");
+                let closed = self.bridges.remove(&bridge);
+                assert!(closed.is_some() || self.is_restarted, "what closes was open");
+                let closed = closed?;
                 Some(Event::Closed { bridge, report: Box::new(report(&closed)) })
             }
             Command::Report { bridge, ticket } => {
@@ -270,6 +276,7 @@ impl World {
 
     /// A media shard dies and comes back.
     pub fn restart(&mut self, shard: u8) {
+        self.is_restarted = true;
         self.bridges.retain(|bridge, _| bridge.media_shard() != usize::from(shard));
         self.waiting
             .retain(|command| bridge_of(command).is_none_or(|b| b.media_shard() != usize::from(shard)));
@@ -363,6 +370,8 @@ fn check(bridge: &Bridge, spec: &BridgeSpec) {
     for edge in &spec.edges {
         let has = |index| spec.ports.iter().any(|port| port.port == index);
         assert!(has(edge.from) && has(edge.to) && edge.from != edge.to, "{edge:?}");
+        let sinks = spec.edges.iter().filter(|other| other.from == edge.from).count();
+        assert!(sinks <= SINKS_MAX, "{:?} feeds {sinks}", edge.from);
     }
 }
 

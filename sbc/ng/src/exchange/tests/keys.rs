@@ -331,3 +331,12 @@ fn feedback_profiles_are_converted_and_answered_in_the_offerers() {
         assert_eq!(protocol(&world.answer(B, &answer, &Options::default()).unwrap()), from);
     }
 }
+
+#[test]
+fn a_key_in_the_session_is_not_told_to_the_other_side() {
+    let mut world = World::new();
+    let offer = ALICE.replace("t=0 0", "t=0 0\nk=clear:secret") + "m=audio 4000 RTP/AVP 0\n";
+    assert!(offer.contains("\nk=clear"));
+    let told = world.offer(A, &offer, &Options::default()).unwrap();
+    assert!(!told.contains("secret"), "{told}");
+}
