@@ -449,12 +449,13 @@ impl ToClips {
 impl edge::Sounds for ToClips {
     fn load(&self, shard: usize, ticket: Ticket, source: SoundSource) {
         let (clips, inbox) = (Arc::clone(&self.clips), self.inboxes[shard].clone());
-        let tell = move |sound: Result<Clip, &'static str>| {
-            // A full mailbox drops it; the request is given up by who asked.
-            drop(inbox.send(Input::NgSound(ticket, sound)));
+        // A mailbox that stays full drops it; the request is given up by who asked.
+        let tell = async move |sound: Result<Clip, &'static str>| {
+            let _ = edge::put(inbox, Input::NgSound(ticket, sound)).await;
         };
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return tell(Err("too many sounds are being read"));
+            self.runtime.spawn(tell(Err("too many sounds are being read")));
+            return;
         };
         self.runtime.spawn(async move {
             let sound = match source {
@@ -464,7 +465,7 @@ impl edge::Sounds for ToClips {
             if let Err(error) = &sound {
                 tracing::info!(%error, "no sound for NG");
             }
-            tell(sound.map_err(|error| error.in_short()));
+            tell(sound.map_err(|error| error.in_short())).await;
             drop(place);
         });
     }

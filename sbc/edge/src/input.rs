@@ -1,7 +1,7 @@
 //! What others put into a signalling thread's mailbox, and how they wake it.
 
 use b2bua::{Hop, Query, Spec};
-use base::{Key, Wake};
+use base::{Duration, Key, Mailbox, Wake};
 use command::{Clip, Ticket};
 use core::net::{IpAddr, SocketAddr};
 use ledger::{Ask, Cdr, HookAnswer, HookQuestion};
@@ -10,6 +10,10 @@ use sip::flow::{Flow, FlowId};
 use sip::stack::ClientTx;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use tokio::time::{Instant, sleep};
+
+/// For a mailbox to have room for what is put into it.
+const PUT: Duration = Duration::from_secs(10);
 
 /// One thing that has come from elsewhere than the thread's own sockets.
 #[derive(Debug)]
@@ -62,6 +66,23 @@ pub trait Hooks: Send + Sync {
 pub trait Sounds: Send + Sync {
     /// Reads one for a call of this shard.
     fn load(&self, shard: usize, ticket: Ticket, source: ng::desk::SoundSource);
+}
+
+/// Puts something into a mailbox as soon as there is room, on a runtime of tokio; given up when there was none for ten
+/// seconds.
+///
+/// # Errors
+/// It was given up.
+pub async fn put(inbox: Mailbox<Input>, mut input: Input) -> Result<(), QueueFull> {
+    let deadline = Instant::now() + PUT;
+    while let Err(back) = inbox.send(input) {
+        if Instant::now() >= deadline {
+            return Err(QueueFull);
+        }
+        input = back;
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 /// A request of NG as it came, with where it came from.

@@ -17,6 +17,6 @@ mod ng_turn; // NG's part of a turn
 pub mod run; // the loop of a signalling thread
 pub mod spawn; // its start, its death, its restart
 
-pub use input::{Hooks, Input, Records, Sounds};
+pub use input::{Hooks, Input, Records, Sounds, put};
 pub use ng_turn::NgEdge;
 pub use spawn::{EdgeConfig, spawn};

@@ -8,6 +8,7 @@ use base::{Duration, HashKey, Mailbox};
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use ng::frame::{self, Carrier, Cutter, Frame, Origin};
+use socket2::{SockRef, TcpKeepalive};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +47,8 @@ pub(crate) const WRITE: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_secs(30);
 /// Requests without an answer are given up after this: their shard has died.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+/// A peer that is silent so long is asked whether it is there.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
 /// For a mailbox to have room again.
 const ROOM: Duration = Duration::from_secs(2);
 
@@ -103,6 +106,7 @@ async fn accept(hub: Arc<Hub>, speaks: NgSpeaks, listener: TcpListener) {
                     continue;
                 };
                 let _ = stream.set_nodelay(true);
+                notice_death(&stream);
                 let hub = Arc::clone(&hub);
                 tokio::spawn(async move {
                     match speaks {
@@ -115,6 +119,12 @@ async fn accept(hub: Arc<Hub>, speaks: NgSpeaks, listener: TcpListener) {
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// A peer that is gone without a word gives its place back: in two minutes and a half, the kernel asks after it.
+fn notice_death(stream: &TcpStream) {
+    let ask = TcpKeepalive::new().with_time(IDLE).with_interval(Duration::from_secs(30)).with_retries(3);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&ask);
 }
 
 async fn distribute(hub: Arc<Hub>, mut replies: mpsc::Receiver<(u64, Vec<u8>)>) {
@@ -216,6 +226,41 @@ impl Waiting {
             _ => core::future::pending().await,
         }
         self.count = 0;
+    }
+}
+
+/// When a peer last said something.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    since: Instant,
+    is_asked: bool,
+}
+
+/// What a silence calls for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Ask,
+    End,
+}
+
+impl Silence {
+    pub(crate) fn begin() -> Silence {
+        Silence { since: Instant::now(), is_asked: false }
+    }
+
+    /// The peer said something.
+    pub(crate) fn broken(&mut self) {
+        *self = Silence::begin();
+    }
+
+    /// Until it has lasted long, and again.
+    pub(crate) async fn lasts(&mut self) -> Next {
+        sleep_until(self.since + IDLE).await;
+        self.since += IDLE;
+        match core::mem::replace(&mut self.is_asked, true) {
+            false => Next::Ask,
+            true => Next::End,
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! NG over HTTP (`POST /ng` with cookie, `POST /ng-plain` without, `GET /ping`) and over WebSockets (RFC 6455, subprotocols
-//! `ng.rtpengine.com` and `ng-plain.rtpengine.com`), both on one address. What pages in browsers could send from elsewhere
+//! `ng.rtpengine.com` and `ng-plain.rtpengine.com`), both on one address. What pages in browsers could send
 //! is refused: NG has no passwords.
 
-use crate::ng_stream::{ANSWER, ASKED_MAX, Asker, Hub, REQUEST_MAX, WRITE, Waiting};
+use crate::ng_stream::{ANSWER, ASKED_MAX, Asker, Hub, Next, REQUEST_MAX, Silence, WRITE, Waiting};
 use base::Duration;
 use core::convert::Infallible;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -13,6 +13,7 @@ use hyper::header::{
     CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
@@ -61,10 +62,16 @@ impl Form {
 
 /// One connection, until it ends, or becomes a WebSocket and that ends. `place` is held as long.
 pub(crate) async fn serve(hub: Arc<Hub>, stream: TcpStream, remote: SocketAddr, place: OwnedSemaphorePermit) {
+    let is_local = stream.local_addr().is_ok_and(|local| local.ip().to_canonical().is_loopback());
     let place = Arc::new(Mutex::new(Some(place)));
     let service = service_fn(|request| {
         let (hub, place) = (Arc::clone(&hub), Arc::clone(&place));
-        async move { Ok::<_, Infallible>(answer(hub, request, remote, &place).await) }
+        async move {
+            if may_be_of_a_page(request.headers(), is_local) {
+                return Ok::<_, Infallible>(say(StatusCode::FORBIDDEN, "pages may not speak NG here"));
+            }
+            Ok(answer(hub, request, remote, &place).await)
+        }
     });
     let connection = http1::Builder::new()
         .half_close(true)
@@ -85,9 +92,6 @@ async fn answer(
     remote: SocketAddr,
     place: &Mutex<Option<OwnedSemaphorePermit>>,
 ) -> Response<Full<Bytes>> {
-    if is_from_a_page(request.headers()) {
-        return say(StatusCode::FORBIDDEN, "pages of other hosts may not speak NG here");
-    }
     if request.headers().contains_key(UPGRADE) {
         return upgrade(hub, request, remote, place);
     }
@@ -126,12 +130,16 @@ async fn answer(
     }
 }
 
-/// Browsers say where their page is from; programs do not.
-fn is_from_a_page(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return false };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    origin.map(|(_, host)| host) != host
+/// Browsers say where their page is from; programs do not, and no page is served here. `is_local`: the request came over
+/// loopback, where a page that was loaded under a name which points here since then would still say that name.
+fn may_be_of_a_page(headers: &HeaderMap, is_local: bool) -> bool {
+    let Some(host) = headers.get(HOST).filter(|_| is_local) else { return headers.contains_key(ORIGIN) };
+    let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    let is_here = host.is_some_and(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    });
+    headers.contains_key(ORIGIN) || !is_here
 }
 
 fn content_type(headers: &HeaderMap) -> Option<&'static str> {
@@ -214,7 +222,7 @@ async fn talk(hub: &Arc<Hub>, upgraded: Upgraded, remote: SocketAddr, form: Form
         .max_frame_size(Some(REQUEST_MAX));
     let mut socket = Socket::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let mut asker = hub.enter(Carrier::WebSocket, remote, ASKED_MAX);
-    let mut waiting = Waiting::default();
+    let (mut waiting, mut silence) = (Waiting::default(), Silence::begin());
     // Replies are texts where requests are, as far as texts can hold them.
     let mut in_texts = false;
     loop {
@@ -233,8 +241,16 @@ async fn talk(hub: &Arc<Hub>, upgraded: Upgraded, remote: SocketAddr, form: Form
                 continue;
             }
             said = socket.next(), if waiting.has_room() => said,
+            next = silence.lasts() => {
+                let ping = Message::Ping(Bytes::new());
+                if next == Next::End || !matches!(timeout(WRITE, socket.send(ping)).await, Ok(Ok(()))) {
+                    break;
+                }
+                continue;
+            }
             () = waiting.given_up() => continue,
         };
+        silence.broken();
         let bytes = match said {
             Some(Ok(Message::Text(text))) => {
                 in_texts = true;

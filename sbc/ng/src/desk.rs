@@ -314,7 +314,7 @@ impl Ng {
 
     /// A sound was loaded, or why it could not be.
     pub fn handle_sound(&mut self, now: Now, ticket: Ticket, clip: Result<Clip, &'static str>) {
-        if let Some(key) = self.tools.sounds.remove(&ticket) {
+        if let Some((key, _)) = self.tools.sounds.remove(&ticket) {
             self.with_call(now, key, |call, tools| call.handle_sound(tools, now, ticket, clip));
         }
     }
@@ -384,6 +384,9 @@ impl Ng {
                 });
             }
         }
+        while let Some((ticket, _)) = self.first_sound().filter(|(_, until)| *until <= now.mono) {
+            self.handle_sound(now, ticket, Err("it was not loaded in time"));
+        }
         if self.audit_at <= now.mono {
             self.audit_at = now.mono + AUDIT;
             self.audit();
@@ -394,7 +397,13 @@ impl Ng {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let call = self.wheel.poll_timeout().map(|at| (at, "ng call"));
         let audit = (!self.calls.is_empty()).then_some((self.audit_at, "ng audit"));
-        call.into_iter().chain(audit).min_by_key(|(at, _)| *at)
+        let sound = self.first_sound().map(|(_, until)| (until, "ng sound"));
+        call.into_iter().chain(audit).chain(sound).min_by_key(|(at, _)| *at)
+    }
+
+    /// The sound that is waited for longest, and until when.
+    fn first_sound(&self) -> Option<(Ticket, Instant)> {
+        self.tools.sounds.first_key_value().map(|(ticket, (_, until))| (*ticket, *until))
     }
 
     /// Recounts the places of this shard's NG calls; what differs is a leak, which is told and never repaired.

@@ -266,7 +266,8 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn write_text(text: &[u8], out: &mut Vec<u8>) {
+/// A text as JSON has it; what is no UTF-8 becomes U+FFFD.
+pub(crate) fn write_text(text: &[u8], out: &mut Vec<u8>) {
     serde_json::to_writer(out, &*String::from_utf8_lossy(text)).expect("a text is written to memory");
 }
 

@@ -2,10 +2,11 @@
 //! datagram of JSON; sends nothing.
 
 use crate::facts::CallFacts;
+use crate::json::write_text;
 use base::{Duration, Wall};
 use command::PortIndex;
-use core::fmt::Write as _;
 use core::net::IpAddr;
+use std::io::Write as _;
 
 /// The level of a digit that nobody measured, in dBm0 without its sign.
 const VOLUME: u8 = 10;
@@ -26,49 +27,35 @@ pub fn digit(
     let code = event_code(digit)?;
     let said = || party.lines.iter().find(|line| line.port == port)?.state.as_ref()?.rtp;
     let source = source.or_else(|| said().map(|rtp| rtp.ip())).or(party.address);
-    let mut out = String::with_capacity(256);
-    out.push_str("{\"callid\":");
-    quote(&facts.call_id, &mut out);
-    out.push_str(",\"source_tag\":");
-    quote(&party.tag, &mut out);
-    out.push_str(",\"source_label\":");
-    quote(party.label.as_deref().unwrap_or_default(), &mut out);
-    out.push_str(",\"tags\":[");
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(b"{\"callid\":");
+    write_text(&facts.call_id, &mut out);
+    out.extend_from_slice(b",\"source_tag\":");
+    write_text(&party.tag, &mut out);
+    out.extend_from_slice(b",\"source_label\":");
+    write_text(party.label.as_deref().unwrap_or_default(), &mut out);
+    out.extend_from_slice(b",\"tags\":[");
     let tags = facts.parties.iter().filter(|party| !party.tag.is_empty()).take(TAGS_MAX);
     for (n, party) in tags.enumerate() {
         if n > 0 {
-            out.push(',');
+            out.push(b',');
         }
-        quote(&party.tag, &mut out);
+        write_text(&party.tag, &mut out);
     }
     let (seconds, ms) = (wall.seconds(), duration.as_millis());
     let source = source.map(|address| address.to_string()).unwrap_or_default();
-    // Writing into a string cannot fail.
+    // Writing to memory cannot fail.
     let _ = write!(
         out,
         "],\"type\":\"DTMF\",\"timestamp\":{seconds},\"source_ip\":\"{source}\",\"event\":{code},\
          \"duration\":{ms},\"volume\":{VOLUME}}}"
     );
-    Some(out.into_bytes())
+    Some(out)
 }
 
 /// The code of RFC 4733 section 3.2.
 fn event_code(digit: char) -> Option<usize> {
     "0123456789*#ABCD".chars().position(|known| known == digit.to_ascii_uppercase())
-}
-
-/// A JSON string (RFC 8259 section 7); what is no UTF-8 becomes U+FFFD.
-fn quote(bytes: &[u8], out: &mut String) {
-    out.push('"');
-    for c in String::from_utf8_lossy(bytes).chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if u32::from(c) < 0x20 => _ = write!(out, "\\u{:04x}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]

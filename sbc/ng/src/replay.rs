@@ -1,7 +1,7 @@
 //! Requests that come twice, because a datagram was lost or its answer took long: each is done once, and its answer given
 //! to all that ask. Remembers answers at least 30 seconds, within bounds. Reads no request.
 
-use crate::frame::Origin;
+use crate::frame::{Carrier, Origin};
 use base::hash::{HashKey, KeyedMap};
 use base::{Duration, Instant};
 use core::net::IpAddr;
@@ -109,7 +109,8 @@ impl Replay {
         }
         if let Some(waiters) = self.open.get_mut(&digest) {
             self.counts.waited += 1;
-            if !waiters.contains(&origin) {
+            // Connections count what they have asked: each time has its reply. Datagrams come twice on their own.
+            if origin.carrier != Carrier::Udp || !waiters.contains(&origin) {
                 let fits = waiters.len() < WAITERS_MAX;
                 self.counts.dropped += u64::from(!fits);
                 waiters.extend(fits.then_some(origin));
@@ -123,12 +124,12 @@ impl Replay {
         Asked::New(Key { digest: fits.then_some(digest), origin })
     }
 
-    /// Keeps an answer, and says who gets it: everybody who has asked, once.
+    /// Keeps an answer, and says who gets it: everybody who has asked, once; a connection as often as it has asked.
     pub fn answered(&mut self, key: Key, reply: Vec<u8>) -> Vec<Origin> {
         let mut origins = vec![key.origin];
         let Some(digest) = key.digest else { return origins };
         for waiter in self.open.remove(&digest).into_iter().flatten() {
-            if !origins.contains(&waiter) {
+            if waiter.carrier != Carrier::Udp || !origins.contains(&waiter) {
                 origins.push(waiter);
             }
         }
@@ -170,7 +171,6 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Carrier;
 
     fn origin(n: u16) -> Origin {
         let remote = ([192, 0, 2, 1], n).into();
@@ -223,6 +223,17 @@ mod tests {
         }
         assert_eq!(replay.answered(key, b"a".to_vec()), [origin(1), origin(2), origin(3)]);
         assert_eq!(replay.counts.waited, 4);
+    }
+
+    #[test]
+    fn a_connection_has_a_reply_for_each_time_it_asks() {
+        let mut replay = replay();
+        let on_tcp = Origin { carrier: Carrier::Tcp, ..origin(1) };
+        let Asked::New(key) = replay.ask(at(0), b"1", b"offer", on_tcp) else { panic!() };
+        for _ in 0..2 {
+            assert_eq!(replay.ask(at(0), b"1", b"offer", on_tcp), Asked::Waits);
+        }
+        assert_eq!(replay.answered(key, b"a".to_vec()), [on_tcp; 3]);
     }
 
     #[test]

@@ -141,6 +141,9 @@ pub const UNKNOWN_LEN_MAX: usize = 64;
 /// Bytes of Call-IDs, tags, branches and labels at most: they are kept as long as the call.
 pub const NAME_LEN_MAX: usize = 1_024;
 
+/// Bytes of `metadata` at most: it is kept with each recording.
+pub const METADATA_LEN_MAX: usize = 4_096;
+
 impl Request {
     /// Reads all of a request. Of a key that is repeated, the first counts. What nobody knows is no error.
     ///
@@ -198,10 +201,12 @@ impl Request {
             (&selector.set_label, "set-label is too long"),
             (&selector.to_label, "to-label is too long"),
             (&selector.to_call_id, "to-call-id is too long"),
-            (&self.options.metadata, "metadata is too long"),
         ];
-        let long =
-            names.into_iter().find(|(name, _)| name.as_ref().is_some_and(|name| name.len() > NAME_LEN_MAX));
+        let is_long = |text: &Option<Vec<u8>>, max| text.as_ref().is_some_and(|text| text.len() > max);
+        if is_long(&self.options.metadata, METADATA_LEN_MAX) {
+            return Err(Failure::Value("metadata is too long"));
+        }
+        let long = names.into_iter().find(|(name, _)| is_long(name, NAME_LEN_MAX));
         long.map_or(Ok(()), |(_, words)| Err(Failure::Value(words)))
     }
 }
@@ -210,6 +215,16 @@ impl Request {
 mod tests {
     use super::*;
     use crate::frame;
+
+    #[test]
+    fn metadata_may_be_longer_than_a_name() {
+        let start = |metadata: usize| {
+            let dict = Dict::new().with("command", "start recording").with("call-id", "c");
+            Request::read(&dict.with("metadata", &*"x".repeat(metadata)))
+        };
+        assert_eq!(start(4_096).unwrap().options.metadata.map(|kept| kept.len()), Some(4_096));
+        assert_eq!(start(4_097).unwrap_err(), Failure::Value("metadata is too long"));
+    }
 
     #[test]
     fn an_offer_of_kamailio_is_read() {

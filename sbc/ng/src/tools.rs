@@ -9,7 +9,7 @@ use crate::replay::{self, Replay};
 use crate::reply::Reply;
 use crate::request;
 use crate::value::{Dict, Value};
-use base::{HashKey, Instant, Key, Now, Rng};
+use base::{Duration, HashKey, Instant, Key, Now, Rng};
 use command::{BridgeId, Command, Ticket};
 use core::net::IpAddr;
 use ledger::CallIds;
@@ -29,8 +29,8 @@ pub(crate) struct Tools {
     pub replay: Replay,
     /// Recordings whose files outlast their calls, with the media shard that writes them.
     pub late: BTreeMap<Ticket, (usize, LateRecording)>,
-    /// Sounds that are being loaded, and who wants them.
-    pub sounds: BTreeMap<Ticket, Key>,
+    /// Sounds that are being loaded: who wants them, and until when. Tickets rise, so the first is due first.
+    pub sounds: BTreeMap<Ticket, (Key, Instant)>,
     /// Whose requests are counted one by one, and their addresses in words.
     clients: Vec<(IpAddr, String)>,
     bridges_made: u64,
@@ -86,7 +86,8 @@ impl Tools {
             replay: Replay::new(now.mono, HashKey::new([rng.u64(), rng.u64()])),
             // Serials of bridges go on where an earlier generation cannot have come to.
             bridges_made: u64::from(config.generation) << 31,
-            tickets: TICKETS,
+            // What an earlier generation asked for may still be answered: to nobody.
+            tickets: TICKETS | u64::from(config.generation) << 32,
             output: VecDeque::new(),
             late: BTreeMap::new(),
             sounds: BTreeMap::new(),
@@ -187,6 +188,9 @@ impl Asked {
 /// Tickets of NG have a bit that those of the B2BUA never reach, so that each is one's own in the whole shard.
 const TICKETS: u64 = 1 << 62;
 
+/// For a sound to be loaded: whoever asks over HTTP waits ten seconds and no longer.
+pub(crate) const SOUND_WAIT: Duration = Duration::from_secs(9);
+
 /// A secret of this shard and start that nobody can tell who does not know the installation's secret.
 fn key_seed(config: &Config, rng: &mut Rng) -> [u8; 32] {
     let mut seed = [0; 32];
@@ -199,4 +203,39 @@ fn key_seed(config: &Config, rng: &mut Rng) -> [u8; 32] {
         chunk.copy_from_slice(&config.secret.of(&text).to_le_bytes());
     }
     seed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Wall;
+    use ledger::EventBus;
+
+    fn tools(generation: u32) -> Tools {
+        let now = Now { mono: Instant(0), wall: Wall(0) };
+        let config = Config {
+            node: 0,
+            shard: 1,
+            media_shards: 1,
+            generation,
+            calls_max: 1,
+            secret: HashKey::new([1, 2]),
+            recordings: Arc::default(),
+            events: EventBus::new(now.wall),
+            book: Arc::default(),
+        };
+        Tools::new(now, config, Rng::from_seed(1), Arc::default())
+    }
+
+    #[test]
+    fn tickets_of_an_earlier_generation_are_nobody_s() {
+        let mut seen = std::collections::BTreeSet::new();
+        for generation in 0..4 {
+            let mut tools = tools(generation);
+            for _ in 0..100 {
+                let ticket = tools.new_ticket();
+                assert!(ticket.0 >= TICKETS && seen.insert(ticket), "{generation}: {ticket:?}");
+            }
+        }
+    }
 }

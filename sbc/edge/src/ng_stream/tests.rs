@@ -221,11 +221,105 @@ fn connections_beyond_the_bound_are_closed_and_places_come_back() {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let mut next = TcpStream::connect(world.address).await.unwrap();
-            next.write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            next.write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
             if matches!(next.read(&mut [0; 16]).await, Ok(16)) {
                 break;
             }
             assert!(Instant::now() < deadline, "its place has not come back");
         }
+    });
+}
+
+/// The status that a request with these lines in its head is answered with.
+async fn status(address: SocketAddr, lines: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let text = format!("{lines}Connection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn pages_are_refused_wherever_they_say_they_are_from() {
+    with_server(NgSpeaks::Web, |world| async move {
+        let port = world.address.port();
+        for (lines, wanted) in [
+            (format!("Host: 127.0.0.1:{port}\r\n"), "200"),
+            (format!("Host: [::1]:{port}\r\n"), "200"),
+            (format!("Host: LocalHost:{port}\r\n"), "200"),
+            // Its name was pointed at loopback after the page was loaded.
+            (format!("Host: evil.test:{port}\r\nOrigin: http://evil.test:{port}\r\n"), "403"),
+            (format!("Host: evil.test:{port}\r\n"), "403"),
+            ("Host: \u{e4}\r\n".to_owned(), "403"),
+            (format!("Host: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"), "403"),
+            (format!("Host: localhost:{port}\r\nOrigin: null\r\n"), "403"),
+        ] {
+            let got = status(world.address, &format!("GET /ping HTTP/1.1\r\n{lines}")).await;
+            assert_eq!(got, wanted, "{lines}");
+        }
+        assert_eq!(status(world.address, "GET /ping HTTP/1.0\r\n").await, "200", "no browser is so old");
+        let mut request = format!("ws://{}/", world.address).into_client_request().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("Sec-WebSocket-Protocol", "ng.rtpengine.com".parse().unwrap());
+        headers.insert("Origin", format!("http://{}", world.address).parse().unwrap());
+        let stream = TcpStream::connect(world.address).await.unwrap();
+        let refused = client_async(request, stream).await.unwrap_err();
+        assert!(refused.to_string().contains("403"), "{refused}");
+    });
+}
+
+#[test]
+fn the_kernel_asks_after_silent_peers() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, server) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (_client, (stream, _)) = (client.unwrap(), server.unwrap());
+        notice_death(&stream);
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), IDLE);
+    });
+}
+
+#[test]
+fn a_silent_peer_is_asked_once_and_then_given_up_unless_it_speaks() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        // As if it had been silent since long before.
+        let Some(long_ago) = Instant::now().checked_sub(3 * IDLE) else { return };
+        let mut silence = Silence { since: long_ago, is_asked: false };
+        assert_eq!(silence.lasts().await, Next::Ask);
+        assert_eq!(silence.lasts().await, Next::End);
+        silence.broken();
+        assert!(timeout(Duration::from_millis(1), silence.lasts()).await.is_err());
+        silence.since = long_ago;
+        assert_eq!(silence.lasts().await, Next::Ask, "it has spoken: it is asked again");
+    });
+}
+
+#[test]
+fn what_finds_a_full_mailbox_is_put_in_when_there_is_room() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let inbox = Mailbox::<Input>::new(2, Bell::new().unwrap());
+        while inbox.send(Input::Stop).is_ok() {}
+        let sound = || Input::NgSound(command::Ticket(7), Err("none"));
+        let put = tokio::spawn(crate::put(inbox.clone(), sound()));
+        tokio::task::yield_now().await;
+        assert!(!put.is_finished());
+        assert!(matches!(inbox.receive(), Some(Input::Stop)));
+        put.await.unwrap().unwrap();
+        let left: Vec<_> = core::iter::from_fn(|| inbox.receive()).collect();
+        assert!(matches!(left.last(), Some(Input::NgSound(command::Ticket(7), Err("none")))), "{left:?}");
+        // The shape in which the engine calls it.
+        let shard = inbox.clone();
+        let tell = async move |sound| {
+            let _ = crate::put(shard, Input::NgSound(command::Ticket(8), sound)).await;
+        };
+        tokio::spawn(async move { tell(Err("later")).await }).await.unwrap();
+        assert!(inbox.receive().is_some());
     });
 }

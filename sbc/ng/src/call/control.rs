@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::notify;
 use crate::options::{MediaOptions, Options};
 use crate::request::{Command as Verb, Request};
-use crate::tools::{Asked, Tools};
+use crate::tools::{Asked, SOUND_WAIT, Tools};
 use crate::value::Dict;
 use base::{Duration, Now};
 use command::{Clip, Command, Event, Party, PortIndex, Ticket};
@@ -73,7 +73,7 @@ impl Call {
             self.set_media(tools);
         }
         for ask in asks {
-            self.ask(tools, ask);
+            self.ask(tools, now, ask);
         }
         self.answer_later(tools, now, answered);
         result
@@ -84,7 +84,7 @@ impl Call {
         Controls::new(self.id, tools.rng.fork(), self.spec.makeable.clone(), recordings, events)
     }
 
-    fn ask(&self, tools: &mut Tools, ask: MediaAsk) {
+    fn ask(&self, tools: &mut Tools, now: Now, ask: MediaAsk) {
         let bridge = self.bridge;
         match ask {
             MediaAsk::Order { ticket, order } => {
@@ -92,7 +92,7 @@ impl Call {
             }
             MediaAsk::Report { ticket } => tools.media(bridge, Command::Report { bridge, ticket }),
             MediaAsk::Sound { ticket, source } => {
-                tools.sounds.insert(ticket, self.key);
+                tools.sounds.insert(ticket, (self.key, now.mono + SOUND_WAIT));
                 tools.output.push_back(Output::Sound { ticket, source });
             }
         }

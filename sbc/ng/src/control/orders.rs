@@ -17,8 +17,6 @@ use std::sync::Arc;
 const RUNNING_MAX: usize = 32;
 /// Longest name of a client's within the name of a file.
 const NAME_MAX: usize = 64;
-/// Longest `metadata` that is kept.
-const METADATA_MAX: usize = 4_096;
 
 #[derive(Debug)]
 pub(super) struct Orders {
@@ -167,7 +165,7 @@ impl Orders {
     /// `metadata` and the name that is wished for; a later one replaces an earlier one.
     fn keep(&mut self, options: &Options) {
         if let Some(metadata) = &options.metadata {
-            self.metadata = Some(metadata[..metadata.len().min(METADATA_MAX)].to_vec());
+            self.metadata = Some(metadata.clone());
             if let Taping::On { id, .. } = self.recording {
                 let text = self.metadata_text();
                 self.recordings.change(id, |row| row.metadata = text);

@@ -583,7 +583,7 @@ fn what_a_command_needs_is_asked_for_in_order() {
 #[test]
 fn names_are_bounded() {
     let long = "x".repeat(crate::request::NAME_LEN_MAX + 1);
-    for key in ["to-tag", "via-branch", "label", "set-label", "to-label", "to-call-id", "metadata"] {
+    for key in ["to-tag", "via-branch", "label", "set-label", "to-label", "to-call-id"] {
         let failure = Request::read(&offer(key, &*long)).unwrap_err();
         assert_eq!(failure.to_string(), format!("{key} is too long"));
         assert!(Request::read(&offer(key, &long[1..])).is_ok());

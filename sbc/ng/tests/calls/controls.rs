@@ -60,6 +60,29 @@ fn a_sound_is_fetched_and_played() {
 }
 
 #[test]
+fn who_waits_for_a_sound_that_never_comes_is_told() {
+    let mut world = World::new();
+    call(&mut world, "call");
+    let file = |name| request("play media", &[("call-id", "call"), ("from-tag", "a"), ("file", name)]);
+    let lost = world.ask(&file("lost.wav"));
+    world.pass(Duration::from_secs(5));
+    let late = world.ask(&file("late.wav"));
+    assert!(!world.replies.contains_key(&lost));
+    world.pass(Duration::from_millis(4_500));
+    assert_eq!(text(&world.reply(&lost), "error-reason"), "Failed to start media playback from file");
+    assert!(!world.replies.contains_key(&late), "it has its own time");
+    world.pass(Duration::from_secs(5));
+    assert_eq!(text(&world.reply(&late), "result"), "error");
+    // What comes after all plays to nobody.
+    let clip = Clip { rate: 8_000, samples: vec![0; 8_000].into() };
+    for (ticket, _) in core::mem::take(&mut world.sounds) {
+        world.ng.handle_sound(world.now, ticket, Ok(clip.clone()));
+    }
+    world.run();
+    assert!(world.bridge().orders.is_empty());
+}
+
+#[test]
 fn who_waits_for_a_sound_of_a_call_that_ends_is_told() {
     let mut world = World::new();
     call(&mut world, "call");
