@@ -209,8 +209,8 @@ mod tests {
         let bounds =
             Bounds { calls: 10, reserved: 2, rate: Some(ledger::Rate::each(40, Duration::from_secs(1), 80)) };
         spec.trunks[1].limits_out = vec![Limit::Shared(Pool::with("paced", bounds))];
-        let mut of_ng = ng::spec::Spec::default();
-        of_ng.pools = vec![Pool::with("media", Bounds { calls: 7, ..Bounds::default() })];
+        let media = Pool::with("media", Bounds { calls: 7, ..Bounds::default() });
+        let of_ng = ng::spec::Spec { pools: vec![media], ..ng::spec::Spec::default() };
         let limits = limits(&spec, &of_ng);
         let names: Vec<_> = limits.iter().map(|limit| (limit.limit.as_str(), limit.max)).collect();
         assert_eq!(

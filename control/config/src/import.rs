@@ -94,9 +94,14 @@ struct Listener {
 const API_PORT: u16 = 8080;
 
 impl<'a> Import<'a> {
-    fn warn(&mut self, line: usize, text: String) {
+    fn warn(&mut self, line: usize, mut text: String) {
         // One line each, however the file was written.
-        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
+        if text.contains(char::is_control) {
+            text = text.replace(char::is_control, " ");
+        }
+        if let Some((end, _)) = text.char_indices().nth(400) {
+            text.truncate(end);
+        }
         self.warnings.push(Warning { line, text });
     }
 
@@ -528,9 +533,10 @@ impl<'a> Import<'a> {
     /// Keys that have one line each.
     fn write_engine(&mut self, out: &mut String) {
         if let Some(entry) = self.take("delete-delay")
-            && let Some(seconds) = self.number(entry, 0..=86_400, "30 seconds are used") {
-                let _ = writeln!(out, "delete_delay = \"{seconds}s\" # delete-delay (line {})", entry.line);
-            }
+            && let Some(seconds) = self.number(entry, 0..=86_400, "30 seconds are used")
+        {
+            let _ = writeln!(out, "delete_delay = \"{seconds}s\" # delete-delay (line {})", entry.line);
+        }
         if let Some(entry) = self.take("num-threads") {
             match entry.value {
                 "0" => {}
@@ -567,15 +573,16 @@ impl<'a> Import<'a> {
             }
         }
         if let Some(entry) = self.take("log-level")
-            && let Some(level) = self.number(entry, -1..=99, "`info` is used") {
-                let word = match level {
-                    ..=3 => "error",
-                    4 => "warn",
-                    5..=6 => "info",
-                    7.. => "debug",
-                };
-                let _ = writeln!(out, "log = \"{word}\" # log-level (line {})", entry.line);
-            }
+            && let Some(level) = self.number(entry, -1..=99, "`info` is used")
+        {
+            let word = match level {
+                ..=3 => "error",
+                4 => "warn",
+                5..=6 => "info",
+                7.. => "debug",
+            };
+            let _ = writeln!(out, "log = \"{word}\" # log-level (line {})", entry.line);
+        }
     }
 
     /// What is as it is here, and what is not carried over.
